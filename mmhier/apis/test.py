@@ -1,0 +1,50 @@
+"""``tools/test.py`` and ``mmhier test``: evaluate a checkpoint; options as in MMPose's script."""
+
+import argparse
+import json
+import os
+import os.path as osp
+
+from mmhier.apis.train import add_shared_arguments, load_config, start
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from mmengine.config import DictAction
+
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config>)')
+    parser.add_argument('--out', help='write the metrics to this JSON file')
+    parser.add_argument(
+        '--dump', help='write the raw predictions to this .pkl file (read it only if you wrote it)'
+    )
+    add_shared_arguments(parser, DictAction)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate."""
+    cfg = load_config(args)
+    if '://' not in args.checkpoint and not osp.isfile(args.checkpoint):
+        raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
+    cfg.load_from = args.checkpoint
+    if args.dump:
+        if not args.dump.endswith(('.pkl', '.pickle')):
+            raise ValueError(f'--dump must end in .pkl, got {args.dump}')
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.dump)]
+    runner = start(cfg, args, ('test_dataloader',))
+    metrics = runner.test()
+    if args.out and runner.rank == 0:
+        write_json(metrics, args.out)
+    return 0
+
+
+def write_json(content: dict, path: str) -> None:
+    """Write ``content`` to ``path`` in one step, so that a reader never sees half a file."""
+    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
+    temporary = f'{path}.tmp'
+    with open(temporary, 'w', encoding='utf-8') as file:
+        json.dump(content, file, indent=2)
+        file.write('\n')
+    os.replace(temporary, path)

@@ -1,0 +1,114 @@
+"""``tools/train.py`` and ``mmhier train``: MMPose's training script with its options, plus safe start-up."""
+
+import argparse
+import os.path as osp
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; the names are MMPose's."""
+    from mmengine.config import DictAction
+
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config>)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='resume from this checkpoint, or without a value from the latest one in the work directory',
+    )
+    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help="scale the learning rate to this run's total batch size"
+    )
+    add_shared_arguments(parser, DictAction)
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser, dict_action: type[argparse.Action]) -> None:
+    """Declare what training and testing have in common."""
+    parser.add_argument('--show-dir', help='write pictures of the predictions into this directory')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument(
+        '--interval', type=int, default=1, help='draw every n-th batch (default: %(default)s)'
+    )
+    parser.add_argument('--wait-time', type=float, default=1, help='seconds to show each picture')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=dict_action,
+        help='override config values, e.g. train_cfg.max_epochs=1',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints without the safety check; only for files whose author you trust, since '
+        'loading such a file can run code that it contains',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace):
+    """Read the config and apply the options that training and testing share."""
+    from mmengine.config import Config
+
+    if not osp.isfile(args.config):
+        raise FileNotFoundError(f'config {args.config} does not exist')
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    if args.show or args.show_dir is not None:
+        hook = cfg.default_hooks.setdefault('visualization', dict(type='PoseVisualizationHook'))
+        hook.update(
+            enable=True,
+            show=args.show,
+            wait_time=args.wait_time if args.show else 0,
+            out_dir=args.show_dir,
+            interval=args.interval,
+        )
+    return cfg
+
+
+def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
+    """Apply ``--cfg-options``, check the config and build the runner."""
+    import os
+
+    from mmengine.runner import Runner
+
+    from mmhier.compat.checkpoint import trust_checkpoints
+    from mmhier.engine.launch import prepare_distributed
+    from mmhier.engine.preflight import check_config
+
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.trust_checkpoint:
+        trust_checkpoints()
+    check_config(cfg, loaders)
+    prepare_distributed(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    cfg = load_config(args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ValueError(f'--amp cannot replace optim_wrapper.type {wrapper!r}')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        if 'auto_scale_lr' not in cfg:
+            raise ValueError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
+        cfg.auto_scale_lr.enable = True
+    start(cfg, args, ('train_dataloader', 'val_dataloader')).train()
+    return 0

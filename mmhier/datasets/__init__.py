@@ -1,0 +1,1 @@
+"""Data sets, ``transforms`` and ``synthetic`` people; COCO data sets are MMPose's own."""

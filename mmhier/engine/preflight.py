@@ -1,0 +1,87 @@
+"""Look at a config before anything is built, so that a wrong path or size is one clear error.
+
+Without this a missing annotation file shows up as an assertion deep inside a data set, and a heatmap
+size that does not fit the input size as a shape mismatch inside the loss of the first iteration.
+"""
+
+import os.path as osp
+from collections.abc import Iterator
+
+from mmengine.config import Config, ConfigDict
+from mmengine.fileio import exists
+
+_STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
+_PATH_REMEDY = 'Set it with --cfg-options {field}=PATH, or see "Train on COCO" in the README'
+
+
+def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
+    """Check paths and sizes of a config.
+
+    Args:
+        cfg: The whole config.
+        loaders: The data loaders about to be used, e.g. ``('train_dataloader', 'val_dataloader')``.
+
+    Raises:
+        FileNotFoundError: If an annotation file, a box file or an image folder is missing.
+        ValueError: If input size and heatmap size of the codec do not fit each other.
+    """
+    for loader in loaders:
+        if cfg.get(loader):
+            for field, dataset in _datasets(cfg[loader].get('dataset'), f'{loader}.dataset'):
+                _check_paths(field, dataset)
+    for field, codec in _codecs(cfg.get('model', {})):
+        _check_codec(field, codec)
+
+
+def _datasets(dataset: ConfigDict | None, field: str) -> Iterator[tuple[str, ConfigDict]]:
+    """Walk through wrappers (concatenated, repeated, combined) down to the data sets that read files."""
+    if not isinstance(dataset, dict):
+        return
+    if isinstance(dataset.get('dataset'), dict):
+        yield from _datasets(dataset['dataset'], f'{field}.dataset')
+    elif isinstance(dataset.get('datasets'), list | tuple):
+        for index, child in enumerate(dataset['datasets']):
+            yield from _datasets(child, f'{field}.datasets.{index}')
+    else:
+        yield field, dataset
+
+
+def _check_paths(field: str, dataset: ConfigDict) -> None:
+    root = dataset.get('data_root') or ''
+    prefix = dataset.get('data_prefix') or {}
+    paths = {
+        'ann_file': _join(root, dataset.get('ann_file')),
+        'bbox_file': dataset.get('bbox_file'),
+        'data_prefix.img': _join(root, prefix.get('img')),
+    }
+    for name, path in paths.items():
+        if path and '://' not in path and not exists(path):
+            remedy = _PATH_REMEDY.format(field=f'{field}.{name}')
+            raise FileNotFoundError(f'{path} does not exist ({field}.{name}, data_root={root!r}). {remedy}')
+
+
+def _join(root: str, path: str | None) -> str | None:
+    return osp.join(root, path) if path else path
+
+
+def _codecs(model: ConfigDict) -> Iterator[tuple[str, ConfigDict]]:
+    head = model.get('head') or {}
+    decoder = head.get('decoder')
+    neck = model.get('neck') or {}
+    if isinstance(decoder, dict) and 'heatmap_size' in decoder and neck.get('type') == 'ResolutionNeck':
+        yield 'codec', ConfigDict(decoder, upsampling=2 ** len(head.get('deconv_out_channels') or ()))
+
+
+def _check_codec(field: str, codec: ConfigDict) -> None:
+    input_wh, heatmap_wh = tuple(codec['input_size']), tuple(codec['heatmap_size'])
+    expected = tuple(-(-side // _STRIDE) * codec['upsampling'] for side in input_wh)
+    if any(side % _STRIDE for side in input_wh):
+        raise ValueError(
+            f'{field}.input_size {input_wh} (w, h) is not a multiple of {_STRIDE}: heatmap and image would '
+            'not cover the same area. Choose sides that are, such as (192, 256)'
+        )
+    if heatmap_wh != expected:
+        raise ValueError(
+            f'{field}.heatmap_size {heatmap_wh} does not fit input_size {input_wh} (both w, h): the decoder '
+            f'gives {expected}'
+        )

@@ -1,0 +1,1 @@
+"""Metrics: pure functions in ``functional``, thin MMEngine classes in ``metrics``."""
