@@ -1,0 +1,194 @@
+"""Import hooks that supply names which the stock MMPose needs and the environment lacks.
+
+Two finders, told apart by their place on ``sys.meta_path``:
+
+* :class:`FallbackFinder` stands last, so Python asks it only for modules that nobody else has.
+* :class:`GuardFinder` stands first and knows a handful of exact module names. It finds the real module
+  like everybody else would, and runs some code around its execution.
+"""
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from threading import get_ident
+from types import ModuleType
+
+logger = logging.getLogger('mmhier')
+
+SHIMS = Path(__file__).parent / 'shims'
+
+# Foreign module name -> file that stands in for it. Submodules of a package are found through its path.
+FALLBACKS = {
+    'mmcv._ext': SHIMS / 'mmcv_ext.py',
+    'xtcocotools': SHIMS / 'xtcocotools' / '__init__.py',
+}
+
+# What is imported for mmhier's own packages to work, and how it is installed.
+INSTALL_LINES = {
+    'mmpose': 'pip install --no-deps mmpose==1.3.2',
+    'mmcv': "pip install 'mmcv-lite>=2.1.0'",
+    'mmengine': "pip install 'mmengine>=0.10.7'",
+    'torch': "pip install 'torch>=2.4'",
+}
+
+
+class FallbackFinder(MetaPathFinder):
+    """Finds the modules of :data:`FALLBACKS`. Last on ``sys.meta_path``, hence only when they are absent."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of our stand-in for ``fullname``, or None."""
+        if fullname not in FALLBACKS:
+            return None
+        logger.debug('%s is not installed; mmhier supplies it', fullname)
+        return spec_from_file_location(fullname, FALLBACKS[fullname])
+
+
+class GuardFinder(MetaPathFinder):
+    """Finds the modules of :data:`GUARDS` where they really are and wraps their loaders."""
+
+    def __init__(self) -> None:
+        self._busy: set[tuple[int, str]] = set()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the real spec of a guarded module with a :class:`GuardedLoader`, or None."""
+        key = get_ident(), fullname
+        if fullname not in GUARDS or key in self._busy:
+            return None
+        self._busy.add(key)
+        try:
+            spec = _first_spec(fullname, path, target)
+        finally:
+            self._busy.discard(key)
+        if spec is not None and spec.loader is not None:
+            spec.loader = GuardedLoader(spec.loader, GUARDS[fullname])
+        return spec
+
+
+class GuardedLoader(Loader):
+    """A loader that runs a module inside ``guard(module)`` and is otherwise the loader it wraps."""
+
+    def __init__(self, loader: Loader, guard: Callable[[ModuleType], AbstractContextManager]) -> None:
+        self._loader = loader
+        self._guard = guard
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Create the module as the wrapped loader does."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module inside the guard, then take the wrapper out of its spec."""
+        with self._guard(module):
+            self._loader.exec_module(module)
+        module.__loader__ = module.__spec__.loader = self._loader
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loader, name)
+
+
+def _first_spec(fullname: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
+    """Ask every finder on ``sys.meta_path`` in turn, as the import system does."""
+    for finder in list(sys.meta_path):
+        find_spec = getattr(finder, 'find_spec', None)
+        spec = find_spec(fullname, path, target) if find_spec is not None else None
+        if spec is not None:
+            return spec
+    return None
+
+
+@contextmanager
+def _working_xtcocotools(package: ModuleType) -> Iterator[None]:
+    """Put our stand-in into the package ``xtcocotools`` if its compiled part cannot be imported.
+
+    Unnecessary once xtcocotools has wheels for the numpy and Python in use (1.14.3 stops at numpy 1 and
+    Python 3.11; with numpy 2 it fails with "numpy.dtype size changed").
+    """
+    yield
+    if package.__spec__.origin == str(FALLBACKS['xtcocotools']):
+        return
+    try:
+        importlib.import_module('xtcocotools.mask')
+    except Exception as error:
+        logger.warning('xtcocotools is installed but broken (%s); using faster-coco-eval instead', error)
+        for name in [name for name in sys.modules if name.startswith('xtcocotools.')]:
+            del sys.modules[name]
+        package.__path__ = [str(FALLBACKS['xtcocotools'].parent)]
+
+
+def _supply(name: str, shim: str) -> Callable[[ModuleType], AbstractContextManager]:
+    """Make a guard that lends the module ``name`` to one importer, if it cannot be imported by itself.
+
+    The stand-in is in ``sys.modules`` only while that importer runs, and its parent package never is:
+    everybody else still finds the package missing (MMPose's inferencers and mmpretrain ask for mmdet).
+    """
+
+    @contextmanager
+    def guard(module: ModuleType) -> Iterator[None]:
+        if _importable(name):
+            yield
+            return
+        sys.modules[name] = importlib.import_module(shim)
+        try:
+            yield
+        finally:
+            del sys.modules[name]
+
+    return guard
+
+
+def _importable(name: str) -> bool:
+    """Whether ``import name`` works; says so in the log if the package is there but broken."""
+    top = name.partition('.')[0]
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != top:
+            logger.warning('%s is installed but broken: %s', top, error)
+        return False
+    except Exception as error:
+        logger.warning('%s is installed but broken: %s', top, error)
+        return False
+    return True
+
+
+@contextmanager
+def _clear_import_errors(module: ModuleType) -> Iterator[None]:
+    """Say how to install a part of the stack that one of mmhier's packages needs and that is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in INSTALL_LINES:
+            raise
+        line = INSTALL_LINES[error.name]
+        raise ImportError(
+            f'{module.__name__} needs {error.name}, which is not installed. Run: {line}', name=error.name
+        ) from error
+
+
+GUARDS: dict[str, Callable[[ModuleType], AbstractContextManager]] = {
+    'xtcocotools': _working_xtcocotools,
+    'mmpose.models.heads.hybrid_heads.rtmo_head': _supply('mmdet.utils', 'mmhier.compat.shims.mmdet_utils'),
+    'mmpose.visualization.simcc_vis': _supply(
+        'torchvision.transforms', 'mmhier.compat.shims.torchvision_transforms'
+    ),
+    'mmhier.models': _clear_import_errors,
+    'mmhier.datasets': _clear_import_errors,
+    'mmhier.engine': _clear_import_errors,
+    'mmhier.evaluation': _clear_import_errors,
+    'mmhier.visualization': _clear_import_errors,
+}
+
+
+def install() -> None:
+    """Put both finders on ``sys.meta_path``."""
+    sys.meta_path.insert(0, GuardFinder())
+    sys.meta_path.append(FallbackFinder())
