@@ -1,0 +1,23 @@
+# make quickstart   synthetic people -> train -> evaluate -> pictures in work_dirs/quickstart
+# make test         the test suite;  make test-slow  what takes minutes;  make lint  style checks
+# Another interpreter: make PYTHON=/path/to/python3.12 ...   Any goal makes .venv first, if it has to.
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+RUN := .venv/bin/python
+
+.PHONY: quickstart test test-slow lint env
+
+quickstart: env
+	@$(RUN) tools/quickstart.py
+
+test: env
+	@$(RUN) -m pytest -q
+
+test-slow: env
+	@$(RUN) -m pytest -q -m slow
+
+lint: env
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+env:
+	@command -v "$(PYTHON)" >/dev/null || { echo "mmhier set-up: no Python found; install Python 3.11, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" tools/bootstrap.py

@@ -1,0 +1,1 @@
+"""Pictures: skeletons on images, contact sheets, training curves."""

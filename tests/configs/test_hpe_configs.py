@@ -1,0 +1,117 @@
+"""The nine COCO configs: exact parameter counts, shapes, and no key that nobody reads."""
+
+import inspect
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmpose.apis import init_model  # noqa: F401  (MMPose imports under mmhier.compat)
+from mmpose.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+
+# Published graph, counted by hand (patch embedding, blocks, merges and closing norm of the kept stages).
+BACKBONE = {
+    't': {2: 1_196_226, 3: 12_152_010, 4: 27_519_354},
+    's': {2: 1_196_226, 3: 33_469_914, 4: 48_837_258},
+    'b': {2: 2_119_256, 3: 59_437_688, 4: 86_743_224},
+}
+WIDTH = {'t': (192, 384, 768), 's': (192, 384, 768), 'b': (256, 512, 1024)}  # of stages 2, 3, 4
+
+
+def _head(width: int) -> int:
+    """Two 4x4 deconvolutions to 256 without bias, each with batch norm, and a 1x1 convolution to 17."""
+    return width * 256 * 16 + 2 * 256 + 256 * 256 * 16 + 2 * 256 + 256 * 17 + 17
+
+
+def _neck(size: str, stages: int) -> int:
+    """A 2x2 convolution (S2) or deconvolution (S4) with bias to the width of stage 3; nothing at S3."""
+    width = dict(zip((2, 3, 4), WIDTH[size]))
+    return 0 if stages == 3 else width[stages] * width[3] * 4 + width[3]
+
+
+NAMES = [(size, stages) for size in 'tsb' for stages in (2, 3, 4)]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _scope():
+    init_default_scope('mmpose')
+
+
+def _load(repo_root, name):
+    return Config.fromfile(repo_root / 'configs' / 'hpe' / f'{name}.py')
+
+
+@pytest.mark.parametrize(('size', 'stages'), NAMES)
+def test_parameter_count_is_exact(repo_root, size, stages):
+    cfg = _load(repo_root, f'swinpose_{size}_s{stages}_coco')
+    cfg.model.backbone.init_cfg = None
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    found = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
+    width = WIDTH[size][1]
+    assert found['backbone'] == BACKBONE[size][stages]
+    assert found['neck'] == _neck(size, stages)
+    assert found['head'] == _head(width)
+    if width == 384:
+        assert found['head'] == 2_626_833, "ViTPose-S's decoder"
+
+
+@pytest.mark.parametrize('stages', [2, 3, 4])
+def test_forward_reaches_heatmap_size(repo_root, stages):
+    cfg = _load(repo_root, f'swinpose_t_s{stages}_coco')
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(1, 3, 256, 192), None, mode='tensor').shape == (1, 17, 64, 48)
+
+
+def _all_configs(repo_root):
+    paths = sorted((repo_root / 'configs').glob('[!_]*/*.py'))
+    assert len(paths) >= 12
+    return paths
+
+
+def _accepts(registry, cfg):
+    """Raise if a keyword of ``cfg`` is read by no constructor on the class's way up."""
+    cls = registry.get(cfg['type'])
+    names = set()
+    for base in cls.__mro__:
+        if '__init__' in vars(base):
+            parameters = inspect.signature(base.__init__).parameters.values()
+            names |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+            if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+                break
+    unread = set(cfg) - names - {'type'}
+    assert not unread, f'{cfg["type"]} does not read {sorted(unread)}'
+
+
+def test_no_config_holds_a_key_that_nobody_reads(repo_root):
+    shared = 'custom_imports codec data_root train_pipeline val_pipeline auto_scale_lr max_epochs'.split()
+    top_level = set(inspect.signature(Runner.__init__).parameters) | set(shared)
+    for path in _all_configs(repo_root):
+        cfg = Config.fromfile(path)
+        assert set(cfg) <= top_level, f'{path.name}: {sorted(set(cfg) - top_level)}'
+        for part in ('backbone', 'neck', 'head', 'data_preprocessor'):
+            _accepts(MODELS, cfg.model[part])
+        for split in ('train', 'val', 'test'):
+            dataset = cfg[f'{split}_dataloader'].dataset
+            _accepts(DATASETS, dataset)
+            for transform in dataset.pipeline:
+                _accepts(TRANSFORMS, transform)
+            Compose(dataset.pipeline)
+        for split in ('val', 'test'):
+            _accepts(METRICS, cfg[f'{split}_evaluator'])
+        for hook in [*cfg.default_hooks.values(), *cfg.custom_hooks]:
+            _accepts(HOOKS, hook)
+
+
+def test_every_leaf_opens_with_its_command_and_score(repo_root):
+    for path in _all_configs(repo_root):
+        head = path.read_text().splitlines()[:3]
+        assert any(
+            line.startswith(f'# python tools/train.py configs/{path.parent.name}/{path.name}')
+            for line in head
+        )
+        assert any('run by us' in line or 'AP' in line for line in head), path

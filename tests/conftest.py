@@ -1,0 +1,30 @@
+"""Shared fixtures."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import mmhier  # noqa: F401  (before any test module imports MMPose)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def repo_root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def sample_data() -> Path:
+    """Folder with MMPose's sample images; most users do not have it, so tests that need it skip."""
+    path = Path(os.environ.get('MMHIER_TEST_DATA', ROOT.parent / 'shared' / 'data')) / 'mmpose_samples'
+    if not path.is_dir():
+        pytest.skip('sample images are absent; set MMHIER_TEST_DATA to the folder that holds mmpose_samples')
+    return path

@@ -1,0 +1,77 @@
+"""Paths and sizes are checked before anything is built."""
+
+import copy
+import json
+
+import pytest
+from mmengine.config import Config
+
+from mmhier.engine.preflight import check_config
+
+LOADERS = ('train_dataloader',)
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'people.json').write_text(json.dumps({}))
+    dataset = dict(data_root=f'{tmp_path}/', ann_file='people.json', data_prefix=dict(img='images/'))
+    return Config(
+        dict(
+            train_dataloader=dict(dataset=dataset),
+            model=dict(
+                neck=dict(type='ResolutionNeck'),
+                head=dict(
+                    deconv_out_channels=(8, 8), decoder=dict(input_size=(192, 256), heatmap_size=(48, 64))
+                ),
+            ),
+        )
+    )
+
+
+def test_good_config_passes(cfg):
+    check_config(cfg, LOADERS)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('ann_file', 'nobody.json'),
+        ('bbox_file', '/nowhere/boxes.json'),
+        ('data_prefix', dict(img='nothing/')),
+    ],
+)
+def test_missing_path_names_path_field_and_remedy(cfg, key, value):
+    cfg.train_dataloader.dataset[key] = value
+    with pytest.raises(FileNotFoundError) as error:
+        check_config(cfg, LOADERS)
+    message = str(error.value)
+    assert (value['img'] if isinstance(value, dict) else value) in message
+    assert f'train_dataloader.dataset.{key}' in message and '--cfg-options' in message
+
+
+@pytest.mark.parametrize('wrapper', [dict(dataset=None), dict(datasets=[None])])
+def test_wrapped_data_sets_are_checked(cfg, wrapper):
+    broken = copy.deepcopy(cfg.train_dataloader.dataset)
+    broken.ann_file = 'nobody.json'
+    key, value = next(iter(wrapper.items()))
+    cfg.train_dataloader.dataset = {'type': 'Wrapper', key: [broken] if isinstance(value, list) else broken}
+    with pytest.raises(FileNotFoundError, match=rf'dataset\.{key}(\.0)?\.ann_file'):
+        check_config(cfg, LOADERS)
+
+
+def test_only_the_loaders_in_use_are_checked(cfg):
+    cfg.val_dataloader = dict(dataset=dict(ann_file='/nowhere.json'))
+    check_config(cfg, LOADERS)
+    with pytest.raises(FileNotFoundError):
+        check_config(cfg, (*LOADERS, 'val_dataloader'))
+
+
+@pytest.mark.parametrize(
+    ('input_wh', 'heatmap_wh', 'message'),
+    [((192, 250), (48, 64), 'not a multiple of 16'), ((192, 256), (64, 48), r'gives \(48, 64\)')],
+)
+def test_sizes_that_do_not_fit(cfg, input_wh, heatmap_wh, message):
+    cfg.model.head.decoder = dict(input_size=input_wh, heatmap_size=heatmap_wh)
+    with pytest.raises(ValueError, match=message):
+        check_config(cfg, LOADERS)
