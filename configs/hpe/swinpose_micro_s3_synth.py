@@ -1,14 +1,19 @@
 # make quickstart                                                   (random initial weights, 128x96 crops)
 # python tools/train.py configs/hpe/swinpose_micro_s3_synth.py
-_base_ = './swinpose_t_s3_synth.py'
-
-codec = dict(type='UDPHeatmap', input_size=(96, 128), heatmap_size=(24, 32), sigma=1.5)
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/synth_cosine.py',
+    '../_base_/datasets/synth_128x96.py',
+    '../_base_/models/pose_classic.py',
+]
 
 model = dict(
     backbone=dict(
-        arch=dict(embed_dims=32, depths=[1, 2, 4], num_heads=[1, 2, 4], window_size=4), drop_path_rate=0.0
+        type='TruncatedSwin',
+        arch=dict(embed_dims=32, depths=[1, 2, 4], num_heads=[1, 2, 4], window_size=4),
+        num_stages=3,
+        drop_path_rate=0.0,
     ),
-    neck=dict(in_channels=128, out_channels=128),
-    head=dict(in_channels=128, deconv_out_channels=(128, 64), decoder=codec),
-    test_cfg=dict(flip_test=True),
+    neck=dict(in_channels=128, in_stride=16, out_channels=128),
+    head=dict(in_channels=128, deconv_out_channels=(128, 64), decoder=_base_.codec),
 )

@@ -13,12 +13,9 @@ import wrapt
 # Name in mmpose.registry -> package of mmhier that registers into it.
 LOCATIONS = {
     'MODELS': 'mmhier.models',
-    'DATASETS': 'mmhier.datasets',
-    'TRANSFORMS': 'mmhier.datasets',
-    'METRICS': 'mmhier.evaluation',
-    'HOOKS': 'mmhier.engine',
+    'TRANSFORMS': 'mmhier.datasets.transforms',
+    'METRICS': 'mmhier.evaluation.metrics',
     'OPTIM_WRAPPER_CONSTRUCTORS': 'mmhier.engine',
-    'VISUALIZERS': 'mmhier.visualization',
 }
 
 

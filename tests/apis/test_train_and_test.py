@@ -9,7 +9,9 @@ import sys
 import pytest
 import torch
 
+from mmhier.compat.checkpoint import load_checkpoint_file
 from mmhier.testing import write_dot_people
+from mmhier.visualization.curves import read_scalars
 
 EPOCHS = 30
 
@@ -32,7 +34,7 @@ def _options(data, **more):
             f'{split}_evaluator.ann_file': f'{data}/annotations/person_keypoints_val.json'
             for split in ('val', 'test')
         },
-        'train_dataloader.batch_size': 8,
+        'train_dataloader.batch_size': 4,  # on each of two processes
         'val_dataloader.batch_size': 4,
         'train_cfg.max_epochs': EPOCHS,
         'train_cfg.val_interval': EPOCHS,
@@ -99,18 +101,29 @@ def test_two_processes_train_and_test_like_one(repo_root, config, data, trained,
 
 
 def test_resume_goes_on_where_training_stopped(repo_root, config, data, trained, tmp_path):
-    """A run resumed at epoch 20 ends with the weights of the run that was never stopped."""
+    """Resumed at epoch 20, a run trains epochs 21 to 30 with the optimizer state and rates it had."""
     work_dir = tmp_path / 'resumed'
     arguments = (config, '--work-dir', work_dir, '--resume', trained / 'epoch_20.pth', *_options(data))
     _run(repo_root, 'train', *arguments, processes=2)
-    whole, resumed = (
-        torch.load(folder / f'epoch_{EPOCHS}.pth', weights_only=False)['state_dict']
-        for folder in (trained, work_dir)
-    )
-    assert whole.keys() == resumed.keys()
-    assert not (work_dir / 'epoch_10.pth').exists(), 'it did not start from the beginning'
-    for key, value in whole.items():
-        assert value.shape == resumed[key].shape
+    whole, resumed = (load_checkpoint_file(folder / f'epoch_{EPOCHS}.pth') for folder in (trained, work_dir))
+    assert {path.name for path in work_dir.glob('epoch_*.pth')} == {f'epoch_{EPOCHS}.pth'}
+    for key in ('epoch', 'iter'):
+        assert whole['meta'][key] == resumed['meta'][key]
+    for state in ('optimizer', 'param_schedulers'):
+        assert str(_scalars(whole[state])) == str(_scalars(resumed[state]))
+    records = [record for record in read_scalars(work_dir) if 'loss' in record]
+    assert {record['epoch'] for record in records} == set(range(21, EPOCHS + 1))
+    first = [record['loss'] for record in read_scalars(trained) if 'loss' in record][0]
+    assert records[0]['loss'] < first / 2, 'it starts from what had been learnt'
+
+
+def _scalars(state):
+    """Keep the numbers of an optimizer's or scheduler's state: step counts and rates, not tensors of weights."""
+    if isinstance(state, dict):
+        return {key: _scalars(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [_scalars(value) for value in state]
+    return state if not torch.is_tensor(state) or state.ndim == 0 else tuple(state.shape)
 
 
 def test_pictures_of_predictions(repo_root, config, data, trained, tmp_path):
@@ -120,23 +133,18 @@ def test_pictures_of_predictions(repo_root, config, data, trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('script', 'arguments', 'message'),
+    ('script', 'arguments', 'option', 'message'),
     [
-        ('train', ['nowhere.py'], 'nowhere.py does not exist'),
-        ('test', ['{config}', 'nowhere.pth'], 'checkpoint nowhere.pth does not exist'),
-        ('train', ['{config}', '--cfg-options', 'model.backbone.num_stages=7'], 'num_stages'),
-        (
-            'train',
-            ['{config}', '--cfg-options', 'train_dataloader.dataset.ann_file=nobody.json'],
-            'nobody.json',
-        ),
+        ('train', ['nowhere.py'], None, 'nowhere.py does not exist'),
+        ('test', ['{config}', 'nowhere.pth'], None, 'checkpoint nowhere.pth does not exist'),
+        ('train', ['{config}'], 'model.backbone.num_stages=7', 'num_stages'),
+        ('train', ['{config}'], 'train_dataloader.dataset.ann_file=nobody.json', 'nobody.json'),
+        ('train', ['{config}'], 'model.head.decoder.input_size=(90,128)', 'not a multiple of 16'),
     ],
 )
-def test_bad_input_is_one_line(repo_root, config, data, tmp_path, script, arguments, message):
+def test_bad_input_is_one_line(repo_root, config, data, tmp_path, script, arguments, option, message):
     arguments = [argument.format(config=config) for argument in arguments]
-    if '--cfg-options' in arguments:
-        arguments += _options(data)[1:]
-        arguments += arguments[arguments.index('--cfg-options') + 1 : arguments.index('--cfg-options') + 2]
-    result = _run(repo_root, script, *arguments, '--work-dir', tmp_path, check=False)
+    options = [*_options(data), option] if option else []
+    result = _run(repo_root, script, *arguments, '--work-dir', tmp_path, *options, check=False)
     assert result.returncode == 1
     assert message in result.stderr.splitlines()[-1]
