@@ -7,13 +7,19 @@ what happens when *others* import them:
   ``xtcocotools``, two names of ``mmdet``, one of ``torchvision``) are supplied from ``shims/``. What is
   installed and works is always used instead; nothing that exists is replaced.
 * ``registries``: mmhier's modules are added to MMPose's registries as soon as these exist.
+* ``checkpoint``: MMEngine reads checkpoints without executing anything in them.
 
 Every shim's docstring names what makes it unnecessary.
 """
 
+import wrapt
+
 from mmhier.compat import finders, registries
 
 __all__ = ['install']
+
+# Modules of MMEngine that read checkpoints.
+CHECKPOINT_READERS = ('mmengine.runner.checkpoint', 'mmengine.utils.dl_utils.hub', 'mmengine.utils.dl_utils')
 
 _installed = False
 
@@ -26,3 +32,5 @@ def install() -> None:
     _installed = True
     finders.install()
     registries.install()
+    for name in CHECKPOINT_READERS:
+        wrapt.register_post_import_hook('mmhier.compat.checkpoint:protect', name)

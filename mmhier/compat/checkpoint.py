@@ -1,0 +1,297 @@
+"""Checkpoints are read without executing anything that is in them.
+
+A PyTorch checkpoint is a pickle, and a pickle is a program. MMEngine 0.10 fails to read its own checkpoints
+under torch >= 2.6, where ``weights_only`` became the default; MMEngine 0.11 turns the protection off. Here
+every route of MMEngine's loader reads with ``weights_only=True`` and a literal list of names
+(:mod:`mmhier.compat.checkpoint_objects`), which is what MMEngine itself writes. Anything else is refused with
+the list of what the file asks for, found by reading its instructions, not by following them.
+
+Trust a file explicitly with ``MMHIER_TRUST_CHECKPOINT=1`` in the environment, with ``--trust-checkpoint`` of
+the tools, or with :func:`trust_checkpoints`.
+
+Unnecessary once MMEngine reads with ``weights_only=True`` and a list of its own.
+"""
+
+import _compat_pickle
+import logging
+import os
+import pickle
+import pickletools
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from types import ModuleType
+from typing import Any, BinaryIO
+
+import torch
+
+from mmhier.compat.checkpoint_objects import stand_ins, to_plain
+
+logger = logging.getLogger('mmhier')
+
+TRUST_VARIABLE = 'MMHIER_TRUST_CHECKPOINT'
+HOW_TO_TRUST = f'If you trust its origin, set {TRUST_VARIABLE}=1 or pass --trust-checkpoint to the tools.'
+
+# First pickle of a file written by torch before 1.6; four more follow it, then the raw numbers.
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+LEGACY_PICKLES = 5
+
+_lock = threading.RLock()
+
+
+class UntrustedCheckpointError(ValueError):
+    """A checkpoint holds more than weights and MMEngine's own bookkeeping."""
+
+
+def trust_checkpoints() -> None:
+    """From now on, read checkpoints that can execute code, in this process and those it starts."""
+    os.environ[TRUST_VARIABLE] = '1'
+
+
+def is_trusted() -> bool:
+    """Whether the user has said that checkpoints may execute code."""
+    return os.environ.get(TRUST_VARIABLE, '').strip().lower() in ('1', 'true', 'yes', 'on')
+
+
+def load_checkpoint_file(path: str | PathLike, map_location: Any = 'cpu') -> Any:
+    """Read a checkpoint file without executing anything in it.
+
+    Args:
+        path (str | PathLike): A file written by ``torch.save`` or, by its ending, a ``.safetensors`` file.
+        map_location (Any): Where tensors go, as for ``torch.load``.
+
+    Returns:
+        Any: What was saved, usually a dictionary.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UntrustedCheckpointError: The file needs names that are not on the list, and is not trusted.
+        ValueError: The file is truncated, corrupt or not a checkpoint.
+    """
+    path = os.path.expanduser(os.fspath(path))
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'checkpoint {path} does not exist')
+    if path.endswith('.safetensors'):
+        return _load_safetensors(path, map_location)
+    with open(path, 'rb') as file:
+        return _load(file, path, map_location)
+
+
+def load_url(
+    url: str,
+    model_dir: str | None = None,
+    map_location: Any = None,
+    progress: bool = True,
+    check_hash: bool = False,
+    file_name: str | None = None,
+) -> Any:
+    """Download a checkpoint, once, and read it with :func:`load_checkpoint_file`.
+
+    Takes the arguments of ``torch.hub.load_state_dict_from_url`` and keeps the file in the same place.
+    """
+    folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
+    name = file_name or os.path.basename(url.partition('?')[0].partition('#')[0])
+    path = os.path.join(folder, name)
+    if not os.path.exists(path):
+        os.makedirs(folder, exist_ok=True)
+        logger.info('downloading %s to %s', url, path)
+        known_hash = torch.hub.HASH_REGEX.search(name) if check_hash else None
+        torch.hub.download_url_to_file(url, path, known_hash and known_hash.group(1), progress=progress)
+    return load_checkpoint_file(path, map_location)
+
+
+def load_like_torch(file: str | PathLike | BinaryIO, map_location: Any = None, **ignored: Any) -> Any:
+    """Stand in for ``torch.load`` inside MMEngine's loader, whatever ``weights_only`` it asks for."""
+    if isinstance(file, (str, PathLike)):
+        return load_checkpoint_file(file, map_location)
+    return _load(file, 'in memory', map_location)
+
+
+def named_globals(stream: BinaryIO | bytes) -> set[str]:
+    """Names that the pickle at the position of ``stream`` would import, found without running it.
+
+    Raises:
+        ValueError: The stream is not a whole pickle.
+    """
+    found, texts, memo, protocol = set(), [], {}, 0
+    for code, value, _ in pickletools.genops(stream):
+        if code.name == 'PROTO':
+            protocol = value
+        elif code.name in ('GLOBAL', 'INST'):
+            found.add(_today(*value.split(' ', 1), protocol))
+        elif code.name == 'STACK_GLOBAL':
+            found.add('.'.join(texts[-2:]))
+        elif code.name.startswith('EXT'):
+            found.add(f'copyreg extension {value}')
+        elif code.name in ('MEMOIZE', 'PUT', 'BINPUT', 'LONG_BINPUT'):
+            memo[len(memo) if value is None else int(value)] = texts[-1] if texts else '?'
+        elif code.name in ('GET', 'BINGET', 'LONG_BINGET'):
+            texts.append(memo.get(int(value), '?'))
+        elif isinstance(value, str):
+            texts.append(value)
+    return found
+
+
+def _today(module: str, name: str, protocol: int) -> str:
+    """Full name in Python 3 of a global in an old pickle (``__builtin__`` -> ``builtins``)."""
+    if protocol < 3:
+        if (module, name) in _compat_pickle.NAME_MAPPING:
+            module, name = _compat_pickle.NAME_MAPPING[module, name]
+        else:
+            module = _compat_pickle.IMPORT_MAPPING.get(module, module)
+    return f'{module}.{name}'
+
+
+def _load(file: BinaryIO, name: str, map_location: Any) -> Any:
+    """Read an open checkpoint; the same checks for files and buffers."""
+    problem, asked = _inspect(file, name)
+    if not problem:
+        file.seek(0)
+        try:
+            with _allowed_globals():
+                return to_plain(torch.load(file, map_location=map_location, weights_only=True))
+        except (
+            pickle.UnpicklingError,
+            RuntimeError,
+            EOFError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            names = sorted(asked - _known_globals())
+            problem = f'it asks for {", ".join(names)}' if names else _reason(error)
+            if not names and not isinstance(error, pickle.UnpicklingError):
+                raise ValueError(f'checkpoint {name} cannot be read: {problem}') from error
+    if not is_trusted():
+        raise UntrustedCheckpointError(
+            f'checkpoint {name} is refused and nothing in it has been executed: {problem}. '
+            f'Reading it in full could run any code. {HOW_TO_TRUST}'
+        )
+    logger.warning('%s is read without protection, because %s is set: %s', name, TRUST_VARIABLE, problem)
+    file.seek(0)
+    return torch.load(file, map_location=map_location, weights_only=False)
+
+
+def _inspect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
+    """Tell what kind of file this is, as torch will: by its first bytes.
+
+    Returns:
+        tuple[str, set[str]]: Why its kind cannot be read safely (empty: it can), and the names it asks for.
+
+    Raises:
+        ValueError: It is no checkpoint, or not a whole one.
+    """
+    file.seek(0)
+    start = file.read(16)
+    if not start:
+        raise ValueError(f'checkpoint {name} is empty (0 bytes)')
+    try:
+        if start.startswith(b'PK\x03\x04'):
+            return _inspect_zip(file)
+        if _is_tar(file):
+            return 'it is a tar archive (written by torch before 0.4), which has no safe reader', set()
+        return '', _inspect_legacy(file)
+    except (ValueError, RuntimeError, LookupError) as error:
+        known = start.startswith((b'PK\x03\x04', b'\x80'))
+        raise ValueError(
+            f'checkpoint {name} is truncated or corrupt: {_reason(error)}'
+            if known
+            else f'{name} is not a checkpoint, it starts with {start!r} (a web page or a Git LFS pointer?)'
+        ) from error
+
+
+def _inspect_zip(file: BinaryIO) -> tuple[str, set[str]]:
+    """Look into a file written by torch >= 1.6, through the reader that torch will use."""
+    file.seek(0)
+    reader = torch._C.PyTorchFileReader(file)
+    records = reader.get_all_records()
+    if 'constants.pkl' in records:
+        return 'it is a TorchScript archive, which is a program', set()
+    if 'data.pkl' not in records:
+        raise ValueError(f'no data.pkl in the archive, only {records[:5]}')
+    return '', named_globals(reader.get_record('data.pkl'))
+
+
+def _inspect_legacy(file: BinaryIO) -> set[str]:
+    """Look into a plain pickle, or the five of a file written by torch before 1.6."""
+    file.seek(0)
+    first = [value for code, value, _ in pickletools.genops(file) if isinstance(value, int)]
+    count = LEGACY_PICKLES if LEGACY_MAGIC in first else 1
+    file.seek(0)
+    return set().union(*(named_globals(file) for _ in range(count)))
+
+
+def _is_tar(file: BinaryIO) -> bool:
+    """Whether torch would take this for a tar archive."""
+    file.seek(0)
+    try:
+        with tarfile.open(fileobj=file, mode='r:', format=tarfile.PAX_FORMAT):
+            return True
+    except tarfile.TarError:
+        return False
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, without torch's advice to turn the protection off."""
+    text = str(error) or type(error).__name__
+    inner = text.partition('WeightsUnpickler error: ')[2].strip()
+    return (inner or text).partition('\n')[0]
+
+
+def _load_safetensors(path: str, map_location: Any) -> dict[str, torch.Tensor]:
+    """Read a .safetensors file, which holds tensors and nothing else."""
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ImportError(f'{path} needs safetensors. Run: pip install safetensors') from error
+    try:
+        return load_file(path, device=str(map_location or 'cpu'))
+    except SafetensorError as error:
+        raise ValueError(f'checkpoint {path} is truncated or corrupt: {error}') from error
+
+
+@contextmanager
+def _allowed_globals() -> Iterator[None]:
+    """Have torch accept our stand-ins, beside what the user has allowed, and put its list back."""
+    ours = stand_ins()
+    with _lock:
+        before = list(torch.serialization.get_safe_globals())
+        others = [item for item in before if _full_name(item) not in ours]
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals([*others, *ours.values()])
+        try:
+            yield
+        finally:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(before)
+
+
+def _full_name(item: Any) -> str:
+    """The name under which torch files an allowed global, given alone or as ``(global, name)``."""
+    return item[1] if isinstance(item, tuple) else f'{item.__module__}.{item.__qualname__}'
+
+
+def _known_globals() -> set[str]:
+    """Full names that torch accepts by itself, that the user has allowed, and that we allow."""
+    unpickler = torch._weights_only_unpickler
+    return {*stand_ins(), *unpickler._get_allowed_globals(), *unpickler._get_user_allowed_globals()}
+
+
+class _SafeTorch(ModuleType):
+    """The module ``torch`` as MMEngine's loader sees it: ``load`` is ours, the rest is torch's."""
+
+    load = staticmethod(load_like_torch)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+def protect(module: ModuleType) -> None:
+    """Make a module of MMEngine that reads checkpoints use the functions of this file."""
+    if hasattr(module, 'torch'):
+        module.torch = _SafeTorch('torch')
+    if hasattr(module, 'load_url'):
+        module.load_url = load_url

@@ -1,0 +1,363 @@
+"""Checkpoints: MMEngine's own load and resume; everything else is refused before it can run."""
+
+import collections
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModel
+from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
+from torch import nn
+
+from mmhier.compat import checkpoint
+from mmhier.compat.checkpoint import (
+    TRUST_VARIABLE,
+    UntrustedCheckpointError,
+    load_checkpoint_file,
+    load_url,
+    named_globals,
+    trust_checkpoints,
+)
+
+TORCH = tuple(int(part) for part in torch.__version__.split('+')[0].split('.')[:2])
+
+
+@pytest.fixture(autouse=True)
+def _untrusting(monkeypatch):
+    monkeypatch.delenv(TRUST_VARIABLE, raising=False)
+
+
+class Evil:
+    """Creates a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}',)
+
+
+class EvilEval(Evil):
+    def __reduce__(self):
+        return eval, (f'open({str(self.path)!r}, "w").close()',)
+
+
+class EvilState(Evil):
+    def __reduce__(self):
+        return collections.OrderedDict, (), None, None, iter([('a', Evil(self.path))])
+
+
+class EvilGetattr(Evil):
+    """Tries to climb from an allowed class to its module's globals."""
+
+    def __reduce__(self):
+        return getattr, (HistoryBuffer, '__init__')
+
+
+class Harmless:
+    """An object of a class nobody knows."""
+
+
+def history() -> HistoryBuffer:
+    buffer = HistoryBuffer()
+    for value in range(4):
+        buffer.update(float(value), 2)
+    return buffer
+
+
+def write_legacy_tar(evil: Evil, path: Path) -> None:
+    """What torch before 0.4 wrote: a tar with three pickles."""
+    with tarfile.open(path, 'w:', format=tarfile.PAX_FORMAT) as tar:
+        for name, value in (('storages', evil), ('tensors', evil), ('pickle', evil)):
+            data = pickle.dumps(value, protocol=2)
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+WRITERS = {
+    'zip': lambda value, path: torch.save(value, path),
+    'legacy': lambda value, path: torch.save(value, path, _use_new_zipfile_serialization=False),
+    'protocol_4': lambda value, path: torch.save(value, path, pickle_protocol=4),
+    'plain_pickle': lambda value, path: path.write_bytes(pickle.dumps(value)),
+    'protocol_0': lambda value, path: path.write_bytes(pickle.dumps(value, protocol=0)),
+    'tar': write_legacy_tar,
+}
+
+
+@pytest.mark.parametrize('writer', WRITERS)
+@pytest.mark.parametrize('kind', [Evil, EvilEval, EvilState, EvilGetattr])
+def test_nothing_of_a_malicious_file_is_executed(tmp_path, writer, kind):
+    path, trap = tmp_path / 'evil.pth', tmp_path / 'trap'
+    value = {'state_dict': {'weight': torch.ones(2)}, 'extra': kind(trap)} if writer != 'tar' else kind(trap)
+    WRITERS[writer](value, path)
+    readers = (
+        load_checkpoint_file,
+        CheckpointLoader.load_checkpoint,
+        lambda name: load_checkpoint(nn.Linear(1, 1), name),
+    )
+    for read in readers:
+        with pytest.raises(UntrustedCheckpointError) as error:
+            read(str(path))
+        assert str(path) in str(error.value)
+        assert TRUST_VARIABLE in str(error.value) and '--trust-checkpoint' in str(error.value)
+        if kind is Evil and writer != 'tar':
+            assert f'{os.system.__module__}.system' in str(error.value)
+        if kind is EvilEval and writer != 'tar':
+            assert 'builtins.eval' in str(error.value)
+    assert not trap.exists()
+
+
+def test_the_trap_works_when_trusted(tmp_path, monkeypatch):
+    path, trap = tmp_path / 'evil.pth', tmp_path / 'trap'
+    torch.save({'extra': Evil(trap)}, path)
+    monkeypatch.setenv(TRUST_VARIABLE, '0')
+    with pytest.raises(UntrustedCheckpointError):
+        load_checkpoint_file(path)
+    assert not trap.exists()
+    trust_checkpoints()
+    load_checkpoint_file(path)
+    assert trap.exists()
+
+
+def test_an_unknown_class_is_named_and_can_be_trusted(tmp_path, monkeypatch):
+    path = tmp_path / 'checkpoint.pth'
+    torch.save({'weight': torch.ones(2), 'extra': Harmless()}, path)
+    with pytest.raises(UntrustedCheckpointError, match='Harmless'):
+        load_checkpoint_file(path)
+    monkeypatch.setenv(TRUST_VARIABLE, '1')
+    assert isinstance(load_checkpoint_file(path)['extra'], Harmless)
+
+
+def test_torchscript_is_refused(tmp_path):
+    path = tmp_path / 'script.pth'
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), str(path))
+    with pytest.raises(UntrustedCheckpointError, match='TorchScript'):
+        load_checkpoint_file(path)
+
+
+def test_buffers_and_downloads_are_protected(tmp_path, monkeypatch):
+    path, trap = tmp_path / 'evil.pth', tmp_path / 'trap'
+    torch.save({'extra': Evil(trap)}, path)
+    with pytest.raises(UntrustedCheckpointError):
+        checkpoint.load_like_torch(io.BytesIO(path.read_bytes()), weights_only=False)
+
+    downloads = []
+
+    def download(url, target, hash_prefix=None, progress=True):
+        downloads.append(url)
+        Path(target).write_bytes(path.read_bytes())
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
+    torch.hub.set_dir(str(tmp_path / 'hub'))
+    for name in ('https://example.com/a.pth', 'http://example.com/b.pth?x=1'):
+        with pytest.raises(UntrustedCheckpointError):
+            CheckpointLoader.load_checkpoint(name)
+    with pytest.raises(UntrustedCheckpointError):
+        load_url('https://example.com/a.pth')  # from the cache
+    from mmengine.utils.dl_utils import load_url as mmengine_load_url
+
+    with pytest.raises(UntrustedCheckpointError):
+        mmengine_load_url('https://example.com/c.pth')
+    assert len(downloads) == 3 and not trap.exists()
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_what_mmengine_writes_is_read(tmp_path, legacy):
+    values = {
+        'state_dict': collections.OrderedDict(weight=torch.arange(6.0).reshape(2, 3)),
+        'history': {'loss': history(), 'empty': HistoryBuffer()},
+        'scalars': [np.float64(2.5), np.float32(1.5), np.int64(-3), np.bool_(True)],
+        'arrays': (np.arange(6).reshape(2, 3), np.asfortranarray(np.eye(3)), np.zeros((0, 4)), np.array(7.0)),
+        'text': np.array(['ab', 'c']),
+        'swapped': np.arange(3, dtype='>i4'),
+        'dtype': np.dtype('float32'),
+        'set': {1, 2},
+        'bytes': b'\x00\xff',
+    }
+    path = tmp_path / 'checkpoint.pth'
+    torch.save(values, path, _use_new_zipfile_serialization=not legacy)
+    read = load_checkpoint_file(path)
+    assert torch.equal(read['state_dict']['weight'], values['state_dict']['weight'])
+    assert type(read['history']['loss']) is HistoryBuffer
+    assert read['history']['loss'].mean() == history().mean() == 0.75
+    assert len(read['history']['empty'].data[0]) == 0
+    for old, new in zip(values['scalars'], read['scalars']):
+        assert type(new) is type(old) and new == old
+    for old, new in zip(
+        (*values['arrays'], values['text'], values['swapped']),
+        (*read['arrays'], read['text'], read['swapped']),
+    ):
+        assert type(new) is np.ndarray and new.dtype == old.dtype and new.shape == old.shape
+        assert np.array_equal(new, old)
+        new[...] = new  # writable
+    assert read['dtype'] == np.float32 and read['set'] == {1, 2} and read['bytes'] == b'\x00\xff'
+
+
+def test_names_of_the_other_numpy_are_read():
+    stream = pickle.dumps({'array': np.arange(3), 'scalar': np.float64(4)}, protocol=2)
+    for old, new in (
+        (b'numpy._core.multiarray', b'numpy.core.multiarray'),
+        (b'numpy.core.multiarray', b'numpy._core.multiarray'),
+    ):
+        data = stream.replace(old, new)
+        assert new in data
+        with checkpoint._allowed_globals():
+            read = checkpoint.to_plain(torch._weights_only_unpickler.load(io.BytesIO(data), encoding='utf-8'))
+        assert read['array'].tolist() == [0, 1, 2] and read['scalar'] == 4
+
+
+def test_what_the_user_has_allowed_stays_allowed(tmp_path):
+    path = tmp_path / 'checkpoint.pth'
+    torch.save(Harmless(), path)
+    before = list(torch.serialization.get_safe_globals())
+    torch.serialization.add_safe_globals([Harmless])
+    try:
+        assert isinstance(load_checkpoint_file(path), Harmless)
+        assert set(torch.serialization.get_safe_globals()) == {*before, Harmless}
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
+@pytest.mark.parametrize(
+    ('data', 'text'),
+    [
+        (lambda good: b'', 'empty'),
+        (lambda good: good[: len(good) // 2], 'truncated or corrupt'),
+        (lambda good: good[:60], 'truncated or corrupt'),
+        (lambda good: b'<html>404 not found</html>', 'is not a checkpoint'),
+        (lambda good: b'version https://git-lfs.github.com/spec/v1\n', 'is not a checkpoint'),
+        (lambda good: b'\x80\x02}', 'truncated or corrupt'),
+    ],
+)
+def test_bad_files_are_named(tmp_path, data, text):
+    path = tmp_path / 'checkpoint.pth'
+    torch.save({'weight': torch.ones(100)}, path)
+    path.write_bytes(data(path.read_bytes()))
+    with pytest.raises(ValueError, match=text) as error:
+        load_checkpoint_file(path)
+    assert str(path) in str(error.value)
+
+
+def test_truncated_legacy_file_is_named(tmp_path):
+    path = tmp_path / 'checkpoint.pth'
+    torch.save({'weight': torch.ones(100)}, path, _use_new_zipfile_serialization=False)
+    assert load_checkpoint_file(path)['weight'].sum() == 100
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match='checkpoint.pth'):
+        load_checkpoint_file(path)
+
+
+def test_missing_file():
+    with pytest.raises(FileNotFoundError, match='nowhere.pth'):
+        load_checkpoint_file('nowhere.pth')
+
+
+def test_safetensors(tmp_path):
+    safetensors = pytest.importorskip('safetensors.torch')
+    path = tmp_path / 'weights.safetensors'
+    safetensors.save_file({'weight': torch.ones(2)}, path)
+    assert load_checkpoint_file(path)['weight'].tolist() == [1, 1]
+    path.write_bytes(path.read_bytes()[:9])
+    with pytest.raises(ValueError, match='truncated or corrupt'):
+        load_checkpoint_file(path)
+
+
+def test_named_globals_follows_the_memo():
+    stream = pickle.dumps([os.system, eval, os.system], protocol=4)
+    assert named_globals(stream) == {f'{os.system.__module__}.system', 'builtins.eval'}
+    assert named_globals(pickle.dumps(eval, protocol=2)) == {'builtins.eval'}
+
+
+class Toy(BaseModel):
+    """A linear regression with dropout, so that the random state matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 1)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, x, y, mode='tensor'):
+        output = self.linear(self.dropout(x))
+        return {'loss': ((output - y) ** 2).mean()} if mode == 'loss' else output
+
+
+def make_runner(work_dir: Path, epochs: int, **options) -> Runner:
+    """A runner over 8 fixed samples, with momentum and a schedule, so that there is a state to resume."""
+    generator = torch.Generator().manual_seed(1)
+    data = [(torch.randn(4, generator=generator), torch.randn(1, generator=generator)) for _ in range(8)]
+    torch.manual_seed(0)
+    return Runner(
+        model=Toy(),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            dataset=data,
+            sampler=DefaultSampler(data, shuffle=False),
+            batch_size=4,
+            num_workers=0,
+            collate_fn=dict(type='default_collate'),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1)),
+        param_scheduler=dict(type='MultiStepLR', milestones=[1, 3], gamma=0.5),
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', interval=1), logger=dict(type='LoggerHook', interval=1)
+        ),
+        randomness=dict(seed=3),
+        log_level='WARNING',
+        experiment_name=f'toy_{hashlib.md5(str(work_dir).encode()).hexdigest()}_{options.get("resume")}',
+        **options,
+    )
+
+
+class Interrupted(Exception):
+    pass
+
+
+class SeedEpochs(Hook):
+    """Seeds every epoch by its number, notes the numbers, and stops the run at one of them."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop = stop
+        self.seen = []
+
+    def before_train_epoch(self, runner) -> None:
+        if runner.epoch == self.stop:
+            raise Interrupted
+        torch.manual_seed(100 + runner.epoch)
+        self.seen.append(runner.epoch)
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
+    hooks = [SeedEpochs(), SeedEpochs(stop=2), SeedEpochs()]
+    whole = make_runner(tmp_path / 'whole', epochs=4, custom_hooks=hooks[:1]).train().state_dict()
+    with pytest.raises(Interrupted):
+        make_runner(tmp_path / 'parts', epochs=4, custom_hooks=hooks[1:2]).train()
+    runner = make_runner(tmp_path / 'parts', epochs=4, custom_hooks=hooks[2:], resume=True)
+    resumed = runner.train().state_dict()
+
+    assert [hook.seen for hook in hooks] == [[0, 1, 2, 3], [0, 1], [2, 3]]
+    assert len(whole) == 2
+    for name in whole:
+        assert torch.equal(whole[name], resumed[name]), name
+    losses = runner.message_hub.get_scalar('train/loss')
+    assert isinstance(losses, HistoryBuffer) and len(losses.data[0]) == 8  # the first four are from the file
+
+
+def test_load_from_takes_the_weights_only(tmp_path):
+    first = make_runner(tmp_path / 'first', epochs=1).train()
+    runner = make_runner(tmp_path / 'second', epochs=1, load_from=str(tmp_path / 'first' / 'epoch_1.pth'))
+    runner.load_or_resume()
+    assert torch.equal(runner.model.linear.weight, first.linear.weight)
+    assert runner.epoch == 0
