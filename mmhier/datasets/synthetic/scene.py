@@ -1,0 +1,98 @@
+"""What one image shows: a camera, people on the floor, furniture and occluders.
+
+Convention: world frame with y up and the floor at y = 0, metres; see :mod:`.camera`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mmhier.datasets.synthetic.appearance import sample_outfit
+from mmhier.datasets.synthetic.camera import Camera, sample_camera
+from mmhier.datasets.synthetic.people import BodyKit, Person
+from mmhier.datasets.synthetic.poses import sample_pose
+from mmhier.datasets.synthetic.props import Prop, make_seat, sample_prop
+
+NUM_PEOPLE_CHANCES = (0.42, 0.30, 0.18, 0.10)
+OCCLUDER_CHANCE = 0.35
+
+
+class Scene(NamedTuple):
+    """Camera, people, props, and the distance of the main person in metres."""
+
+    camera: Camera
+    people: list[Person]
+    props: list[Prop]
+    distance: float
+
+
+def sample_scene(rng: np.random.Generator, kit: BodyKit, image_hw: tuple[int, int]) -> Scene:
+    """Draw a scene for images of the given height and width."""
+    camera, distance = sample_camera(rng, image_hw)
+    count = 1 + rng.choice(len(NUM_PEOPLE_CHANCES), p=NUM_PEOPLE_CHANCES)
+    people, places = [], []
+    for index in range(count):
+        place = _sample_place(rng, camera, distance, places, main=index == 0)
+        if place is None:
+            continue
+        places.append(place)
+        # Towards the camera is half a turn; people face it somewhat more often than not.
+        away = np.pi + np.arctan2(place[0] - camera.position[0], place[2] - camera.position[2])
+        yaw = away + (rng.normal(0.0, 0.8) if rng.random() < 0.55 else rng.uniform(-np.pi, np.pi))
+        outfit = sample_outfit(rng, kit.marks)
+        betas = np.clip(rng.normal(0.0, 0.9, kit.model.num_betas), -2.5, 2.5)
+        person = kit.build(sample_pose(rng), betas, outfit, yaw)
+        shift = place - [person.joints[0, 0], 0.0, person.joints[0, 2]]
+        if person.pose.legs == 'jump':
+            shift[1] += rng.uniform(0.0, 0.4)
+        people.append(person.moved(shift.astype(np.float32)))
+    props = _sample_props(rng, distance, places)
+    props += [
+        make_seat(rng, person.joints[0], person.joints[4] + person.joints[5])
+        for person in people
+        if _needs_seat(person)
+    ]
+    return Scene(camera, people, props, distance)
+
+
+def _needs_seat(person: Person) -> bool:
+    # Upright and on a chair's height; lower ones sit on the floor.
+    return (
+        person.pose.legs == 'sit'
+        and person.joints[15, 1] - person.joints[0, 1] > 0.35
+        and person.joints[0, 1] > 0.35
+    )
+
+
+def _sample_place(
+    rng: np.random.Generator, camera: Camera, distance: float, taken: list[np.ndarray], main: bool
+) -> np.ndarray | None:
+    """A free place on the floor that the camera sees, or None after some attempts."""
+    width = camera.image_hw[1]
+    forward = np.array([camera.rotation[2, 0], 0.0, camera.rotation[2, 2]])
+    forward /= np.linalg.norm(forward)
+    right = np.array([-forward[2], 0.0, forward[0]])
+    for _ in range(8):
+        column = width * (rng.uniform(0.2, 0.8) if main else rng.uniform(-0.02, 1.02))
+        depth = distance if main else max(distance * rng.uniform(0.65, 2.0), 1.3)
+        side = (column - camera.intrinsics[0, 2]) / camera.intrinsics[0, 0] * depth
+        place = depth * np.linalg.norm(camera.rotation[2, [0, 2]]) * forward + side * right
+        if all(np.linalg.norm(place - other) > 0.6 for other in taken):
+            return place
+    return None
+
+
+def _sample_props(rng: np.random.Generator, distance: float, places: list[np.ndarray]) -> list[Prop]:
+    props = []
+    for _ in range(rng.integers(0, 4)):
+        depth = distance * rng.uniform(1.35, 2.6) + 0.5
+        place = np.array([rng.uniform(-0.6, 0.6) * depth, 0.0, depth])
+        if all(np.linalg.norm(place - other) > 0.9 for other in places):
+            props.append(sample_prop(rng, place, 0.9))
+    if rng.random() < OCCLUDER_CHANCE:
+        target = places[rng.integers(len(places))]
+        share = rng.uniform(0.5, 0.8)
+        place = target * share + [rng.normal(0.0, 0.22), 0.0, 0.0]
+        if all(np.linalg.norm(place - other) > 0.5 for other in places):
+            props.append(sample_prop(rng, place, 0.55 * share + 0.1))
+    return props
