@@ -8,13 +8,14 @@ what happens when *others* import them:
   installed and works is always used instead; nothing that exists is replaced.
 * ``registries``: mmhier's modules are added to MMPose's registries as soon as these exist.
 * ``checkpoint``: MMEngine reads checkpoints without executing anything in them.
+* ``workers``: processes started with ``spawn`` or ``forkserver`` get the same treatment.
 
 Every shim's docstring names what makes it unnecessary.
 """
 
 import wrapt
 
-from mmhier.compat import finders, registries
+from mmhier.compat import finders, registries, workers
 
 __all__ = ['install']
 
@@ -32,5 +33,6 @@ def install() -> None:
     _installed = True
     finders.install()
     registries.install()
+    workers.install()
     for name in CHECKPOINT_READERS:
         wrapt.register_post_import_hook('mmhier.compat.checkpoint:protect', name)

@@ -182,8 +182,9 @@ GUARDS: dict[str, Callable[[ModuleType], AbstractContextManager]] = {
     ),
     'mmhier.models': _clear_import_errors,
     'mmhier.datasets': _clear_import_errors,
+    'mmhier.datasets.transforms': _clear_import_errors,
     'mmhier.engine': _clear_import_errors,
-    'mmhier.evaluation': _clear_import_errors,
+    'mmhier.evaluation.metrics': _clear_import_errors,
     'mmhier.visualization': _clear_import_errors,
 }
 

@@ -1,0 +1,169 @@
+"""Imports that the stock MMPose needs: supplied when absent or broken, left alone when they work."""
+
+import importlib
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmhier.compat import finders
+
+
+def write_package(folder: Path, name: str, **files: str) -> None:
+    """Write a package whose modules have the given sources; ``__init__`` is empty unless given."""
+    (folder / name).mkdir()
+    for module, source in {'__init__': '', **files}.items():
+        (folder / name / f'{module}.py').write_text(source)
+
+
+def test_importing_mmhier_is_cheap(fresh_python):
+    heavy = ['torch', 'numpy', 'cv2', 'mmengine', 'mmcv', 'mmpose', 'multiprocessing', 'faster_coco_eval']
+    out = fresh_python(f'import mmhier; print([name for name in {heavy} if name in sys.modules])')
+    assert out.strip() == '[]'
+
+
+def test_everything_of_mmpose_imports():
+    names = [
+        'apis',
+        'codecs',
+        'datasets',
+        'engine',
+        'evaluation',
+        'models',
+        'structures',
+        'utils',
+        'visualization',
+    ]
+    for name in names:
+        importlib.import_module(f'mmpose.{name}')
+    from mmpose.models.heads import EDPoseHead, RTMOHead
+    from mmpose.visualization.simcc_vis import SimCCVisualizer
+
+    assert RTMOHead.__module__ == 'mmpose.models.heads.hybrid_heads.rtmo_head'
+    assert EDPoseHead and SimCCVisualizer
+
+
+def test_mmdet_is_still_missing():
+    """What stands in for mmdet's two names must not look like mmdet."""
+    if importlib.util.find_spec('mmdet') is not None:
+        pytest.skip('mmdet is installed')
+    from mmpose.apis.inferencers import base_mmpose_inferencer as inferencer
+    from mmpose.models.heads.hybrid_heads import rtmo_head
+
+    assert rtmo_head.reduce_mean.__module__ == 'mmpose.utils.dist_utils'
+    assert not inferencer.has_mmdet
+    assert not [name for name in sys.modules if name.split('.')[0] == 'mmdet']
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module('mmdet')
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module('mmdet.utils')
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module('mmdet.apis')
+
+
+def test_syncbn_can_be_reverted():
+    """MMEngine looks for mmcv's compiled part with pkgutil here, which wants a module with a spec."""
+    from mmengine.model import revert_sync_batchnorm
+    from torch import nn
+
+    importlib.import_module('mmcv.ops')
+    model = revert_sync_batchnorm(nn.Sequential(nn.SyncBatchNorm(3), nn.ReLU()))
+    assert type(model[0]).__name__ == '_BatchNormXd'
+
+
+def test_nothing_is_supplied_under_other_names():
+    finder = finders.FallbackFinder()
+    for name in ('mmdet', 'mmdet.utils', 'torchvision', 'mmcv', 'mmcv._extra', 'pycocotools', 'mmpose'):
+        assert finder.find_spec(name) is None
+    assert sum(isinstance(item, finders.FallbackFinder) for item in sys.meta_path) == 1
+
+
+XTCOCO = """
+    import mmhier
+    import xtcocotools.mask as mask
+    from xtcocotools.coco import COCO
+    from xtcocotools.cocoeval import COCOeval
+    import xtcocotools.mask
+    print(COCO.__module__, xtcocotools.__path__, mask.decode.__module__)
+"""
+
+
+def test_a_working_xtcocotools_is_used(fresh_python, tmp_path):
+    write_package(
+        tmp_path,
+        'xtcocotools',
+        mask='def decode(): ...',
+        coco='class COCO: theirs = True',
+        cocoeval='class COCOeval: ...',
+    )
+    out = fresh_python(XTCOCO + '    assert COCO.theirs', tmp_path)
+    assert str(tmp_path) in out and 'broken' not in out
+
+
+def test_a_broken_xtcocotools_is_replaced_and_told_once(fresh_python, tmp_path):
+    message = 'numpy.dtype size changed'
+    write_package(
+        tmp_path,
+        'xtcocotools',
+        mask='import xtcocotools._mask',
+        _mask=f'raise ValueError({message!r})',
+        coco='from . import mask',
+        cocoeval='from . import mask',
+    )
+    out = fresh_python(XTCOCO, tmp_path)
+    assert 'faster_coco_eval' in out and str(Path(finders.SHIMS, 'xtcocotools')) in out
+    assert out.count(message) == 1
+
+
+def test_a_broken_torchvision_is_told_and_left_as_it_is(fresh_python, tmp_path):
+    message = 'operator torchvision::nms does not exist'
+    write_package(tmp_path, 'torchvision', __init__=f'raise RuntimeError({message!r})')
+    out = fresh_python(
+        """
+        import mmhier
+        from mmpose.visualization.simcc_vis import ToPILImage
+        print(ToPILImage.__module__)
+        assert 'torchvision' not in sys.modules and 'torchvision.transforms' not in sys.modules
+        try:
+            import torchvision
+        except RuntimeError:
+            print('still broken')
+        """,
+        tmp_path,
+    )
+    assert 'mmhier.compat.shims.torchvision_transforms' in out and 'still broken' in out
+    assert f'torchvision is installed but broken: {message}' in out
+
+
+def test_a_missing_mmpose_is_told_when_needed(fresh_python):
+    out = fresh_python(
+        """
+        class Absent:
+            def find_spec(name, path=None, target=None):
+                if name == 'mmpose':
+                    raise ModuleNotFoundError("No module named 'mmpose'", name=name)
+
+        sys.meta_path.insert(0, Absent)
+        import mmhier
+        import mmhier.datasets, mmhier.evaluation.functional
+        try:
+            import mmhier.datasets.transforms
+        except ImportError as error:
+            print(type(error).__name__, error)
+        """
+    )
+    assert out.startswith('ImportError mmhier.datasets.transforms needs mmpose')
+    assert 'pip install --no-deps mmpose==1.3.2' in out
+
+
+def test_importable_tells_broken_from_absent(tmp_path, monkeypatch, caplog):
+    write_package(tmp_path, 'half_there', part='import not_there_at_all')
+    monkeypatch.syspath_prepend(tmp_path)
+    with caplog.at_level(logging.WARNING, logger='mmhier'):
+        assert finders._importable('json.decoder')
+        assert not finders._importable('nobody_has_this.part')
+        assert not caplog.records
+        assert not finders._importable('half_there.part')
+        assert 'half_there is installed but broken' in caplog.text
