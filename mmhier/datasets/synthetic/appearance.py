@@ -44,6 +44,8 @@ TROUSER_TONES = np.array(
         [0.80, 0.78, 0.72],
     ]
 )
+# Clothes whose chromaticity is this close to the skin's would make people look bare.
+SKIN_DISTANCE = 0.045
 TOP_PATTERNS = {'plain': 0.45, 'stripes': 0.2, 'columns': 0.08, 'checks': 0.12, 'blocks': 0.1, 'dots': 0.05}
 BOTTOM_PATTERNS = {'plain': 0.86, 'columns': 0.05, 'checks': 0.05, 'stripes': 0.02, 'dots': 0.02}
 
@@ -129,15 +131,17 @@ def sample_outfit(rng: np.random.Generator, marks: Landmarks) -> Outfit:
         [hip - 0.2, 0.5 * (hip + knee) - 0.12, knee - 0.2, ankle + 0.03], p=[0.08, 0.2, 0.07, 0.65]
     )
     waist = rng.uniform(0.02, 0.1)
-    top = _sample_fabric(rng, TOP_PATTERNS, FABRIC_TONES)
-    bottom = _sample_fabric(rng, BOTTOM_PATTERNS, TROUSER_TONES if rng.random() < 0.65 else FABRIC_TONES)
     one_piece = rng.random() < 0.1
     tone = rng.uniform(0, len(SKIN_TONES) - 1)
     low = int(min(tone, len(SKIN_TONES) - 2))
     skin = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[low + 1] - SKIN_TONES[low])
+    skin = np.clip(skin * rng.uniform(0.94, 1.06, 3), 0, 1)
+    top = _sample_fabric(rng, TOP_PATTERNS, FABRIC_TONES, skin)
+    trousers = TROUSER_TONES if rng.random() < 0.65 else FABRIC_TONES
+    bottom = _sample_fabric(rng, BOTTOM_PATTERNS, trousers, skin)
     long_hair = rng.random() < 0.35
     return Outfit(
-        skin=np.clip(skin * rng.uniform(0.94, 1.06, 3), 0, 1),
+        skin=skin,
         hair=_jitter(rng, HAIR_TONES),
         top=top,
         bottom=top if one_piece else bottom,
@@ -164,10 +168,14 @@ def _jitter(rng: np.random.Generator, tones: np.ndarray) -> np.ndarray:
     return np.clip(tones[rng.integers(len(tones))] + rng.normal(0.0, 0.04, 3), 0.02, 0.98)
 
 
-def _sample_fabric(rng: np.random.Generator, patterns: dict[str, float], tones: np.ndarray) -> Fabric:
+def _sample_fabric(
+    rng: np.random.Generator, patterns: dict[str, float], tones: np.ndarray, skin: np.ndarray
+) -> Fabric:
     names = list(patterns)
     pattern = names[rng.choice(len(names), p=[patterns[name] for name in names])]
     colour = _jitter(rng, tones)
+    while np.abs(colour / colour.sum() - skin / skin.sum()).max() < SKIN_DISTANCE:
+        colour = _jitter(rng, tones)
     # The second colour: another one, or a darker or lighter shade of the first.
     second = (
         _jitter(rng, tones) if rng.random() < 0.6 else np.clip(colour * rng.choice([0.55, 1.6]), 0.02, 0.98)

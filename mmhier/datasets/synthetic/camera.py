@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 SUPERSAMPLING = 2
+HIP_HEIGHT = 0.9
+MIN_HEIGHT = 0.25
 
 
 class Camera(NamedTuple):
@@ -33,6 +35,11 @@ class Camera(NamedTuple):
         x = ((np.arange(width) - k[0, 2]) / k[0, 0]).astype(np.float32)[None, :, None]
         y = ((np.arange(height) - k[1, 2]) / k[1, 1]).astype(np.float32)[:, None, None]
         return (x * rotation[0] + y * rotation[1] + rotation[2]) / np.sqrt(x * x + y * y + 1.0)
+
+    def raised(self, amount: float) -> 'Camera':
+        """The same camera ``amount`` metres higher, but never below ``MIN_HEIGHT``."""
+        x, height, z = self.position
+        return self._replace(position=np.array([x, max(height + amount, MIN_HEIGHT), z]))
 
     def fine_intrinsics(self) -> np.ndarray:
         """K of the supersampled buffer, whose coordinates have (0, 0) at the corner of the first pixel."""
@@ -58,6 +65,6 @@ def sample_camera(rng: np.random.Generator, image_hw: tuple[int, int]) -> tuple[
     intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
     row = height * (rng.uniform(0.55, 1.05) if close else rng.uniform(0.45, 0.6))
     ray = rotation.T @ [0.0, (row - intrinsics[1, 2]) / focal, 1.0]
-    # High enough that the hip (0.9 m above the floor) of the main person appears in that row.
-    camera_height = max(0.9 - distance * ray[1], 0.25)
+    # High enough that the hip of the main person appears in that row.
+    camera_height = max(HIP_HEIGHT - distance * ray[1], MIN_HEIGHT)
     return Camera(rotation, np.array([0.0, camera_height, 0.0]), intrinsics, image_hw), distance

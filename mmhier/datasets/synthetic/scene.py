@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmhier.datasets.synthetic.appearance import sample_outfit
-from mmhier.datasets.synthetic.camera import Camera, sample_camera
+from mmhier.datasets.synthetic.camera import HIP_HEIGHT, Camera, sample_camera
 from mmhier.datasets.synthetic.people import BodyKit, Person
 from mmhier.datasets.synthetic.poses import sample_pose
 from mmhier.datasets.synthetic.props import Prop, make_seat, sample_prop
@@ -46,6 +46,8 @@ def sample_scene(rng: np.random.Generator, kit: BodyKit, image_hw: tuple[int, in
         if person.pose.legs == 'jump':
             shift[1] += rng.uniform(0.0, 0.4)
         people.append(person.moved(shift.astype(np.float32)))
+    # Keep the main person in view when the hip is low, as in sitting or lying.
+    camera = camera.raised(float(people[0].joints[0, 1]) - HIP_HEIGHT)
     props = _sample_props(rng, distance, places)
     props += [
         make_seat(rng, person.joints[0], person.joints[4] + person.joints[5])

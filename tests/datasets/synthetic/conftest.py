@@ -5,13 +5,13 @@ import pytest
 
 @pytest.fixture(scope='session')
 def body_folder(tmp_path_factory):
-    """A cache folder that holds the open body."""
+    """A cache folder with an open body built in this session; tests of body models use the same file."""
     if importlib.util.find_spec('anny') is None:
         pytest.skip('the open body needs the package anny')
-    from mmhier.body_models.open_body import write_open_body
+    from mmhier.body_models.open_body import load_open_body
 
-    folder = tmp_path_factory.mktemp('body_models')
-    write_open_body(folder / 'open_body_v1.npz')
+    folder = tmp_path_factory.getbasetemp() / 'body_models'
+    load_open_body(folder / 'open_body_v1.npz')
     return folder
 
 

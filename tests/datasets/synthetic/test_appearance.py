@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmhier.datasets.synthetic.appearance import Fabric, paint, sample_outfit, surface_offsets
+from mmhier.datasets.synthetic.appearance import SKIN_DISTANCE, Fabric, paint, sample_outfit, surface_offsets
 
 
 @pytest.fixture
@@ -53,3 +53,10 @@ def test_stripes_follow_the_template():
     fabric = Fabric('stripes', red, blue, 0.1)
     points = np.array([[0, 0.05, 0], [0, 0.15, 0], [0.5, 0.15, 0.2], [0, 0.25, 0]])
     np.testing.assert_array_equal(fabric.paint(points), [blue, red, red, blue])
+
+
+def test_clothes_never_have_the_colour_of_the_skin(outfits):
+    for outfit in outfits:
+        for fabric in (outfit.top, outfit.bottom):
+            distance = fabric.colour / fabric.colour.sum() - outfit.skin / outfit.skin.sum()
+            assert np.abs(distance).max() >= SKIN_DISTANCE

@@ -1,5 +1,7 @@
 import numpy as np
 
+from mmhier.datasets.synthetic.camera import MIN_HEIGHT
+from mmhier.datasets.synthetic.rasterizer import project
 from mmhier.datasets.synthetic.scene import sample_scene
 
 
@@ -20,3 +22,12 @@ def test_people_stand_on_the_floor_inside_the_view(kit):
                 assert np.linalg.norm((person.joints[0] - other.joints[0])[[0, 2]]) > 0.6
     assert kinds == {1, 2, 3, 4}
     assert count > 60
+
+
+def test_the_main_person_is_in_view(kit):
+    for seed in range(60):
+        camera, people, _, _ = sample_scene(np.random.default_rng(seed), kit, (96, 128))
+        hip = project(camera.to_camera(people[0].joints[0]), camera.intrinsics)
+        # A camera that cannot go below its lowest height sees low hips near the lower border.
+        assert 0 < hip[0] < 128
+        assert -10 < hip[1] < (110 if camera.position[1] > MIN_HEIGHT else 200)
