@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 
@@ -27,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='image size in pixels (default: 320x256)',
     )
     parser.add_argument(
+        '--scenes',
+        choices=('varied', 'simple'),
+        default='varied',
+        help='simple: one person per image, facing the camera, nothing in front (default: %(default)s)',
+    )
+    parser.add_argument(
         '--workers', type=_count, default=None, help='processes (default: number of CPU cores)'
     )
     parser.add_argument(
@@ -38,16 +43,16 @@ def run(args: argparse.Namespace) -> int:
     """Make the data set; returns the exit status."""
     from mmhier.datasets.synthetic.generator import generate
 
-    try:
-        made = generate(
-            args.out, args.train, args.val, args.seed, args.image_size, args.workers, args.overwrite
-        )
-    except (FileExistsError, ImportError, ValueError, OSError) as error:
-        print(f'mmhier synth: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('mmhier synth: interrupted; run the same command again to go on.', file=sys.stderr)
-        return 130
+    made = generate(
+        args.out,
+        args.train,
+        args.val,
+        args.seed,
+        args.image_size,
+        args.scenes,
+        args.workers,
+        args.overwrite,
+    )
     people = {}
     for split in ('train', 'val'):
         coco = json.loads((args.out / 'annotations' / f'person_keypoints_{split}.json').read_text())

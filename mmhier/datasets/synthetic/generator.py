@@ -26,6 +26,7 @@ from mmhier.datasets.synthetic.dataset_format import (
 )
 from mmhier.datasets.synthetic.people import BodyKit
 from mmhier.datasets.synthetic.rendering import render_image
+from mmhier.datasets.synthetic.scene import SCENE_STYLES
 
 GENERATOR_VERSION = 1
 SPLITS = ('train', 'val')
@@ -48,6 +49,7 @@ def generate(
     num_val: int,
     seed: int = 0,
     image_size_wh: tuple[int, int] = (320, 256),
+    scenes: str = 'varied',
     workers: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -60,6 +62,7 @@ def generate(
         num_val: number of validation images.
         seed: seed of all random streams.
         image_size_wh: width and height of the images.
+        scenes: a key of ``SCENE_STYLES``.
         workers: number of processes, the number of CPU cores by default.
         overwrite: replace a data set made with other parameters.
         progress: show a progress bar.
@@ -69,14 +72,18 @@ def generate(
 
     Raises:
         FileExistsError: if ``out`` holds something else and ``overwrite`` is False.
+        ValueError: if ``scenes`` is unknown.
     """
     out = Path(out)
+    if scenes not in SCENE_STYLES:
+        raise ValueError(f'scenes must be one of {sorted(SCENE_STYLES)}, got {scenes!r}')
     parameters = {
         'generator_version': GENERATOR_VERSION,
         'num_train': num_train,
         'num_val': num_val,
         'seed': seed,
         'image_size_wh': list(image_size_wh),
+        'scenes': scenes,
     }
     if _parameters_of(out) == parameters:
         return False
@@ -170,10 +177,11 @@ def _render_chunk(task: tuple[Path, str, int, int, dict[str, Any]]) -> int:
     """Render images ``start`` to ``stop`` of a split, then write their records in one step."""
     partial, split, start, stop, parameters = task
     width, height = parameters['image_size_wh']
+    style = SCENE_STYLES[parameters['scenes']]
     entries = []
     for index in range(start, stop):
         rng = image_stream(parameters['seed'], split, index)
-        image, intrinsics, annotations = render_image(rng, _kit, (height, width))
+        image, intrinsics, annotations = render_image(rng, _kit, (height, width), style)
         name = f'{index + 1:08d}.jpg'
         _, encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         (partial / 'images' / split / name).write_bytes(encoded.tobytes())

@@ -115,7 +115,6 @@ TORSOS = {
     'side': {('spine', 'z'): 9},
 }
 TORSO_CHANCES = {'upright': 0.5, 'lean': 0.16, 'bend': 0.08, 'arch': 0.06, 'twist': 0.12, 'side': 0.08}
-LYING_CHANCE = 0.03
 NOISE = 0.055
 
 
@@ -176,7 +175,7 @@ def matrix_to_euler(rotations: np.ndarray) -> np.ndarray:
     return np.degrees(np.stack([x, y, z], axis=1))
 
 
-def sample_pose(rng: np.random.Generator) -> Pose:
+def sample_pose(rng: np.random.Generator, lying_chance: float = 0.03) -> Pose:
     """Draw a pose."""
     angles = np.zeros((len(JOINT_NAMES), 3))
     legs = _choose(rng, LEG_CHANCES)
@@ -199,7 +198,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
     rotations = euler_to_matrix(angles)
     pitch = torso.get('pitch', 0.0) * amount + rng.normal(0.0, 3.0)
     roll = rng.normal(0.0, 2.0)
-    if rng.random() < LYING_CHANCE:
+    if rng.random() < lying_chance:
         pitch, roll = rng.choice([-90.0, 90.0]) + rng.normal(0.0, 8.0), rng.normal(0.0, 15.0)
     upright = np.zeros((len(JOINT_NAMES), 3))
     upright[0] = pitch, 0.0, roll

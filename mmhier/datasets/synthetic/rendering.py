@@ -14,7 +14,7 @@ from mmhier.datasets.synthetic.background import render_background
 from mmhier.datasets.synthetic.camera import SUPERSAMPLING, Camera
 from mmhier.datasets.synthetic.people import BodyKit, Person
 from mmhier.datasets.synthetic.rasterizer import FrameBuffer, project, vertex_normals
-from mmhier.datasets.synthetic.scene import Scene, sample_scene
+from mmhier.datasets.synthetic.scene import SCENE_STYLES, Scene, SceneStyle, sample_scene
 
 
 class Light(NamedTuple):
@@ -27,7 +27,10 @@ class Light(NamedTuple):
 
 
 def render_image(
-    rng: np.random.Generator, kit: BodyKit, image_hw: tuple[int, int]
+    rng: np.random.Generator,
+    kit: BodyKit,
+    image_hw: tuple[int, int],
+    style: SceneStyle = SCENE_STYLES['varied'],
 ) -> tuple[np.ndarray, np.ndarray, list[Annotation]]:
     """Make one image.
 
@@ -35,11 +38,12 @@ def render_image(
         rng: the image's own random generator.
         kit: the body.
         image_hw: height and width.
+        style: how hard the image is.
 
     Returns:
         (H, W, 3) uint8 BGR image, intrinsics K (3, 3), one annotation per visible person.
     """
-    scene = sample_scene(rng, kit, image_hw)
+    scene = sample_scene(rng, kit, image_hw, style)
     buffer = draw_scene(scene, kit)
     image = shade_scene(rng, scene, kit, buffer)
     found = [

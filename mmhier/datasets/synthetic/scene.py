@@ -13,8 +13,31 @@ from mmhier.datasets.synthetic.people import BodyKit, Person
 from mmhier.datasets.synthetic.poses import sample_pose
 from mmhier.datasets.synthetic.props import Prop, make_seat, sample_prop
 
-NUM_PEOPLE_CHANCES = (0.42, 0.30, 0.18, 0.10)
-OCCLUDER_CHANCE = 0.35
+
+class SceneStyle(NamedTuple):
+    """How hard the images of a data set are.
+
+    Attributes:
+        num_people_chances: chances of one, two, ... people.
+        occluder_chance: chance that a prop stands between the camera and a person.
+        facing_chance: share of people who roughly face the camera; the others turn anywhere.
+        facing_spread: standard deviation of their direction, radians.
+        lying_chance: share of people who lie.
+    """
+
+    num_people_chances: tuple[float, ...]
+    occluder_chance: float
+    facing_chance: float
+    facing_spread: float
+    lying_chance: float
+
+
+SCENE_STYLES = {
+    'varied': SceneStyle(
+        (0.42, 0.30, 0.18, 0.10), 0.35, facing_chance=0.55, facing_spread=0.8, lying_chance=0.03
+    ),
+    'simple': SceneStyle((1.0,), 0.0, facing_chance=1.0, facing_spread=0.8, lying_chance=0.0),
+}
 
 
 class Scene(NamedTuple):
@@ -26,29 +49,35 @@ class Scene(NamedTuple):
     distance: float
 
 
-def sample_scene(rng: np.random.Generator, kit: BodyKit, image_hw: tuple[int, int]) -> Scene:
-    """Draw a scene for images of the given height and width."""
+def sample_scene(
+    rng: np.random.Generator,
+    kit: BodyKit,
+    image_hw: tuple[int, int],
+    style: SceneStyle = SCENE_STYLES['varied'],
+) -> Scene:
+    """Draw a scene of a style for images of the given height and width."""
     camera, distance = sample_camera(rng, image_hw)
-    count = 1 + rng.choice(len(NUM_PEOPLE_CHANCES), p=NUM_PEOPLE_CHANCES)
+    count = 1 + rng.choice(len(style.num_people_chances), p=style.num_people_chances)
     people, places = [], []
     for index in range(count):
         place = _sample_place(rng, camera, distance, places, main=index == 0)
         if place is None:
             continue
         places.append(place)
-        # Towards the camera is half a turn; people face it somewhat more often than not.
+        # Towards the camera is half a turn.
         away = np.pi + np.arctan2(place[0] - camera.position[0], place[2] - camera.position[2])
-        yaw = away + (rng.normal(0.0, 0.8) if rng.random() < 0.55 else rng.uniform(-np.pi, np.pi))
+        facing = rng.random() < style.facing_chance
+        yaw = away + (rng.normal(0.0, style.facing_spread) if facing else rng.uniform(-np.pi, np.pi))
         outfit = sample_outfit(rng, kit.marks)
         betas = np.clip(rng.normal(0.0, 0.9, kit.model.num_betas), -2.5, 2.5)
-        person = kit.build(sample_pose(rng), betas, outfit, yaw)
+        person = kit.build(sample_pose(rng, style.lying_chance), betas, outfit, yaw)
         shift = place - [person.joints[0, 0], 0.0, person.joints[0, 2]]
         if person.pose.legs == 'jump':
             shift[1] += rng.uniform(0.0, 0.4)
         people.append(person.moved(shift.astype(np.float32)))
     # Keep the main person in view when the hip is low, as in sitting or lying.
     camera = camera.raised(float(people[0].joints[0, 1]) - HIP_HEIGHT)
-    props = _sample_props(rng, distance, places)
+    props = _sample_props(rng, distance, places, style.occluder_chance)
     props += [
         make_seat(rng, person.joints[0], person.joints[4] + person.joints[5])
         for person in people
@@ -84,14 +113,16 @@ def _sample_place(
     return None
 
 
-def _sample_props(rng: np.random.Generator, distance: float, places: list[np.ndarray]) -> list[Prop]:
+def _sample_props(
+    rng: np.random.Generator, distance: float, places: list[np.ndarray], occluder_chance: float
+) -> list[Prop]:
     props = []
     for _ in range(rng.integers(0, 4)):
         depth = distance * rng.uniform(1.35, 2.6) + 0.5
         place = np.array([rng.uniform(-0.6, 0.6) * depth, 0.0, depth])
         if all(np.linalg.norm(place - other) > 0.9 for other in places):
             props.append(sample_prop(rng, place, 0.9))
-    if rng.random() < OCCLUDER_CHANCE:
+    if rng.random() < occluder_chance:
         target = places[rng.integers(len(places))]
         share = rng.uniform(0.5, 0.8)
         place = target * share + [rng.normal(0.0, 0.22), 0.0, 0.0]

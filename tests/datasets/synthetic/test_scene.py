@@ -2,7 +2,7 @@ import numpy as np
 
 from mmhier.datasets.synthetic.camera import MIN_HEIGHT
 from mmhier.datasets.synthetic.rasterizer import project
-from mmhier.datasets.synthetic.scene import sample_scene
+from mmhier.datasets.synthetic.scene import SCENE_STYLES, sample_scene
 
 
 def test_people_stand_on_the_floor_inside_the_view(kit):
@@ -31,3 +31,14 @@ def test_the_main_person_is_in_view(kit):
         # A camera that cannot go below its lowest height sees low hips near the lower border.
         assert 0 < hip[0] < 128
         assert -10 < hip[1] < (110 if camera.position[1] > MIN_HEIGHT else 200)
+
+
+def test_simple_scenes_have_one_person_who_faces_the_camera(kit):
+    facing = []
+    for seed in range(40):
+        style = SCENE_STYLES['simple']
+        camera, people, _, _ = sample_scene(np.random.default_rng(seed), kit, (96, 128), style)
+        assert len(people) == 1
+        left_hip, right_hip = camera.to_camera(people[0].joints[1:3])
+        facing.append(left_hip[0] > right_hip[0])  # the left side is on the right of the picture
+    assert np.mean(facing) > 0.85

@@ -2,6 +2,7 @@ import argparse
 
 import pytest
 
+from mmhier.apis.cli import main
 from mmhier.datasets.synthetic.cli import add_arguments, run
 
 
@@ -20,8 +21,9 @@ def test_reuses_what_is_there_and_counts_people(data_set, capsys):
     assert 'in 8 val images' in line
 
 
-def test_other_parameters_are_one_clear_line(data_set, capsys):
-    assert run(parse(data_set, '--seed', 4)) == 1
+@pytest.mark.parametrize('arguments', [('--seed', 4), ('--scenes', 'simple')])
+def test_other_parameters_are_one_clear_line(data_set, capsys, arguments):
+    assert main(['synth', str(data_set), *map(str, arguments)]) == 1
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1
     assert '--overwrite' in error
