@@ -297,7 +297,11 @@ OPTIONAL = (
         _module('mmdet.apis', 'mmdet'),
         'person detectors of MMPose inferencers: pip install mmdet, with mmcv < 2.2',
     ),
-    Part('mmpretrain', _module('mmpretrain'), 'backbones of mmpretrain: pip install mmpretrain'),
+    Part(
+        'mmpretrain',
+        _module('mmpretrain.models', 'mmpretrain'),
+        'backbones of mmpretrain: pip install mmpretrain',
+    ),
     Part('safetensors', _module('safetensors.torch', 'safetensors'), 'pip install safetensors'),
     Part('tensorboard', _module('tensorboard'), 'pip install tensorboard'),
     Part('wandb', _module('wandb'), 'pip install wandb'),

@@ -4,10 +4,11 @@
 what happens when *others* import them:
 
 * ``finders``: import names that the stock MMPose needs and that may be absent (``mmcv._ext``,
-  ``xtcocotools``, two names of ``mmdet``, one of ``torchvision``) are supplied from ``shims/``. What is
+  ``xtcocotools``, names of ``mmdet`` and ``torchvision``) are supplied from ``shims/``. What is
   installed and works is always used instead; nothing that exists is replaced.
 * ``registries``: mmhier's modules are added to MMPose's registries as soon as these exist.
 * ``checkpoint``: MMEngine reads checkpoints without executing anything in them.
+* ``patches``: lines of MMPose that current versions of its dependencies refuse are made to work.
 * ``workers``: processes started with ``spawn`` or ``forkserver`` get the same treatment.
 
 Every shim's docstring names what makes it unnecessary.
@@ -15,7 +16,7 @@ Every shim's docstring names what makes it unnecessary.
 
 import wrapt
 
-from mmhier.compat import finders, registries, workers
+from mmhier.compat import finders, patches, registries, workers
 
 __all__ = ['install']
 
@@ -33,6 +34,7 @@ def install() -> None:
     _installed = True
     finders.install()
     registries.install()
+    patches.install()
     workers.install()
     for name in CHECKPOINT_READERS:
         wrapt.register_post_import_hook('mmhier.compat.checkpoint:protect', name)

@@ -124,11 +124,12 @@ def _working_xtcocotools(package: ModuleType) -> Iterator[None]:
         package.__path__ = [str(FALLBACKS['xtcocotools'].parent)]
 
 
-def _supply(name: str, shim: str) -> Callable[[ModuleType], AbstractContextManager]:
+def _supply(name: str, shim: str, parents: bool = False) -> Callable[[ModuleType], AbstractContextManager]:
     """Make a guard that lends the module ``name`` to one importer, if it cannot be imported by itself.
 
-    The stand-in is in ``sys.modules`` only while that importer runs, and its parent package never is:
-    everybody else still finds the package missing (MMPose's inferencers and mmpretrain ask for mmdet).
+    The stand-in is in ``sys.modules`` only while that importer runs: everybody else still finds the package
+    missing (MMPose's inferencers and mmpretrain ask for mmdet, many ask for torchvision). Its parent packages
+    are lent with it only where ``import a.b.c as d`` needs them.
     """
 
     @contextmanager
@@ -136,13 +137,27 @@ def _supply(name: str, shim: str) -> Callable[[ModuleType], AbstractContextManag
         if _importable(name):
             yield
             return
-        sys.modules[name] = importlib.import_module(shim)
+        stand_in = importlib.import_module(shim)
+        lent = _with_parents(name, stand_in) if parents else {name: stand_in}
+        sys.modules.update(lent)
         try:
             yield
         finally:
-            del sys.modules[name]
+            for lent_name in lent:
+                del sys.modules[lent_name]
 
     return guard
+
+
+def _with_parents(name: str, module: ModuleType) -> dict[str, ModuleType]:
+    """A module and its parent packages, empty but for the way to it."""
+    chain = {name: module}
+    while '.' in name:
+        outer, _, attribute = name.rpartition('.')
+        chain[outer] = ModuleType(outer)
+        setattr(chain[outer], attribute, chain[name])
+        name = outer
+    return chain
 
 
 def _importable(name: str) -> bool:
@@ -174,12 +189,18 @@ def _clear_import_errors(module: ModuleType) -> Iterator[None]:
         ) from error
 
 
+_boxes_for_mmpretrain = _supply(
+    'torchvision.ops.boxes', 'mmhier.compat.shims.torchvision_boxes', parents=True
+)
+
 GUARDS: dict[str, Callable[[ModuleType], AbstractContextManager]] = {
     'xtcocotools': _working_xtcocotools,
     'mmpose.models.heads.hybrid_heads.rtmo_head': _supply('mmdet.utils', 'mmhier.compat.shims.mmdet_utils'),
     'mmpose.visualization.simcc_vis': _supply(
         'torchvision.transforms', 'mmhier.compat.shims.torchvision_transforms'
     ),
+    'mmpretrain.models.utils.box_utils': _boxes_for_mmpretrain,
+    'mmpretrain.evaluation.metrics.visual_grounding_eval': _boxes_for_mmpretrain,
     'mmhier.models': _clear_import_errors,
     'mmhier.datasets': _clear_import_errors,
     'mmhier.datasets.transforms': _clear_import_errors,

@@ -63,6 +63,16 @@ def test_mmdet_is_still_missing():
         importlib.import_module('mmdet.apis')
 
 
+def test_backbones_of_mmpretrain_import():
+    pytest.importorskip('mmpretrain')
+    from mmpretrain.models import VisionTransformer
+    from mmpretrain.models.utils import box_utils
+
+    assert VisionTransformer and callable(box_utils.boxes.generalized_box_iou)
+    if importlib.util.find_spec('torchvision') is None:
+        assert not [name for name in sys.modules if name.split('.')[0] == 'torchvision']
+
+
 def test_syncbn_can_be_reverted():
     """MMEngine looks for mmcv's compiled part with pkgutil here, which wants a module with a spec."""
     from mmengine.model import revert_sync_batchnorm
