@@ -1,0 +1,60 @@
+"""``mmhier convert IN OUT``: weights of another project -> a file with our names, which are OpenMMLab's."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+ENDINGS = ('.pth', '.pt', '.safetensors')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the subcommand."""
+    parser.add_argument('source', metavar='IN', help='checkpoint or .safetensors; nothing in it is executed')
+    parser.add_argument('target', metavar='OUT', type=Path, help='.pth, .pt or .safetensors')
+    parser.add_argument('--num-stages', type=int, help='stages to keep (default: all)')
+    parser.add_argument(
+        '--out-indices', type=int, nargs='+', help='stages whose closing norm is kept (default: the last)'
+    )
+    parser.add_argument('--prefix', help='what the keys of the backbone begin with, if it holds several')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert a file and say what was left out; return the exit status."""
+    from mmhier.compat.checkpoint import load_checkpoint_file
+    from mmhier.convert.swin import Report, convert_swin, unwrap
+
+    try:
+        if args.target.suffix not in ENDINGS:
+            raise ValueError(f'{args.target} must end in one of {", ".join(ENDINGS)}')
+        weights = unwrap(load_checkpoint_file(args.source), args.source)
+        state_dict, name, dropped = convert_swin(
+            weights, args.num_stages, args.out_indices, args.prefix, args.source
+        )
+        _write(state_dict, args.target, dict(source=args.source, format=name))
+    except (OSError, ValueError) as error:
+        print(f'mmhier convert: {error}', file=sys.stderr)
+        return 1
+    print(f'{Report(args.source, name, sorted(state_dict), dropped, [])}; wrote {args.target}')
+    return 0
+
+
+def _write(state_dict: dict, target: Path, meta: dict[str, str]) -> None:
+    """Write the weights; an interrupted run leaves no half a file."""
+    import torch
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    state_dict = {key: value.contiguous() for key, value in state_dict.items()}
+    part = target.with_name(f'{target.name}.{os.getpid()}.part')
+    try:
+        if target.suffix == '.safetensors':
+            try:
+                from safetensors.torch import save_file
+            except ImportError as error:
+                raise ValueError('writing .safetensors needs: pip install safetensors') from error
+            save_file(state_dict, part, meta)
+        else:
+            torch.save(dict(state_dict=state_dict, meta=meta), part)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Operators that import torch and nothing else."""

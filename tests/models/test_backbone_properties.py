@@ -1,0 +1,165 @@
+"""What holds for every backbone of mmhier; add a small configuration here for each new one."""
+
+import copy
+
+import pytest
+import torch
+from mmpose.registry import MODELS
+
+import mmhier.models  # noqa: F401
+
+# Small networks with all stages; every backbone is tried with 1 to 4 of them.
+SMALL = {
+    'TruncatedSwin': dict(
+        arch=dict(embed_dims=16, depths=[2, 1, 2, 1], num_heads=[1, 2, 4, 8], window_size=4)
+    ),
+}
+SIZES_HW = [(64, 64), (96, 64), (67, 41)]
+
+
+def registered():
+    return sorted(
+        name
+        for name, kind in MODELS.module_dict.items()
+        if kind.__module__.startswith('mmhier.models.backbones')
+    )
+
+
+def build(name, **options):
+    torch.manual_seed(0)
+    network = MODELS.build({'type': name, 'drop_path_rate': 0.0, **SMALL[name], **options})
+    network.init_weights()
+    return network
+
+
+cases = pytest.mark.parametrize(
+    ('name', 'stages'), [(name, stages) for name in SMALL for stages in (1, 2, 3, 4)]
+)
+
+
+def test_every_backbone_is_here():
+    assert registered() == sorted(SMALL)
+
+
+@cases
+def test_shapes_are_those_declared(name, stages):
+    network = build(name, out_indices=tuple(range(stages))).eval()
+    assert len(network.feature_info) == stages
+    for height, width in SIZES_HW:
+        with torch.no_grad():
+            maps = network(torch.randn(2, 3, height, width))
+        assert isinstance(maps, tuple)
+        assert [out.shape for out in maps] == [
+            (2, info.channels, -(-height // info.stride), -(-width // info.stride))
+            for info in network.feature_info
+        ]
+        assert all(out.isfinite().all() and out.is_contiguous() for out in maps)
+
+
+@cases
+def test_last_map_only_by_default(name, stages):
+    network = build(name, num_stages=stages)
+    assert len(network.feature_info) == len(network(torch.randn(1, 3, 64, 64))) == 1
+    assert network.feature_info[0].stride == 4 * 2 ** (stages - 1)
+
+
+@cases
+def test_every_parameter_receives_a_gradient(name, stages):
+    network = build(name, num_stages=stages).train()
+    images = torch.randn(2, 3, 67, 41)
+    network(images)[0][:, ::2].sum().backward()
+    parameters = dict(network.named_parameters())
+    assert parameters
+    for key, parameter in parameters.items():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), key
+
+
+@cases
+def test_truncation_keeps_the_numbers(name, stages):
+    """The first stages of the full network compute what the truncated network computes."""
+    full = build(name, out_indices=(0, 1, 2, 3)).eval()
+    kept = build(name, num_stages=stages).eval()
+    weights = full.state_dict()
+    kept.load_state_dict({key: weights[key] for key in kept.state_dict()})
+    images = torch.randn(1, 3, 67, 41)
+    with torch.no_grad():
+        assert torch.equal(kept(images)[0], full(images)[stages - 1])
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
+def test_stochastic_depth_is_that_of_the_full_network(name):
+    def rates(network):
+        return [m.drop_prob for m in network.modules() if hasattr(m, 'drop_prob')]
+
+    full, kept = build(name, drop_path_rate=0.4), build(name, num_stages=2, drop_path_rate=0.4)
+    assert rates(full)[-1] == pytest.approx(0.4)
+    assert rates(kept) and rates(full)[: len(rates(kept))] == rates(kept)
+    assert rates(build(name, num_stages=2, drop_path_rate=0.4, drop_path_span='kept'))[-1] == pytest.approx(
+        0.4
+    )
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
+def test_stochastic_depth_acts_in_training_only(name):
+    network, images = build(name, num_stages=3, drop_path_rate=0.9), torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network.eval()(images)[0], network.eval()(images)[0])
+        assert not torch.equal(network.train()(images)[0], network.train()(images)[0])
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
+def test_checkpointing_changes_nothing(name):
+    results = []
+    for with_cp in (False, True):
+        network = build(name, num_stages=3, with_cp=with_cp, drop_path_rate=0.4).train()
+        torch.manual_seed(1)
+        images = torch.randn(2, 3, 67, 41, requires_grad=True)
+        out = network(images)[0]
+        out.square().sum().backward()
+        results.append([out.detach(), images.grad, *(p.grad for p in network.parameters())])
+    for plain, checkpointed in zip(*results, strict=True):
+        assert torch.allclose(plain, checkpointed, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
+def test_batch_is_a_loop_of_singles(name):
+    network, images = build(name, num_stages=3).eval(), torch.randn(3, 3, 67, 41)
+    with torch.no_grad():
+        singles = torch.cat([network(image[None])[0] for image in images])
+        assert torch.allclose(network(images)[0], singles, atol=1e-5)
+
+
+@cases
+def test_layers_cover_the_depth_in_order(name, stages):
+    network = build(name, num_stages=stages)
+    layers = [network.layer_id(key) for key, _ in network.named_parameters()]
+    assert set(layers) == set(range(network.num_layers + 2))
+    assert layers == sorted(layers), 'parameters are not listed in the order of depth'
+    with pytest.raises(ValueError, match='unheard_of'):
+        network.layer_id('unheard_of.weight')
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
+def test_freezing(name):
+    assert not any(p.requires_grad for p in build(name, num_stages=3, frozen_stages=3).train().parameters())
+    for frozen in (-1, 0, 1, 2):
+        network = build(name, num_stages=3, frozen_stages=frozen)
+        assert network.train() is network
+        network(torch.randn(2, 3, 64, 64))[0][:, 0].sum().backward()
+        trained = [key for key, p in network.named_parameters() if p.grad is not None]
+        held = [key for key, p in network.named_parameters() if p.grad is None]
+        first_free = network.truncation.block_index(frozen) + 1 if frozen > 0 else frozen + 1
+        assert trained and min(map(network.layer_id, trained)) >= max(first_free, 0)
+        assert bool(held) == (frozen >= 0)
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
+def test_copies_are_independent(name):
+    network, images = build(name, num_stages=3).eval(), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = network(images)[0]
+        other = copy.deepcopy(network)
+        for parameter in other.parameters():
+            parameter.add_(0.1)
+        assert torch.equal(network(images)[0], before)
+        assert not torch.equal(other(images)[0], before)
