@@ -176,6 +176,20 @@ def _importable(name: str) -> bool:
 
 
 @contextmanager
+def _refusing_mmdet(module: ModuleType) -> Iterator[None]:
+    """Turn mmdet's assertion on the version of mmcv into an ImportError, as those who ask for mmdet expect.
+
+    Unnecessary once mmdet accepts current mmcv (3.3.0 refuses 2.2.0, and all of ``mmpose.apis`` with it).
+    """
+    try:
+        yield
+    except AssertionError as error:
+        raise ImportError(
+            f"mmdet refuses the installed mmcv: {error} Run: pip install 'mmcv-lite==2.1.0'", name='mmdet'
+        ) from error
+
+
+@contextmanager
 def _clear_import_errors(module: ModuleType) -> Iterator[None]:
     """Say how to install a part of the stack that one of mmhier's packages needs and that is missing."""
     try:
@@ -195,6 +209,7 @@ _boxes_for_mmpretrain = _supply(
 
 GUARDS: dict[str, Callable[[ModuleType], AbstractContextManager]] = {
     'xtcocotools': _working_xtcocotools,
+    'mmdet': _refusing_mmdet,
     'mmpose.models.heads.hybrid_heads.rtmo_head': _supply('mmdet.utils', 'mmhier.compat.shims.mmdet_utils'),
     'mmpose.visualization.simcc_vis': _supply(
         'torchvision.transforms', 'mmhier.compat.shims.torchvision_transforms'

@@ -147,6 +147,22 @@ def test_a_broken_torchvision_is_told_and_left_as_it_is(fresh_python, tmp_path):
     assert f'torchvision is installed but broken: {message}' in out
 
 
+def test_an_mmdet_that_refuses_mmcv_is_told(fresh_python, tmp_path):
+    write_package(tmp_path, 'mmdet', __init__='assert False, "MMCV==2.2.0 is used but incompatible."')
+    out = fresh_python(
+        """
+        import mmhier
+        from mmpose.apis.inferencers import base_mmpose_inferencer
+        assert not base_mmpose_inferencer.has_mmdet
+        from mmpose.models.heads.hybrid_heads.rtmo_head import reduce_mean
+        print(reduce_mean.__module__)
+        """,
+        tmp_path,
+    )
+    assert 'mmpose.utils.dist_utils' in out
+    assert out.count('MMCV==2.2.0 is used but incompatible.') == 1 and "pip install 'mmcv-lite==2.1.0'" in out
+
+
 def test_a_missing_mmpose_is_told_when_needed(fresh_python):
     out = fresh_python(
         """
