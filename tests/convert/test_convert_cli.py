@@ -1,0 +1,78 @@
+"""``mmhier convert``: files in, files out."""
+
+import argparse
+
+import pytest
+import torch
+
+from mmhier.convert import cli
+from mmhier.models.backbones.truncated_swin import TruncatedSwin
+
+ARCH = dict(embed_dims=8, depths=[1, 1, 1], num_heads=[1, 2, 4])
+
+
+def convert(*arguments):
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    return cli.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A file as MMPose writes them."""
+    path = tmp_path / 'in.pth'
+    state = {f'backbone.{key}': value for key, value in TruncatedSwin(ARCH).state_dict().items()}
+    torch.save(dict(state_dict=state | {'head.bias': torch.zeros(1)}, meta=dict(epoch=1)), path)
+    return path
+
+
+@pytest.mark.parametrize('ending', ['.pth', '.safetensors'])
+def test_written_file_loads(source, tmp_path, ending, capsys):
+    if ending == '.safetensors':
+        pytest.importorskip('safetensors')
+    target = tmp_path / 'new' / f'out{ending}'
+    assert convert(source, target, '--num-stages', 2) == 0
+    text = capsys.readouterr().out
+    assert 'openmmlab' in text and 'stage 3 is not kept' in text and 'not part of the backbone' in text
+    network = TruncatedSwin(ARCH, num_stages=2, init_cfg=dict(type='Pretrained', checkpoint=str(target)))
+    network.init_weights()
+    saved = torch.load(source, weights_only=True)['state_dict']
+    for key in ('stages.1.blocks.0.norm1.weight', 'stages.0.downsample.reduction.weight'):
+        assert torch.equal(network.state_dict()[key], saved[f'backbone.{key}'])
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('--num-stages', '4'), 'has 3 stages; 4 cannot be kept'),
+        (('--prefix', 'teacher.'), "under 'teacher.'"),
+    ],
+)
+def test_bad_requests_are_one_line(source, tmp_path, arguments, message, capsys):
+    target = tmp_path / 'out.pth'
+    assert convert(source, target, *arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+    assert not target.exists()
+
+
+def test_bad_files_are_named(source, tmp_path, capsys):
+    assert convert(tmp_path / 'absent.pth', tmp_path / 'out.pth') == 1
+    assert 'absent.pth' in capsys.readouterr().err
+    assert convert(source, tmp_path / 'out.txt') == 1
+    assert 'out.txt must end in one of' in capsys.readouterr().err
+    (tmp_path / 'torn.pth').write_bytes(source.read_bytes()[:500])
+    assert convert(tmp_path / 'torn.pth', tmp_path / 'out.pth') == 1
+    assert 'torn.pth' in capsys.readouterr().err
+
+
+def test_nothing_in_a_file_is_executed(tmp_path, capsys):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / 'executed'), 'w'))
+
+    torch.save(dict(state_dict=dict(bomb=Bomb())), tmp_path / 'bomb.pth')
+    assert convert(tmp_path / 'bomb.pth', tmp_path / 'out.pth') == 1
+    assert 'bomb.pth' in capsys.readouterr().err
+    assert not (tmp_path / 'executed').exists()
