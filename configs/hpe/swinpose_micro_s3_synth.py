@@ -17,3 +17,12 @@ model = dict(
     neck=dict(in_channels=128, in_stride=16, out_channels=128),
     head=dict(in_channels=128, deconv_out_channels=(128, 64), decoder=_base_.codec),
 )
+
+max_epochs = 16
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+param_scheduler = [
+    dict(type='LinearLR', begin=0, end=200, start_factor=0.01, by_epoch=False),
+    dict(type='CosineAnnealingLR', begin=0, end=max_epochs, by_epoch=True, convert_to_iter_based=True),
+]
+default_hooks = dict(checkpoint=dict(interval=1))

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     data, train_dir = out / 'data', out / 'train'
     seconds = {}
-    people = ['--train', str(args.train), '--val', str(args.val), '--seed', str(args.seed), '--scenes', 'simple']
+    people = [f'--train={args.train}', f'--val={args.val}', f'--seed={args.seed}', '--scenes=simple']
     options = ['--cfg-options', f'data_root={data}/', *_rooted(data), *args.cfg_options]
     seconds['people'] = _step(['synth', str(data), *people])
     seconds['train'] = _step(['train', args.config, '--work-dir', str(train_dir), '--resume', *options])

