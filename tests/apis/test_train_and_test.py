@@ -13,13 +13,13 @@ from mmhier.compat.checkpoint import load_checkpoint_file
 from mmhier.testing import write_dot_people
 from mmhier.visualization.curves import read_scalars
 
-EPOCHS = 30
+EPOCHS, STOP = 20, 10
 
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp('dots')
-    for split, images, seed in (('train', 24, 0), ('val', 7, 1)):  # 7: the two processes get unequal shares
+    for split, images, seed in (('train', 48, 0), ('val', 7, 1)):  # 7: the two processes get unequal shares
         write_dot_people(folder, split, images, seed)
     return folder
 
@@ -40,7 +40,8 @@ def _options(data, **more):
         'train_cfg.val_interval': EPOCHS,
         'param_scheduler.0.end': 5,
         'param_scheduler.1.end': EPOCHS,
-        'default_hooks.checkpoint.interval': 10,
+        'model.backbone.arch.depths': '[1,1,2]',
+        'default_hooks.checkpoint.interval': STOP // 2,
         'default_hooks.checkpoint.max_keep_ckpts': 9,
         'default_hooks.logger.interval': 3,
         'randomness.seed': 0,
@@ -95,24 +96,25 @@ def _test(repo_root, config, data, checkpoint, tmp_path, processes):
 def test_two_processes_train_and_test_like_one(repo_root, config, data, trained, tmp_path):
     checkpoint = trained / f'epoch_{EPOCHS}.pth'
     one, two = (_test(repo_root, config, data, checkpoint, tmp_path, processes) for processes in (1, 2))
-    assert one['coco/AP'] > 0.5, 'the dots are easy: training on two processes has to learn them'
+    assert one['coco/AP'] > 0.2, 'the dots are easy: training on two processes has to learn them'
     assert one['coco/Phi'] == pytest.approx((one['coco/AP'] + one['coco/AR']) / 2)
     assert one == pytest.approx(two)
 
 
 def test_resume_goes_on_where_training_stopped(repo_root, config, data, trained, tmp_path):
-    """Resumed at epoch 20, a run trains epochs 21 to 30 with the optimizer state and rates it had."""
+    """Resumed in the middle, a run trains the other epochs with the optimizer state and rates it had."""
     work_dir = tmp_path / 'resumed'
-    arguments = (config, '--work-dir', work_dir, '--resume', trained / 'epoch_20.pth', *_options(data))
+    arguments = (config, '--work-dir', work_dir, '--resume', trained / f'epoch_{STOP}.pth', *_options(data))
     _run(repo_root, 'train', *arguments, processes=2)
     whole, resumed = (load_checkpoint_file(folder / f'epoch_{EPOCHS}.pth') for folder in (trained, work_dir))
-    assert {path.name for path in work_dir.glob('epoch_*.pth')} == {f'epoch_{EPOCHS}.pth'}
+    saved = {path.name for path in work_dir.glob('epoch_*.pth')}
+    assert saved == {f'epoch_{epoch}.pth' for epoch in (STOP + STOP // 2, EPOCHS)}
     for key in ('epoch', 'iter'):
         assert whole['meta'][key] == resumed['meta'][key]
     for state in ('optimizer', 'param_schedulers'):
         assert str(_scalars(whole[state])) == str(_scalars(resumed[state]))
     records = [record for record in read_scalars(work_dir) if 'loss' in record]
-    assert {record['epoch'] for record in records} == set(range(21, EPOCHS + 1))
+    assert {record['epoch'] for record in records} == set(range(STOP + 1, EPOCHS + 1))
     first = next(record['loss'] for record in read_scalars(trained) if 'loss' in record)
     assert records[0]['loss'] < 0.7 * first, 'it starts from what had been learnt'
 
