@@ -26,8 +26,8 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data_root + 'test_coco.json')
 test_evaluator = val_evaluator
 
-model = dict(backbone=dict(init_cfg=None, drop_path_rate=0.0, {backbone}), {neck_and_head}
-             test_cfg=dict(flip_test=False))
+backbone = dict(_delete_=True, type='TruncatedSwin', arch={arch}, num_stages=3, drop_path_rate=0.0)
+model = dict(backbone=backbone, {neck_and_head} test_cfg=dict(flip_test=False))
 train_cfg = dict(max_epochs={epochs}, val_interval={epochs})
 optim_wrapper = dict(optimizer=dict(lr=1e-3, weight_decay=0.0), paramwise_cfg=dict(layer_decay_rate=1.0))
 param_scheduler = [
@@ -40,12 +40,12 @@ randomness = dict(seed=0)
 SMALL = dict(
     input_wh=(96, 128),
     heatmap_wh=(24, 32),
-    epochs=150,
-    backbone='arch=dict(embed_dims=32, depths=[1, 1, 2], num_heads=[1, 2, 4], window_size=4)',
+    epochs=80,
+    arch='dict(embed_dims=32, depths=[1, 1, 2], num_heads=[1, 2, 4], window_size=4)',
     neck_and_head='neck=dict(in_channels=128, out_channels=128), '
     'head=dict(in_channels=128, deconv_out_channels=(64, 64), decoder=codec),',
 )
-TINY = dict(input_wh=(192, 256), heatmap_wh=(48, 64), epochs=100, backbone='', neck_and_head='')
+TINY = dict(input_wh=(192, 256), heatmap_wh=(48, 64), epochs=100, arch="'tiny'", neck_and_head='')
 
 
 def _memorise(repo_root, sample_data, folder, settings):
