@@ -193,7 +193,7 @@ def _backbone() -> str:
     import torch
     from mmpose.registry import MODELS
 
-    backbone = MODELS.build(dict(type='TruncatedSwin', arch='tiny', num_stages=2)).eval()
+    backbone = MODELS.build(dict(type='mmpose.TruncatedSwin', arch='tiny', num_stages=2)).eval()
     with torch.no_grad():
         (output,) = backbone(torch.zeros(1, 3, 64, 48))
     if tuple(output.shape) != (1, 192, 8, 6):

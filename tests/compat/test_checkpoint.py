@@ -316,6 +316,7 @@ def make_runner(work_dir: Path, epochs: int, **options) -> Runner:
         ),
         randomness=dict(seed=3),
         log_level='WARNING',
+        default_scope='mmpose',
         experiment_name=f'toy_{hashlib.md5(str(work_dir).encode()).hexdigest()}_{options.get("resume")}',
         **options,
     )
