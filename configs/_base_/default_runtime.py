@@ -19,8 +19,7 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 
-# More backends by one line, e.g. --cfg-options "visualizer.vis_backends=[dict(type='TensorboardVisBackend')]"
-# or dict(type='WandbVisBackend', init_kwargs=dict(project='mmhier')).
+# Another backend: --cfg-options visualizer.vis_backends.0.type=TensorboardVisBackend (or WandbVisBackend).
 visualizer = dict(type='PoseLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
 
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True, num_digits=6)

@@ -79,6 +79,7 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
     from mmengine.runner import Runner
 
     from mmhier.compat.checkpoint import trust_checkpoints
+    from mmhier.engine.checkpoint_match import CheckpointMatchHook
     from mmhier.engine.launch import prepare_distributed
     from mmhier.engine.preflight import check_config
 
@@ -89,7 +90,10 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
         trust_checkpoints()
     check_config(cfg, loaders)
     prepare_distributed(cfg)
-    return Runner.from_cfg(cfg)
+    runner = Runner.from_cfg(cfg)
+    fine_tuning = 'train_dataloader' in loaders and not cfg.get('resume')
+    runner.register_hook(CheckpointMatchHook(fine_tuning))
+    return runner
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ import wrapt
 # Name in mmpose.registry -> package of mmhier that registers into it.
 LOCATIONS = {
     'MODELS': 'mmhier.models',
+    'DATASETS': 'mmhier.datasets.coco',
     'TRANSFORMS': 'mmhier.datasets.transforms',
     'METRICS': 'mmhier.evaluation.metrics',
     'OPTIM_WRAPPER_CONSTRUCTORS': 'mmhier.engine',

@@ -13,7 +13,7 @@ TINY = ['train_cfg.max_epochs=1', 'param_scheduler.1.end=1', 'default_hooks.logg
 @pytest.mark.parametrize('config', ['swinpose_micro_s3_synth'])
 def test_quickstart_leaves_scores_and_pictures(repo_root, tmp_path, config):
     out = tmp_path / 'quickstart'
-    command = [sys.executable, 'tools/quickstart.py', '--config', f'configs/hpe/{config}.py', '--out', str(out)]
+    command = [sys.executable, 'tools/quickstart.py', f'--config=configs/hpe/{config}.py', f'--out={out}']
     command += ['--train=48', '--val=8', '--cfg-options', *TINY, 'train_cfg.val_interval=1']
     first = subprocess.run(command, cwd=repo_root, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr[-3000:]

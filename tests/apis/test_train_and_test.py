@@ -128,10 +128,12 @@ def _scalars(state):
     return state if not torch.is_tensor(state) or state.ndim == 0 else tuple(state.shape)
 
 
-def test_pictures_of_predictions(repo_root, config, data, trained, tmp_path):
+def test_pictures_of_predictions_and_tensorboard(repo_root, config, data, trained, tmp_path):
     arguments = (config, trained / f'epoch_{EPOCHS}.pth', '--work-dir', tmp_path, '--show-dir', 'pictures')
-    _run(repo_root, 'test', *arguments, *_options(data))
+    backend = {'visualizer.vis_backends.0.type': 'TensorboardVisBackend'}
+    _run(repo_root, 'test', *arguments, *_options(data, **backend))
     assert len(list(tmp_path.rglob('pictures/*.png'))) == 7
+    assert list(tmp_path.rglob('events.out.tfevents.*'))
 
 
 @pytest.mark.parametrize(
@@ -139,13 +141,17 @@ def test_pictures_of_predictions(repo_root, config, data, trained, tmp_path):
     [
         ('train', ['nowhere.py'], None, 'nowhere.py does not exist'),
         ('test', ['{config}', 'nowhere.pth'], None, 'checkpoint nowhere.pth does not exist'),
+        ('test', ['{config}', '{checkpoint}'], 'model.backbone.num_stages=2', 'stages.2.blocks.0'),
         ('train', ['{config}'], 'model.backbone.num_stages=7', 'num_stages'),
         ('train', ['{config}'], 'train_dataloader.dataset.ann_file=nobody.json', 'nobody.json'),
         ('train', ['{config}'], 'model.head.decoder.input_size=(90,128)', 'not a multiple of 16'),
     ],
 )
-def test_bad_input_is_one_line(repo_root, config, data, tmp_path, script, arguments, option, message):
-    arguments = [argument.format(config=config) for argument in arguments]
+def test_bad_input_is_one_line(
+    repo_root, config, data, trained, tmp_path, script, arguments, option, message
+):
+    checkpoint = trained / f'epoch_{EPOCHS}.pth'
+    arguments = [argument.format(config=config, checkpoint=checkpoint) for argument in arguments]
     options = [*_options(data), option] if option else []
     result = _run(repo_root, script, *arguments, '--work-dir', tmp_path, *options, check=False)
     assert result.returncode == 1

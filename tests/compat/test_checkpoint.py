@@ -160,7 +160,9 @@ def test_buffers_and_downloads_are_protected(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
     torch.hub.set_dir(str(tmp_path / 'hub'))
-    for name in ('https://example.com/a.pth', 'http://example.com/b.pth?x=1'):
+    names = ['https://example.com/a.pth', 'http://example.com/b.pth?x=1']
+    names += ['mmcls://vgg11', 'openmmlab://detectron2/resnet50_caffe']
+    for name in names:
         with pytest.raises(UntrustedCheckpointError):
             CheckpointLoader.load_checkpoint(name)
     with pytest.raises(UntrustedCheckpointError):
@@ -169,7 +171,7 @@ def test_buffers_and_downloads_are_protected(tmp_path, monkeypatch):
 
     with pytest.raises(UntrustedCheckpointError):
         mmengine_load_url('https://example.com/c.pth')
-    assert len(downloads) == 3 and not trap.exists()
+    assert len(downloads) == 5 and not trap.exists()
 
 
 @pytest.mark.parametrize('legacy', [False, True])
@@ -255,6 +257,18 @@ def test_truncated_legacy_file_is_named(tmp_path):
     torch.save({'weight': torch.ones(100)}, path, _use_new_zipfile_serialization=False)
     assert load_checkpoint_file(path)['weight'].sum() == 100
     path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match='checkpoint.pth'):
+        load_checkpoint_file(path)
+
+
+def test_what_cannot_be_read_for_another_reason_says_so(tmp_path):
+    path = tmp_path / 'checkpoint.pth'
+    torch.save({'weight': torch.ones(2)}, path)
+    with pytest.raises(ValueError, match=r'checkpoint\.pth cannot be read: .*nodevice') as error:
+        load_checkpoint_file(path, map_location='nodevice')
+    assert not isinstance(error.value, UntrustedCheckpointError)
+    data = pickle.dumps(np.arange(3), protocol=2).replace(b'\x00' * 7, b'\x00' * 6)  # bytes are missing
+    path.write_bytes(data)
     with pytest.raises(ValueError, match='checkpoint.pth'):
         load_checkpoint_file(path)
 

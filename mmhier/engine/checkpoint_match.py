@@ -1,0 +1,65 @@
+"""Refuse to evaluate or resume a network with a checkpoint of another one.
+
+MMEngine loads what fits and prints a warning about the rest, so a checkpoint of the wrong architecture is
+evaluated with partly random weights. Fine-tuning (``load_from`` in training) keeps that behaviour, since
+there a new head is the point.
+"""
+
+from collections.abc import Mapping
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor
+
+_SHOWN = 4  # names per kind of mismatch that an error lists
+
+
+class CheckpointMatchHook(Hook):
+    """Checks a loaded checkpoint before its weights go into the model.
+
+    Args:
+        fine_tuning: Whether the run starts from the weights of another network.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, fine_tuning: bool = False):
+        self.fine_tuning = fine_tuning
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare names and shapes.
+
+        Raises:
+            ValueError: If they differ.
+        """
+        if self.fine_tuning:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        problem = describe_mismatch(model.state_dict(), checkpoint.get('state_dict', checkpoint))
+        if problem:
+            raise ValueError(
+                f'the checkpoint {runner._load_from or "to resume from"} is not of this model: {problem}. '
+                'Use the config that it was trained with, or mmhier convert for weights of another project'
+            )
+
+
+def describe_mismatch(model: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    """Say in words how the weights differ from what the model has; empty if they fit."""
+    weights = {name.removeprefix('module.'): value for name, value in weights.items()}
+    shapes = [
+        f'{name} is {tuple(weights[name].shape)} instead of {tuple(value.shape)}'
+        for name, value in model.items()
+        if name in weights and weights[name].shape != value.shape
+    ]
+    kinds = {
+        'missing': sorted(set(model) - set(weights)),
+        'unknown': sorted(set(weights) - set(model)),
+        'of another shape': shapes,
+    }
+    parts = []
+    for kind, names in kinds.items():
+        if names:
+            more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+            parts.append(f'{len(names)} {kind} ({", ".join(names[:_SHOWN])}{more})')
+    return '; '.join(parts)

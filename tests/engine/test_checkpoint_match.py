@@ -1,0 +1,30 @@
+"""Weights that fit pass; any difference is told by name."""
+
+import pytest
+from torch import nn
+
+from mmhier.engine.checkpoint_match import describe_mismatch
+
+
+def _weights(width=3):
+    return nn.Sequential(nn.Linear(2, width), nn.Linear(width, 1)).state_dict()
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_equal_weights_fit(prefix):
+    assert describe_mismatch(_weights(), {prefix + name: value for name, value in _weights().items()}) == ''
+
+
+def test_every_kind_of_difference_is_named():
+    model, weights = _weights(), _weights(width=4)
+    weights['2.weight'] = weights.pop('1.bias')
+    text = describe_mismatch(model, weights)
+    assert '1 missing (1.bias)' in text and '1 unknown (2.weight)' in text
+    assert '0.weight is (4, 2) instead of (3, 2)' in text
+
+
+def test_long_lists_are_cut():
+    model = nn.Sequential(*(nn.Linear(1, 1) for _ in range(5))).state_dict()
+    assert describe_mismatch(model, {}).startswith('10 missing') and 'and 6 more' in describe_mismatch(
+        model, {}
+    )
