@@ -10,8 +10,8 @@ Where the time goes differently than in the usual implementation:
   Since k's bias moves all logits of a query alike and v's bias passes through the weighted mean unchanged,
   k and v are computed without bias (padding is then zero) and v's bias is added after the attention.
 * On a CPU in float32 the matrix products run on oneDNN (:mod:`mmhier.ops.linear`), and each direction of
-  pad + roll + cut into windows is one gather (:mod:`mmhier.ops.windows`); the attention is two batched
-  products. Everywhere else, and whenever somebody compiles, exports or traces, it is pads, rolls, views and
+  pad + roll + cut into windows is one gather (:mod:`mmhier.ops.window_attention`). Everywhere else, and
+  whenever somebody compiles, exports or traces, it is pads, rolls, views and
   ``scaled_dot_product_attention``.
 * What depends on the map size only is remembered by size, outside of the modules. The bias of the relative
   positions is gathered in every forward pass: that costs 2 % and can never be stale.
@@ -34,7 +34,8 @@ from torch.utils.checkpoint import checkpoint
 from mmhier.convert.swin import load_swin
 from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedBackbone, Truncation
 from mmhier.ops.linear import Linear, is_eager_cpu_float32, linear
-from mmhier.ops.windows import WindowPlan, merge, partition, shift_mask, window_plan
+from mmhier.ops.window_attention import WindowPlan, attend
+from mmhier.ops.windows import merge, partition, shift_mask
 
 ARCHS = dict(
     tiny=dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
@@ -99,7 +100,7 @@ class Layout:
         self.plan: WindowPlan | None = None
         self.mask: Tensor | None = None
         if is_eager_cpu_float32(x):
-            self.plan = window_plan(self.batch, map_hw, window, shift, heads, x.shape[1] // heads)
+            self.plan = WindowPlan(self.batch, map_hw, window, shift, heads, x.shape[1] // heads)
             self.mask = self.plan.mask
         elif shift and torch.compiler.is_compiling():
             self.mask = shift_mask(map_hw, window, shift, x.device)
@@ -142,7 +143,10 @@ class WindowAttention(nn.Module):
         dims = x.shape[1]
         q_bias, v_bias = self.qkv.bias[:dims], self.qkv.bias[2 * dims :]
         qkv = linear(x, self.qkv.weight, F.pad(q_bias, (0, 2 * dims)))
-        x = self._attend_planned(qkv, layout) if layout.plan else self._attend(qkv, layout)
+        bias = self.position_bias()
+        if layout.mask is not None:
+            bias = bias + layout.mask
+        x = attend(qkv, bias, layout.plan) if layout.plan else self._attend_by_views(qkv, bias, layout)
         return linear(x, self.proj.weight, torch.addmv(self.proj.bias, self.proj.weight, v_bias))
 
     def position_bias(self) -> Tensor:
@@ -150,30 +154,15 @@ class WindowAttention(nn.Module):
         index = self.relative_position_index
         return F.embedding(index, self.relative_position_bias_table).permute(2, 0, 1)
 
-    def _attend(self, qkv: Tensor, layout: Layout) -> Tensor:
+    def _attend_by_views(self, qkv: Tensor, bias: Tensor, layout: Layout) -> Tensor:
         qkv = partition(qkv, layout.map_hw, layout.window, layout.shift, self.heads)
-        bias = self.position_bias().to(qkv.dtype)
         shape = qkv.shape[1:]
-        if layout.mask is not None:  # one bias per window and head: windows join the heads
-            bias = (bias + layout.mask.to(qkv.dtype)).flatten(0, 1)
-            qkv = qkv.flatten(2, 3)
-        else:
-            qkv = qkv.flatten(1, 2)
-        x = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=bias[None])
+        # one bias per window and head: windows join the heads; one per head: they join the batch
+        qkv, bias = (qkv.flatten(2, 3), bias.flatten(0, 1)) if bias.ndim == 4 else (qkv.flatten(1, 2), bias)
+        x = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=bias[None].to(qkv.dtype))
         if torch.compiler.is_compiling():  # the operator and its decomposition for ONNX differ in strides
             x = x.clone(memory_format=torch.contiguous_format)
         return merge(x.reshape(shape), layout.map_hw, layout.window, layout.shift)
-
-    def _attend_planned(self, qkv: Tensor, layout: Layout) -> Tensor:
-        bias = self.position_bias()
-        if layout.mask is not None:
-            bias = bias + layout.mask
-        q, k, v = layout.plan.partition(qkv).unbind(0)
-        logits = torch.bmm(q, k.transpose(1, 2))
-        shape = logits.shape
-        # (B, nW, heads, N, N) with a mask, (B * nW, heads, N, N) without
-        weights = logits.view(-1, *bias.shape).add_(bias).softmax(-1)
-        return layout.plan.merge(torch.bmm(weights.view(shape), v))
 
 
 class SwinBlock(nn.Module):
@@ -197,7 +186,8 @@ class SwinBlock(nn.Module):
 
     def _join(self, x: Tensor, branch: Tensor, layout: Layout) -> Tensor:
         """Add a branch, after dropping it for some of the images."""
-        branch = self.drop_path(branch.view(layout.batch, -1, x.shape[1])).view_as(x)
+        if self.training and isinstance(self.drop_path, DropPath):
+            return x + self.drop_path(branch.view(layout.batch, -1, x.shape[1])).view_as(x)
         return branch.add_(x) if branch.dtype == x.dtype else x + branch
 
 
