@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from mmhier.compat.checkpoint_objects import stand_ins, to_plain
+from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
 
 logger = logging.getLogger('mmhier')
 
@@ -152,17 +152,10 @@ def _load(file: BinaryIO, name: str, map_location: Any) -> Any:
         try:
             with _allowed_globals():
                 return to_plain(torch.load(file, map_location=map_location, weights_only=True))
-        except (
-            pickle.UnpicklingError,
-            RuntimeError,
-            EOFError,
-            LookupError,
-            TypeError,
-            AttributeError,
-        ) as error:
+        except Exception as error:
             names = sorted(asked - _known_globals())
             problem = f'it asks for {", ".join(names)}' if names else _reason(error)
-            if not names and not isinstance(error, pickle.UnpicklingError):
+            if not names and not _is_refusal(error):
                 raise ValueError(f'checkpoint {name} cannot be read: {problem}') from error
     if not is_trusted():
         raise UntrustedCheckpointError(
@@ -231,6 +224,12 @@ def _is_tar(file: BinaryIO) -> bool:
             return True
     except tarfile.TarError:
         return False
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether torch or a stand-in of ours objected to the content (torch 2.4 disguises all else as that)."""
+    said = ('Unsupported', 'Trying to', 'Can only', 'Only persistent_load', *OBJECTIONS)
+    return isinstance(error, pickle.UnpicklingError) and _reason(error).startswith(said)
 
 
 def _reason(error: Exception) -> str:

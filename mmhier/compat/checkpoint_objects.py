@@ -16,6 +16,9 @@ import numpy as np
 # Kinds of numbers (numpy's letters: bool, integers, floats, complex) and text. No Python objects, no records.
 KINDS = 'biufcUS'
 
+# How the objections of the stand-ins begin.
+OBJECTIONS = 'it has', 'it takes', 'it encodes'
+
 STATISTICS = ('min', 'max', 'mean', 'current')
 
 

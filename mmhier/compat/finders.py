@@ -38,6 +38,10 @@ INSTALL_LINES = {
 }
 
 
+# Packages that have been reported as broken.
+_told: set[str] = set()
+
+
 class FallbackFinder(MetaPathFinder):
     """Finds the modules of :data:`FALLBACKS`. Last on ``sys.meta_path``, hence only when they are absent."""
 
@@ -165,12 +169,11 @@ def _importable(name: str) -> bool:
     top = name.partition('.')[0]
     try:
         importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != top:
-            logger.warning('%s is installed but broken: %s', top, error)
-        return False
     except Exception as error:
-        logger.warning('%s is installed but broken: %s', top, error)
+        absent = isinstance(error, ModuleNotFoundError) and error.name == top
+        if not absent and top not in _told:
+            _told.add(top)
+            logger.warning('%s is installed but broken: %s', top, error)
         return False
     return True
 
