@@ -4,7 +4,7 @@ On x86 PyTorch sends float32 ``F.linear`` to MKL, which leaves AVX-512 unused on
 PyTorch uses for convolutions, does not (measured on Zen 5, two cores: 110 against 240 billion multiply-adds
 per second). ``torch.compile`` reaches oneDNN through ``mkldnn::_linear_pointwise``; here the same operator is
 called in eager mode, forward and backward. Everywhere else (other devices and types, autocast, compilation,
-export, tracing, builds without the operator) the layer is ``nn.Linear``.
+export, tracing, flop counters, builds without the operator) the layer is ``nn.Linear``.
 
 Letters: M rows, K input features, N output features.
 """
@@ -61,13 +61,22 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = F
     """
     if x.ndim != 2:
         return linear(x.reshape(-1, x.shape[-1]), weight, bias, gelu).view(*x.shape[:-1], weight.shape[0])
-    if not (is_eager_cpu_float32(x) and x.numel() * weight.shape[0] >= SMALL_PRODUCT and has_onednn_linear()):
+    if not _pays(x, weight):
         y = F.linear(x, weight, bias)
     elif torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
         y = _OneDNNLinear.apply(x, weight, bias)
     else:
         return _product(x, weight, bias, 'gelu' if gelu else 'none')
     return F.gelu(y) if gelu else y
+
+
+def _pays(x: Tensor, weight: Tensor) -> bool:
+    return (
+        is_eager_cpu_float32(x)
+        and x.numel() * weight.shape[0] >= SMALL_PRODUCT
+        and torch._C._len_torch_dispatch_stack() == 0  # flop counters and their like do not know the operator
+        and has_onednn_linear()
+    )
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = 'none') -> Tensor:

@@ -66,6 +66,8 @@ def resolve_arch(arch: str | Mapping, window_size: int | None = None) -> dict:
         if arch not in ARCHS:
             raise ValueError(f'arch must be one of {sorted(ARCHS)} or a dict, got {arch!r}')
         arch = ARCHS[arch]
+    if not isinstance(arch, Mapping):
+        raise ValueError(f'arch must be one of {sorted(ARCHS)} or a dict, got {arch!r}')
     settings = {**ARCH_DEFAULTS, **arch}
     if window_size is not None:
         settings['window_size'] = window_size

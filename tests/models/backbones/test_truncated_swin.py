@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmpose.models.backbones import SwinTransformer
 from mmpose.registry import MODELS
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmhier.models.backbones import truncated_swin
 from mmhier.models.backbones.truncated_swin import ARCHS, TruncatedSwin
@@ -107,7 +108,9 @@ def test_equals_plain_reference(hw, window):
         assert (out - reference).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize('arch', ['tiny', 'small', 'base', pytest.param('large', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'arch', ['tiny', 'base', *(pytest.param(arch, marks=pytest.mark.slow) for arch in ('small', 'large'))]
+)
 def test_equals_mmpose(arch, onednn):
     """Every stage at once: a stage does not depend on those after it."""
     theirs = stock(arch, 4, (0, 1, 2, 3))
@@ -234,6 +237,18 @@ def test_parameter_counts_are_exact(arch):
             for stages in range(1, 5)
         )
     assert counts == PARAMETERS[arch]
+
+
+def test_multiply_adds_are_counted_and_of_real_tokens_only():
+    """At 256 x 192 the maps are 64 x 48, 32 x 24, 16 x 12, in 70, 20, 6 windows of 49."""
+    network = TruncatedSwin('tiny', num_stages=3)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.randn(1, 3, *POSE_HW))
+    expected = 3072 * 96 * 3 * 16
+    for depth, dims, tokens, windows in ((2, 96, 3072, 70), (2, 192, 768, 20), (6, 384, 192, 6)):
+        expected += depth * (12 * dims**2 * tokens + 2 * windows * 49**2 * dims + dims**2)
+    expected += 768 * 8 * 96**2 + 192 * 8 * 192**2
+    assert counter.get_total_flops() == pytest.approx(2 * expected, rel=1e-3)
 
 
 @pytest.mark.parametrize('stages', [1, 2, 3, 4])
@@ -458,6 +473,7 @@ def test_data_parallel_needs_every_parameter(tmp_path):
     ('options', 'message'),
     [
         (dict(arch='huge'), 'huge'),
+        (dict(arch=None), 'or a dict, got None'),
         (dict(arch=dict(embed_dims=8)), 'embed_dims, depths, num_heads'),
         (dict(arch=dict(embed_dims=8, depths=[1], num_heads=[1], heads=2)), 'heads'),
         (dict(arch=dict(embed_dims=8, depths=[1, 1], num_heads=[1])), 'as many num_heads'),
