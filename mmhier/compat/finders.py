@@ -206,12 +206,26 @@ def _clear_import_errors(module: ModuleType) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _absent_if_broken(module: ModuleType) -> Iterator[None]:
+    """Report a package that fails while it is imported as missing.
+
+    MMEngine, timm and others ask for torchvision with ``except ImportError``; a torchvision of another build
+    than torch fails with ``RuntimeError`` instead and takes them down. Unnecessary once it says ImportError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        raise ModuleNotFoundError(str(error)) from error
+
+
 _boxes_for_mmpretrain = _supply(
     'torchvision.ops.boxes', 'mmhier.compat.shims.torchvision_boxes', parents=True
 )
 
 GUARDS: dict[str, Callable[[ModuleType], AbstractContextManager]] = {
     'xtcocotools': _working_xtcocotools,
+    'torchvision': _absent_if_broken,
     'mmdet': _refusing_mmdet,
     'mmpose.models.heads.hybrid_heads.rtmo_head': _supply('mmdet.utils', 'mmhier.compat.shims.mmdet_utils'),
     'mmpose.visualization.simcc_vis': _supply(

@@ -6,9 +6,9 @@ names, so their checkpoints load as they are; Microsoft's, timm's and Hugging Fa
 
 Where the time goes differently than in the usual implementation:
 
-* The linear layers see real tokens only. A padded token is a normed zero, so its q, k and v are their bias.
-  Since k's bias moves all logits of a query alike and v's bias passes through the weighted mean unchanged,
-  k and v are computed without bias (padding is then zero) and v's bias is added after the attention.
+* The linear layers see real tokens only. A padded token is zero after the norm, so its q, k and v are their
+  bias. Since k's bias moves all logits of a query alike and v's bias passes through the weighted mean
+  unchanged, k and v are computed without bias (padding is then zero) and v's bias is added afterwards.
 * On a CPU in float32 the matrix products run on oneDNN (:mod:`mmhier.ops.linear`), and each direction of
   pad + roll + cut into windows is one gather (:mod:`mmhier.ops.window_attention`). Everywhere else, and
   whenever somebody compiles, exports or traces, it is pads, rolls, views and
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmhier.convert.swin import load_swin
-from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedBackbone, Truncation
+from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedEncoder, Truncation
 from mmhier.ops.linear import Linear, is_eager_cpu_float32, linear
 from mmhier.ops.window_attention import WindowPlan, attend
 from mmhier.ops.windows import merge, partition, shift_mask
@@ -274,7 +274,7 @@ class PatchEmbed(nn.Module):
 
 
 @MODELS.register_module()
-class TruncatedSwin(TruncatedBackbone):
+class TruncatedSwin(TruncatedEncoder):
     """The first stages of a Swin Transformer.
 
     Args:

@@ -147,7 +147,7 @@ class Truncation:
         raise ValueError(f'{name!r} is not the name of a parameter of this backbone')
 
 
-class TruncatedBackbone(BaseModule):
+class TruncatedEncoder(BaseModule):
     """What the truncated encoders have in common.
 
     A subclass sets ``layer_keys``, fills ``feature_info``, says in :meth:`parts_of_stage` what is frozen with
@@ -194,7 +194,7 @@ class TruncatedBackbone(BaseModule):
             for part in self.parts_of_stage(stage):
                 part.requires_grad_(False).eval()
 
-    def train(self, mode: bool = True) -> 'TruncatedBackbone':
+    def train(self, mode: bool = True) -> 'TruncatedEncoder':
         """Set the mode; what is frozen stays in evaluation mode."""
         super().train(mode)
         self.freeze()
