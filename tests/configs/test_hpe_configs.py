@@ -88,7 +88,7 @@ def _accepts(registry, cfg):
 
 
 def test_no_config_holds_a_key_that_nobody_reads(repo_root):
-    shared = 'custom_imports codec data_root train_pipeline val_pipeline auto_scale_lr max_epochs'.split()
+    shared = 'custom_imports codec data_root train_pipeline val_pipeline val_ann_file auto_scale_lr max_epochs'.split()
     top_level = set(inspect.signature(Runner.__init__).parameters) | set(shared)
     for path in _all_configs(repo_root):
         cfg = Config.fromfile(path)
