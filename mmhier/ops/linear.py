@@ -1,7 +1,7 @@
 """A linear layer whose matrix products run on oneDNN where that is the faster library.
 
 On x86 PyTorch sends float32 ``F.linear`` to MKL, which leaves AVX-512 unused on AMD processors; oneDNN, which
-PyTorch uses for convolutions, does not (measured on Zen 5, two cores: 110 against 240 billion multiply-adds
+PyTorch uses for convolutions, does not (measured on one, two threads: 110 against 240 billion multiply-adds
 per second). ``torch.compile`` reaches oneDNN through ``mkldnn::_linear_pointwise``; here the same operator is
 called in eager mode, forward and backward. Everywhere else (other devices and types, autocast, compilation,
 export, tracing, flop counters, builds without the operator) the layer is ``nn.Linear``.

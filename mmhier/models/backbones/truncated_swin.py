@@ -14,7 +14,7 @@ Where the time goes differently than in the usual implementation:
   whenever somebody compiles, exports or traces, it is pads, rolls, views and
   ``scaled_dot_product_attention``.
 * What depends on the map size only is remembered by size, outside of the modules. The bias of the relative
-  positions is gathered in every forward pass: that costs 2 % and can never be stale.
+  positions is gathered in every forward pass: that costs about 2 % and can never be stale.
 
 Letters: B batch, H and W map size in tokens, C channels, N tokens per window.
 """
