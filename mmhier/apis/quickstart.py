@@ -18,7 +18,7 @@ import numpy as np
 from mmhier.visualization.curves import plot_training, read_scalars
 from mmhier.visualization.skeleton import contact_sheet, draw_skeleton
 
-SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL_HW = 6, 4, (256, 256)
+SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL_HW = 6, 4, (208, 260)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
