@@ -19,15 +19,13 @@ from torch import Tensor, nn
 SMALL_PRODUCT = 1 << 20
 
 
-def is_eager_cpu_float32(x: Tensor) -> bool:
-    """Whether ``x`` is a plain float32 tensor on the CPU and nobody is recording the operations on it."""
+def is_eager_cpu(x: Tensor) -> bool:
+    """Whether ``x`` is a plain tensor on the CPU and nobody compiles, exports or traces the network."""
     return (
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and type(x) in (Tensor, nn.Parameter)
         and x.device.type == 'cpu'
-        and x.dtype == torch.float32
-        and not torch.is_autocast_enabled('cpu')
     )
 
 
@@ -72,7 +70,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = F
 
 def _pays(x: Tensor, weight: Tensor) -> bool:
     return (
-        is_eager_cpu_float32(x)
+        is_eager_cpu(x)
+        and x.dtype == torch.float32
+        and not torch.is_autocast_enabled('cpu')
         and x.numel() * weight.shape[0] >= SMALL_PRODUCT
         and torch._C._len_torch_dispatch_stack() == 0  # flop counters and their like do not know the operator
         and has_onednn_linear()

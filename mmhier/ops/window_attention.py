@@ -89,17 +89,19 @@ def attend(rows: Tensor, bias: Tensor, plan: WindowPlan) -> Tensor:
     Returns:
         (B * H * W, C).
     """
-    if torch.is_grad_enabled() and (rows.requires_grad or bias.requires_grad):
-        return _Attend.apply(rows, bias, plan)[0]
-    return _attend(rows, bias, plan)[0]
+    with torch.autocast('cpu', enabled=False):
+        if torch.is_grad_enabled() and (rows.requires_grad or bias.requires_grad):
+            return _Attend.apply(rows, bias, plan)[0]
+        return _attend(rows, bias, plan)[0]
 
 
 def _attend(rows: Tensor, bias: Tensor, plan: WindowPlan) -> tuple[Tensor, Tensor]:
     """Return the result and the attention weights (B * nW * h, N, N)."""
     q, k, v = plan.partition(rows).unbind(0)
     logits = torch.bmm(q, k.transpose(1, 2)).view(-1, *bias.shape)
-    logits = logits + bias if logits.requires_grad else logits.add_(bias)
-    weights = logits.softmax(-1).view(-1, plan.tokens, plan.tokens)
+    in_place = logits.dtype == bias.dtype and not logits.requires_grad
+    logits = logits.add_(bias) if in_place else logits + bias
+    weights = logits.softmax(-1).view(-1, plan.tokens, plan.tokens).to(v.dtype)
     return plan.merge(torch.bmm(weights, v)), weights
 
 
@@ -136,7 +138,7 @@ class _Attend(torch.autograd.Function):
         torch.bmm(grad_logits.transpose(1, 2), q, out=grads[1])
         grad_rows = grads.view(-1, d).index_select(0, plan.spread_back).view(-1, 3, plan.heads, d)
         grad_rows[:, 0] *= plan.scale
-        return grad_rows.view_as(rows), grad_logits.view(-1, *bias.shape).sum(0), None
+        return grad_rows.view_as(rows), grad_logits.view(-1, *bias.shape).sum(0, dtype=bias.dtype), None
 
 
 @lru_cache(maxsize=32)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmhier.ops import linear as module
 from mmhier.ops.linear import Linear, linear
@@ -103,10 +104,12 @@ def test_a_build_without_the_operator_falls_back(monkeypatch):
         module.has_onednn_linear.cache_clear()
 
 
-def test_only_plain_float32_is_fast():
-    x = torch.zeros(2)
-    assert module.is_eager_cpu_float32(x)
-    assert not module.is_eager_cpu_float32(x.double())
-    assert not module.is_eager_cpu_float32(x.to('meta'))
+def test_only_plain_float32_is_fast(onednn):
+    x, weight = torch.zeros(2, 3), torch.zeros(4, 3)
+    assert module._pays(x, weight)
+    assert not module._pays(x.double(), weight.double())
+    assert not module._pays(x.to('meta'), weight.to('meta'))
     with torch.autocast('cpu', torch.bfloat16):
-        assert not module.is_eager_cpu_float32(x)
+        assert not module._pays(x, weight)
+    with FlopCounterMode(display=False):
+        assert not module._pays(x, weight)

@@ -9,10 +9,9 @@ Where the time goes differently than in the usual implementation:
 * The linear layers see real tokens only. A padded token is zero after the norm, so its q, k and v are their
   bias. Since k's bias moves all logits of a query alike and v's bias passes through the weighted mean
   unchanged, k and v are computed without bias (padding is then zero) and v's bias is added afterwards.
-* On a CPU in float32 the matrix products run on oneDNN (:mod:`mmhier.ops.linear`), and each direction of
-  pad + roll + cut into windows is one gather (:mod:`mmhier.ops.window_attention`). Everywhere else, and
-  whenever somebody compiles, exports or traces, it is pads, rolls, views and
-  ``scaled_dot_product_attention``.
+* On a CPU the matrix products run on oneDNN (:mod:`mmhier.ops.linear`), and each direction of pad + roll +
+  cut into windows is one gather (:mod:`mmhier.ops.window_attention`). Everywhere else, and whenever somebody
+  compiles, exports or traces, it is pads, rolls, views and ``scaled_dot_product_attention``.
 * What depends on the map size only is remembered by size, outside of the modules. The bias of the relative
   positions is gathered in every forward pass: that costs about 2 % and can never be stale.
 
@@ -33,7 +32,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmhier.convert.swin import load_swin
 from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedEncoder, Truncation
-from mmhier.ops.linear import Linear, is_eager_cpu_float32, linear
+from mmhier.ops.linear import Linear, is_eager_cpu, linear
 from mmhier.ops.window_attention import WindowPlan, attend
 from mmhier.ops.windows import merge, partition, shift_mask
 
@@ -93,6 +92,12 @@ def _remembered_mask(map_hw: tuple[int, int], window: int, shift: int, device: t
         return shift_mask(map_hw, window, shift, device)
 
 
+def gathers_pay(x: Tensor) -> bool:
+    """Whether windows are cut by gathers: on a CPU in eager mode, but half precision without gradients."""
+    half = x.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled('cpu')
+    return is_eager_cpu(x) and (torch.is_grad_enabled() or not half)
+
+
 class Layout:
     """Where the windows lie on the map; shared by all blocks of a stage with this shift."""
 
@@ -101,7 +106,7 @@ class Layout:
         self.batch = x.shape[0] // (map_hw[0] * map_hw[1])
         self.plan: WindowPlan | None = None
         self.mask: Tensor | None = None
-        if is_eager_cpu_float32(x):
+        if gathers_pay(x):
             self.plan = WindowPlan(self.batch, map_hw, window, shift, heads, x.shape[1] // heads)
             self.mask = self.plan.mask
         elif shift and torch.compiler.is_compiling():

@@ -64,8 +64,8 @@ def stock(arch, num_stages, out_indices=None, **options):
 @pytest.fixture
 def portable(monkeypatch):
     """Take the path that is used for compilation, export and GPUs."""
-    monkeypatch.setattr(truncated_swin, 'is_eager_cpu_float32', lambda x: False)
-    monkeypatch.setattr(linear_module, 'is_eager_cpu_float32', lambda x: False)
+    monkeypatch.setattr(truncated_swin, 'gathers_pay', lambda x: False)
+    monkeypatch.setattr(linear_module, 'is_eager_cpu', lambda x: False)
 
 
 @pytest.fixture
