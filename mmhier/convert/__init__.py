@@ -1,5 +1,39 @@
-"""State dictionaries of other projects -> those of mmhier, by literal key tables and shape rules."""
+"""Weights of other projects -> our names, which are OpenMMLab's where it has the network."""
 
-from mmhier.convert.swin import Converted, Report, convert_swin, detect_swin_format, fit_swin, load_swin
+import re
+from collections.abc import Iterable
 
-__all__ = ['Converted', 'Report', 'convert_swin', 'detect_swin_format', 'fit_swin', 'load_swin']
+from mmhier.convert.key_table import Converted, Family, Report, convert, detect_format, fit, load, unwrap
+from mmhier.convert.swin import SWIN
+
+# The families that `mmhier convert` knows.
+FAMILIES = (SWIN,)
+
+
+def find_family(keys: Iterable[str], source: str = 'checkpoint') -> Family:
+    """Find the family of encoders whose keys these are.
+
+    Raises:
+        ValueError: If they are of none.
+    """
+    keys = list(keys)
+    for family in FAMILIES:
+        if any(re.search(family.mark, key) for key in keys):
+            return family
+    known = ', '.join(family.name for family in FAMILIES)
+    raise ValueError(f'{source} holds no encoder of one of {known}; it begins with {keys[:3]}')
+
+
+__all__ = [
+    'FAMILIES',
+    'SWIN',
+    'Converted',
+    'Family',
+    'Report',
+    'convert',
+    'detect_format',
+    'find_family',
+    'fit',
+    'load',
+    'unwrap',
+]

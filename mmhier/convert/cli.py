@@ -22,14 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert a file and say what was left out; return the exit status."""
     from mmhier.compat.checkpoint import load_checkpoint_file
-    from mmhier.convert.swin import Report, convert_swin, unwrap
+    from mmhier.convert import Report, convert, find_family, unwrap
 
     try:
         if args.target.suffix not in ENDINGS:
             raise ValueError(f'{args.target} must end in one of {", ".join(ENDINGS)}')
         weights = unwrap(load_checkpoint_file(args.source), args.source)
-        state_dict, name, dropped = convert_swin(
-            weights, args.num_stages, args.out_indices, args.prefix, args.source
+        state_dict, name, dropped = convert(
+            find_family(weights, args.source),
+            weights,
+            args.num_stages,
+            args.out_indices,
+            args.prefix,
+            args.source,
         )
         _write(state_dict, args.target, dict(source=args.source, format=name))
     except (OSError, ValueError) as error:

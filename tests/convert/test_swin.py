@@ -9,7 +9,8 @@ from mmengine.logging import MMLogger
 from mmpose.models.backbones import SwinTransformer
 from mmpose.registry import MODELS
 
-from mmhier.convert.swin import convert_swin, detect_swin_format, fit_swin, unwrap
+from mmhier.convert.key_table import convert, detect_format, fit, unwrap
+from mmhier.convert.swin import SWIN
 from mmhier.models.backbones.truncated_swin import TruncatedSwin
 
 ARCH = dict(embed_dims=8, depths=[1, 2, 2, 1], num_heads=[1, 2, 2, 4], window_size=7)
@@ -148,7 +149,7 @@ def test_every_format_loads_into_every_truncation(name, stages, network, tmp_pat
 @pytest.mark.parametrize('name', FORMATS)
 def test_every_key_is_accounted_for(name, network):
     state = in_format(network, name)
-    converted = convert_swin(state, num_stages=2)
+    converted = convert(SWIN, state, num_stages=2)
     assert converted.format == name.rstrip('5')
     thirds = 2 if name.startswith('huggingface') else 0
     blocks = sum(ARCH['depths'][:2])
@@ -161,7 +162,7 @@ def test_every_key_is_accounted_for(name, network):
 def test_conversion_is_pure(name, network):
     state = in_format(network, name)
     before = {key: value.clone() for key, value in state.items()}
-    convert_swin(state, num_stages=3)
+    convert(SWIN, state, num_stages=3)
     assert all(torch.equal(value, before[key]) for key, value in state.items())
     assert len(state) == len(before)
 
@@ -172,7 +173,7 @@ def test_order_of_patch_merging_by_hand():
     expected = ['a00', 'a01', 'a10', 'a11', 'b00', 'b01', 'b10', 'b11']
     template = in_format(TruncatedSwin({**ARCH, 'embed_dims': 2, 'num_heads': [1, 1, 1, 1]}), 'microsoft')
     template['layers.0.downsample.norm.weight'] = torch.arange(8.0)
-    found = convert_swin(template).state_dict['stages.0.downsample.norm.weight']
+    found = convert(SWIN, template).state_dict['stages.0.downsample.norm.weight']
     assert [names[int(index)] for index in found] == expected
 
 
@@ -202,7 +203,7 @@ def test_numbers_of_timm(convention):
 
 def _load(network, state):
     kept = network.truncation
-    weights, report = fit_swin(state, network.state_dict(), kept.num_stages, kept.out_indices)
+    weights, report = fit(SWIN, state, network.state_dict(), kept.num_stages, kept.out_indices)
     network.load_state_dict({**network.state_dict(), **weights})
     return report
 
@@ -234,7 +235,7 @@ def test_backbone_of_a_whole_pose_model(network, tmp_path):
     ours.init_weights()
     key = 'stages.2.blocks.1.norm1.weight'
     assert torch.equal(ours.state_dict()[key], network.state_dict()[key])
-    assert convert_swin(state).dropped == {'head.final_layer.weight': 'not part of the backbone'}
+    assert convert(SWIN, state).dropped == {'head.final_layer.weight': 'not part of the backbone'}
 
 
 def test_own_truncated_model_loads_with_its_closing_norm(network, tmp_path):
@@ -251,10 +252,10 @@ def test_several_networks_need_a_prefix(network):
         f'{who}.{key}': value for who in ('teacher', 'student') for key, value in network.state_dict().items()
     }
     with pytest.raises(ValueError, match=r"several networks.*'teacher.', 'student.'.*prefix="):
-        convert_swin(state)
-    assert set(convert_swin(state, prefix='student.').state_dict) == set(network.state_dict())
+        convert(SWIN, state)
+    assert set(convert(SWIN, state, prefix='student.').state_dict) == set(network.state_dict())
     with pytest.raises(ValueError, match=r"under 'x.', only under \['teacher.', 'student.'\]"):
-        convert_swin(state, prefix='x.')
+        convert(SWIN, state, prefix='x.')
 
 
 def test_half_precision_file_keeps_the_network_in_float32(network, tmp_path):
@@ -271,10 +272,10 @@ def test_half_precision_file_keeps_the_network_in_float32(network, tmp_path):
 @pytest.mark.parametrize('name', FORMATS)
 def test_unknown_key_is_named(name, network):
     state = in_format(network, name)
-    prefix = detect_swin_format(state)[1]
+    prefix = detect_format(SWIN, state)[1]
     state[f'{prefix}absolute_pos_embed'] = torch.zeros(1)
     with pytest.raises(ValueError, match='here.pth has keys that no Swin of .* has: .*absolute_pos_embed'):
-        convert_swin(state, source='here.pth')
+        convert(SWIN, state, source='here.pth')
 
 
 @pytest.mark.parametrize('name', FORMATS)
@@ -285,7 +286,7 @@ def test_missing_key_is_named(name, part, network):
     first = next(key for key in state if re.search(part, key) and not key.endswith(closing))
     del state[first]
     with pytest.raises(ValueError, match='here.pth .* is incomplete: it lacks (stages|patch_embed)'):
-        convert_swin(state, source='here.pth')
+        convert(SWIN, state, source='here.pth')
 
 
 @pytest.mark.parametrize(
@@ -341,4 +342,4 @@ def test_file_without_weights(content):
 def test_other_network_is_refused():
     state = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)).state_dict()
     with pytest.raises(ValueError, match=r"holds no Swin .* begins with \['0.weight', '0.bias'\]"):
-        convert_swin(state)
+        convert(SWIN, state)

@@ -30,7 +30,8 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmhier.convert.swin import load_swin
+from mmhier.convert.key_table import load
+from mmhier.convert.swin import SWIN
 from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedEncoder, Truncation
 from mmhier.ops.linear import Linear, is_eager_cpu, linear
 from mmhier.ops.window_attention import WindowPlan, attend
@@ -355,7 +356,7 @@ class TruncatedSwin(TruncatedEncoder):
         configs = self.init_cfg if isinstance(self.init_cfg, list | tuple) else [self.init_cfg]
         pretrained = [config for config in configs if config.get('type') == 'Pretrained']
         if pretrained:
-            load_swin(self, pretrained[0]['checkpoint'], pretrained[0].get('prefix'))
+            load(SWIN, self, pretrained[0]['checkpoint'], pretrained[0].get('prefix'))
             self._is_init = True
             return
         super().init_weights()
