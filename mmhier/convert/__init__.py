@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 from mmhier.convert.key_table import Converted, Family, Report, convert, detect_format, fit, load, unwrap
 from mmhier.convert.swin import SWIN
+from mmhier.convert.vmamba import VMAMBA
 
 # The families that `mmhier convert` knows.
-FAMILIES = (SWIN,)
+FAMILIES = (SWIN, VMAMBA)
 
 
 def find_family(keys: Iterable[str], source: str = 'checkpoint') -> Family:
@@ -27,6 +28,7 @@ def find_family(keys: Iterable[str], source: str = 'checkpoint') -> Family:
 __all__ = [
     'FAMILIES',
     'SWIN',
+    'VMAMBA',
     'Converted',
     'Family',
     'Report',

@@ -13,6 +13,9 @@ SMALL = {
     'TruncatedSwin': dict(
         arch=dict(embed_dims=16, depths=[2, 1, 2, 1], num_heads=[1, 2, 4, 8], window_size=4)
     ),
+    'TruncatedVMamba': dict(
+        arch=dict(embed_dims=16, depths=[2, 1, 2, 1], ssm_ratio=2), out_norm=True, scan_backend='torch'
+    ),
 }
 SIZES_HW = [(64, 64), (96, 64), (67, 41)]
 

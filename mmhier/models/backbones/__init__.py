@@ -1,5 +1,6 @@
 """Encoders."""
 
 from mmhier.models.backbones.truncated_swin import TruncatedSwin
+from mmhier.models.backbones.truncated_vmamba import TruncatedVMamba
 
-__all__ = ['TruncatedSwin']
+__all__ = ['TruncatedSwin', 'TruncatedVMamba']
