@@ -1,8 +1,8 @@
 """VMamba weights of the official code -> the names of ``TruncatedVMamba``.
 
-See :mod:`mmhier.convert.key_table` for the way in which the tables are read. Files that were written by earlier
-versions of the official code have other names for a few layers, which its current version renames on loading;
-the table has both.
+See :mod:`mmhier.convert.key_table` for the way in which the tables are read. Files that were written by
+earlier versions of the official code have other names for a few layers, which its current version renames on
+loading; the table has both.
 
 Shape rule: the official code takes the weights of linear layers and of 1 x 1 convolutions for each other;
 here they are linear layers.

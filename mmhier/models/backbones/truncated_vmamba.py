@@ -12,8 +12,8 @@ Where the time goes differently than in the official implementation:
   the map by one matrix product, and scan and sum over directions are one operator
   (:mod:`mmhier.ops.selective_scan`), which reads and writes the map.
 
-Letters: B batch, H and W map size in tokens, C width, D inner width, K = 4 directions, N state size, R rank of
-the step size.
+Letters: B batch, H and W map size in tokens, C width, D inner width, K = 4 directions, N state size, R rank
+of the step size.
 """
 
 import math
@@ -208,8 +208,8 @@ class TruncatedVMamba(TruncatedEncoder):
     Args:
         arch: ``'tiny'``, ``'small'``, ``'base'`` (officially s1l8, s2l15, s2l15), ``'tiny_s2l5'``,
             ``'small_s1l20'``, ``'base_s1l20'``, or a dict with ``embed_dims`` and ``depths`` (one entry per
-            stage) and, optionally, ``ssm_ratio`` (inner width per width, 1), ``mlp_ratio`` (4) and ``d_state``
-            (state size, 1).
+            stage) and, optionally, ``ssm_ratio`` (inner width per width, 1), ``mlp_ratio`` (4) and
+            ``d_state`` (state size, 1).
         num_stages: Stages to keep, 1 to 4; by default up to the last of ``out_indices``, or all.
         out_indices: Stages to return; by default the last kept one.
         in_channels: Channels of the image.
