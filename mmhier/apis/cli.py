@@ -17,6 +17,8 @@ COMMANDS = {
     'synth': ('mmhier.datasets.synthetic.cli', 'render a data set of synthetic people, free of licences'),
     'train': ('mmhier.apis.train', 'train a model'),
     'test': ('mmhier.apis.test', 'evaluate a checkpoint'),
+    'models': ('mmhier.apis.models', 'list the pose models with parameters and multiply-adds'),
+    'benchmark': ('mmhier.apis.benchmark', 'time models on this machine'),
     'convert': ('mmhier.convert.cli', 'convert weights of other projects'),
     'quickstart': ('mmhier.apis.quickstart', 'people, training, evaluation and pictures in one go'),
 }

@@ -22,13 +22,16 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         loaders: The data loaders about to be used, e.g. ``('train_dataloader', 'val_dataloader')``.
 
     Raises:
-        FileNotFoundError: If an annotation file, a box file or an image folder is missing.
+        FileNotFoundError: If an annotation file, a box file, an image folder or the file of the encoder's
+            initial weights is missing.
         ValueError: If input size and heatmap size of the codec do not fit each other.
     """
     for loader in loaders:
         if cfg.get(loader):
             for field, dataset in _datasets(cfg[loader].get('dataset'), f'{loader}.dataset'):
                 _check_paths(field, dataset)
+    if 'train_dataloader' in loaders:
+        _check_initial_weights((cfg.get('model') or {}).get('backbone') or {})
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
 
@@ -58,6 +61,17 @@ def _check_paths(field: str, dataset: ConfigDict) -> None:
         if path and '://' not in path and not exists(path):
             remedy = _PATH_REMEDY.format(field=f'{field}.{name}')
             raise FileNotFoundError(f'{path} does not exist ({field}.{name}, data_root={root!r}). {remedy}')
+
+
+def _check_initial_weights(backbone: ConfigDict) -> None:
+    init_cfg = backbone.get('init_cfg')
+    path = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+    if path and '://' not in path and not exists(path):
+        raise FileNotFoundError(
+            f'{path} does not exist (model.backbone.init_cfg.checkpoint). The head of the config says where '
+            'to get it; --cfg-options model.backbone.init_cfg.checkpoint=PATH names another, '
+            'model.backbone.init_cfg=None starts from random weights'
+        )
 
 
 def _join(root: str, path: str | None) -> str | None:

@@ -75,3 +75,15 @@ def test_sizes_that_do_not_fit(cfg, input_wh, heatmap_wh, message):
     cfg.model.head.decoder = dict(input_size=input_wh, heatmap_size=heatmap_wh)
     with pytest.raises(ValueError, match=message):
         check_config(cfg, LOADERS)
+
+
+def test_missing_initial_weights_name_the_remedy(cfg, tmp_path):
+    cfg.model.backbone = dict(type='X', init_cfg=dict(type='Pretrained', checkpoint='pretrained/nobody.pth'))
+    with pytest.raises(FileNotFoundError, match=r'pretrained/nobody\.pth.*init_cfg=None starts from random'):
+        check_config(cfg, LOADERS)
+    check_config(cfg, ('test_dataloader',))  # a checkpoint replaces them
+    for checkpoint in ('https://a/b.pth', str(tmp_path / 'people.json')):
+        cfg.model.backbone.init_cfg.checkpoint = checkpoint
+        check_config(cfg, LOADERS)
+    cfg.model.backbone.init_cfg = [dict(type='TruncNormal', layer='Linear')]
+    check_config(cfg, LOADERS)

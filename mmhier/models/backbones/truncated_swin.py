@@ -157,6 +157,12 @@ class WindowAttention(nn.Module):
         x = attend(qkv, bias, layout.plan) if layout.plan else self._attend_by_views(qkv, bias, layout)
         return linear(x, self.proj.weight, torch.addmv(self.proj.bias, self.proj.weight, v_bias))
 
+    def uncounted_macs(self, x: Tensor, layout: Layout) -> int:
+        """Multiply-adds of the linear layers on padded tokens, which Swin's graph has and this one saves."""
+        height, width = (side + -side % layout.window for side in layout.map_hw)
+        padded = layout.batch * height * width
+        return 4 * x.shape[1] ** 2 * (padded - x.shape[0])
+
     def position_bias(self) -> Tensor:
         """Bias of each pair of tokens in a window, (heads, N, N)."""
         index = self.relative_position_index

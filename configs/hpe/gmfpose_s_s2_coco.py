@@ -1,0 +1,5 @@
+# python tools/train.py configs/hpe/gmfpose_s_s2_coco.py
+# COCO val: not run by us yet.
+_base_ = './gmfpose_s_s3_coco.py'
+
+model = dict(backbone=dict(num_stages=2), neck=dict(in_channels=160, in_stride=8))

@@ -1,0 +1,5 @@
+# python tools/train.py configs/hpe/vmpose_s_s4_coco.py
+# COCO val: not run by us yet.
+_base_ = './vmpose_s_s3_coco.py'
+
+model = dict(backbone=dict(num_stages=4), neck=dict(in_channels=768, in_stride=32))

@@ -1,0 +1,63 @@
+"""Cost against accuracy as a picture, in the manner of the first figure of arXiv 2510.12660."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+_COLOURS = ('#4477aa', '#cc6677', '#228833', '#ccbb44', '#aa3377', '#66ccee')
+
+
+class Point(NamedTuple):
+    """One model."""
+
+    name: str
+    cost: float
+    score: float
+    params: float  # millions
+
+
+def draw_tradeoff(path: str | Path, points: Sequence[Point], cost_label: str, score_label: str) -> None:
+    """Draw a circle per model, its area proportional to its parameters, a colour per family; save as PNG.
+
+    Args:
+        path: PNG file to write.
+        points: The models; the family is what precedes the first underscore of a name.
+        cost_label: Of the horizontal axis, which is logarithmic.
+        score_label: Of the vertical axis.
+
+    Raises:
+        ValueError: If there is no model to draw.
+    """
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot as plt
+
+    if not points:
+        raise ValueError(f'cannot draw {path}: no model with a score')
+    families = sorted({point.name.split('_')[0] for point in points})
+    figure, axis = plt.subplots(figsize=(8, 5), dpi=130, layout='constrained')
+    for family, colour in zip(families, _COLOURS * len(families), strict=False):
+        own = [point for point in points if point.name.split('_')[0] == family]
+        areas = [8 * point.params for point in own]
+        costs, scores = [point.cost for point in own], [point.score for point in own]
+        axis.scatter(costs, scores, s=areas, color=colour, alpha=0.5, label=family)
+        for point in own:
+            axis.annotate(
+                point.name.removeprefix(f'{family}_').removesuffix('_coco'),
+                (point.cost, point.score),
+                fontsize=7,
+                ha='center',
+                va='center',
+            )
+    axis.set(xlabel=cost_label, ylabel=score_label, xscale='log')
+    axis.margins(0.15)
+    axis.grid(alpha=0.3, which='both')
+    legend = axis.legend(title='area: parameters', frameon=False, loc='lower right')
+    for handle in legend.legend_handles:
+        handle.set_sizes([60])
+    part = f'{path}.{os.getpid()}.part'
+    figure.savefig(part, format='png')
+    plt.close(figure)
+    os.replace(part, path)
