@@ -8,7 +8,13 @@ optim_wrapper = dict(
     constructor='LayerIdDecayConstructor',
     paramwise_cfg=dict(
         layer_decay_rate=0.8,
-        custom_keys=dict(relative_position_bias_table=dict(decay_mult=0.0)),
+        # What is no matrix of a product does not decay; one-dimensional parameters never do.
+        custom_keys=dict(
+            relative_position_bias_table=dict(decay_mult=0.0),
+            pos_embed=dict(decay_mult=0.0),
+            A_logs=dict(decay_mult=0.0),
+            dt_projs_bias=dict(decay_mult=0.0),
+        ),
     ),
     clip_grad=dict(max_norm=1.0, norm_type=2),
 )
