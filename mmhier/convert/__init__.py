@@ -5,10 +5,11 @@ from collections.abc import Iterable
 
 from mmhier.convert.key_table import Converted, Family, Report, convert, detect_format, fit, load, unwrap
 from mmhier.convert.swin import SWIN
+from mmhier.convert.vit import VIT
 from mmhier.convert.vmamba import VMAMBA
 
 # The families that `mmhier convert` knows.
-FAMILIES = (SWIN, VMAMBA)
+FAMILIES = (SWIN, VMAMBA, VIT)
 
 
 def find_family(keys: Iterable[str], source: str = 'checkpoint') -> Family:
@@ -28,6 +29,7 @@ def find_family(keys: Iterable[str], source: str = 'checkpoint') -> Family:
 __all__ = [
     'FAMILIES',
     'SWIN',
+    'VIT',
     'VMAMBA',
     'Converted',
     'Family',
