@@ -1,0 +1,331 @@
+"""Plain ViT weights of MAE, ViTPose, MMPose, HMR2.0, SMPLer-X and Hugging Face -> the names of ``ViT``.
+
+Our names are those of MMPose 1.x, which are mmpretrain's. HMR2.0 and SMPLer-X have ViTPose's names.
+
+Shape rules:
+
+* Positions. ``ViT`` has one row per patch and no class token. ViTPose 0.x and Hugging Face store one row
+  more, in front, and add it to every patch: it is added here once and for all. MAE's first row belongs to its
+  class token (and is zero): it is left out. So is a row too many in MMPose's files, as mmpretrain does.
+* A table for another map size is interpolated when it is loaded (bicubic, as ViTPose does with MAE's
+  14 x 14).
+* Hugging Face stores query, key and value apart; here they are the thirds of ``qkv``.
+* ViTPose+ computes the last outputs of each MLP by one of six experts, one per data set. :func:`pick_dataset`
+  joins one of them to the rest, which gives an ordinary ViT.
+
+MAE's closing norm is left out, as ViTPose's loader does in effect (it has another name there): ``ln1`` starts
+at 1 and 0.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+from mmhier.convert.key_table import (
+    Converted,
+    Drop,
+    Family,
+    Part,
+    Report,
+    Shaped,
+    Target,
+    convert,
+    detect_format,
+    fit,
+    unwrap,
+)
+
+_BLOCK = 'layers.{j}.'
+_QKV = _BLOCK + 'attn.qkv.{p}'
+_PROJ = _BLOCK + 'attn.proj.{p}'
+_FC1 = _BLOCK + 'ffn.layers.0.0.{p}'
+_FC2 = _BLOCK + 'ffn.layers.1.{p}'
+
+STEM_KEYS = ('pos_embed', 'patch_embed.projection.{p}')
+BLOCK_KEYS = (_BLOCK + 'ln1.{p}', _QKV, _PROJ, _BLOCK + 'ln2.{p}', _FC1, _FC2)
+
+# ViTPose+: data set -> number of its expert, and its joints.
+DATASETS = dict(coco=(0, 17), aic=(1, 14), mpii=(2, 16), ap10k=(3, 17), apt36k=(4, 17), wholebody=(5, 133))
+
+
+def grid_hw(rows: int) -> tuple[int, int] | None:
+    """Height and width of a map of this many patches: a square or 4 : 3, as 256 x 192 is; else None."""
+    if (side := round(rows**0.5)) ** 2 == rows:
+        return side, side
+    if 12 * (third := round((rows / 12) ** 0.5)) ** 2 == rows:
+        return 4 * third, 3 * third
+    return None
+
+
+def resize_positions(table: Tensor, map_hw: tuple[int, int], new_hw: tuple[int, int]) -> Tensor:
+    """Interpolate positions (1, H * W, C) to another map size, bicubic, in float32."""
+    grid = table.float().transpose(1, 2).unflatten(2, map_hw)
+    grid = F.interpolate(grid, size=new_hw, mode='bicubic', align_corners=False)
+    return grid.flatten(2).transpose(1, 2).to(table.dtype)
+
+
+def _fold_first_row(table: Tensor) -> Tensor:
+    """Add the first row to all others."""
+    if grid_hw(table.shape[1]) and not grid_hw(table.shape[1] - 1):
+        raise ValueError(
+            f'the positions have {table.shape[1]} rows, one per patch; files with these names have one more'
+        )
+    return table[:, 1:] + table[:, :1]
+
+
+def _without_first_row(table: Tensor) -> Tensor:
+    return table[:, 1:]
+
+
+def _without_odd_row(table: Tensor) -> Tensor:
+    """Leave out the first row if the others make a map and all do not."""
+    rows = table.shape[1]
+    return table[:, 1:] if grid_hw(rows) is None and grid_hw(rows - 1) else table
+
+
+_TIMM_BLOCK: dict[str, Target] = {
+    'patch_embed.proj.{p}': 'patch_embed.projection.{p}',
+    'blocks.{j}.norm1.{p}': _BLOCK + 'ln1.{p}',
+    'blocks.{j}.attn.qkv.{p}': _QKV,
+    'blocks.{j}.attn.proj.{p}': _PROJ,
+    'blocks.{j}.norm2.{p}': _BLOCK + 'ln2.{p}',
+    'blocks.{j}.mlp.fc1.{p}': _FC1,
+    'blocks.{j}.mlp.fc2.{p}': _FC2,
+}
+_MAE_DECODER = (
+    'mask_token decoder_pos_embed decoder_embed.{p} decoder_norm.{p} decoder_pred.{p} '
+    'decoder_blocks.{j}.norm1.{p} decoder_blocks.{j}.attn.qkv.{p} decoder_blocks.{j}.attn.proj.{p} '
+    'decoder_blocks.{j}.norm2.{p} decoder_blocks.{j}.mlp.fc1.{p} decoder_blocks.{j}.mlp.fc2.{p}'
+)
+
+# Format -> key -> our name for it.
+TABLES: dict[str, dict[str, Target]] = dict(
+    openmmlab={
+        **{key: key for key in (*STEM_KEYS, *BLOCK_KEYS, 'ln1.{p}')},
+        'pos_embed': Shaped('pos_embed', _without_odd_row),
+        'cls_token': Drop('class token'),
+    },
+    vitpose={
+        **_TIMM_BLOCK,
+        'pos_embed': Shaped('pos_embed', _fold_first_row),
+        'last_norm.{p}': 'ln1.{p}',
+        'task_tokens': Drop('tokens of SMPLer-X, which its encoder attends to and this one has not'),
+    },
+    mae={
+        **_TIMM_BLOCK,
+        'pos_embed': Shaped('pos_embed', _without_first_row),
+        'cls_token': Drop('class token'),
+        'norm.{p}': Drop('closing norm of the pre-training, which ViTPose does not take over'),
+        'fc_norm.{p}': Drop('classifier'),
+        'head.{p}': Drop('classifier'),
+        **{key: Drop('decoder of the pre-training') for key in _MAE_DECODER.split()},
+    },
+    huggingface={
+        'embeddings.position_embeddings': Shaped('pos_embed', _fold_first_row),
+        'embeddings.patch_embeddings.projection.{p}': 'patch_embed.projection.{p}',
+        'encoder.layer.{j}.layernorm_before.{p}': _BLOCK + 'ln1.{p}',
+        'encoder.layer.{j}.attention.attention.query.{p}': Part(_QKV, 0),
+        'encoder.layer.{j}.attention.attention.key.{p}': Part(_QKV, 1),
+        'encoder.layer.{j}.attention.attention.value.{p}': Part(_QKV, 2),
+        'encoder.layer.{j}.attention.output.dense.{p}': _PROJ,
+        'encoder.layer.{j}.layernorm_after.{p}': _BLOCK + 'ln2.{p}',
+        'encoder.layer.{j}.mlp.fc1.{p}': _FC1,
+        'encoder.layer.{j}.mlp.fc2.{p}': _FC2,
+        'layernorm.{p}': 'ln1.{p}',
+    },
+)
+
+# The key by which a format is known. What stands before it is the prefix of the backbone in the file.
+ANCHORS = {
+    'patch_embed.proj.weight': 'vitpose',  # or mae, see _refine
+    'patch_embed.projection.weight': 'openmmlab',
+    'embeddings.patch_embeddings.projection.weight': 'huggingface',
+}
+
+# Beginning of a key of a pose model's decoder -> ours, which is MMPose 1.x's.
+HEADS = dict(
+    openmmlab={'head.deconv_layers.': 'head.deconv_layers.', 'head.final_layer.': 'head.final_layer.'},
+    vitpose={
+        'keypoint_head.deconv_layers.': 'head.deconv_layers.',
+        'keypoint_head.final_layer.': 'head.final_layer.',
+    },
+    huggingface={
+        'head.deconv1.': 'head.deconv_layers.0.',
+        'head.batchnorm1.': 'head.deconv_layers.1.',
+        'head.deconv2.': 'head.deconv_layers.3.',
+        'head.batchnorm2.': 'head.deconv_layers.4.',
+        'head.conv.': 'head.final_layer.',
+    },
+)
+
+
+def _refine(name: str, keys: Sequence[str]) -> str:
+    """Tell MAE from ViTPose by the class token, and refuse ViTPose+ before a data set is picked."""
+    if any('.mlp.experts.' in key for key in keys):
+        raise ValueError(
+            f'this is ViTPose+, which has one expert per data set: choose one of {sorted(DATASETS)} with '
+            'dataset=, in init_cfg or for mmhier.convert.vit.pick_dataset'
+        )
+    return 'mae' if name == 'vitpose' and 'cls_token' in keys else name
+
+
+def _describe(state_dict: Mapping[str, Tensor]) -> str:
+    """Describe an architecture by its weights."""
+    width, (depth,) = state_dict['patch_embed.projection.weight'].shape[0], VIT.depths(state_dict)
+    return f'width {width}, {depth} blocks and {state_dict["pos_embed"].shape[1]} positions'
+
+
+VIT = Family(
+    name='ViT',
+    tables=TABLES,
+    anchors=ANCHORS,
+    mark=r'(^|\.)(pos_embed|embeddings\.position_embeddings)$',
+    stem_keys=STEM_KEYS,
+    block_keys=BLOCK_KEYS,
+    optional_keys=('ln1.{p}',),
+    block=r'layers\.(?P<j>\d+)\.',
+    describe=_describe,
+    remedy='set arch, img_size and in_channels accordingly',
+    refine=_refine,
+)
+
+
+def pick_dataset(state_dict: Mapping[str, Tensor], dataset: str = 'coco') -> dict[str, Tensor]:
+    """Make an ordinary ViTPose of a ViTPose+: one expert per MLP, one decoder.
+
+    Args:
+        state_dict: Weights with ViTPose's or Hugging Face's names. Files that ViTPose's own tool has split
+            still hold all experts; they are recognised by their full last layers.
+        dataset: One of :data:`DATASETS`.
+
+    Returns:
+        The weights without experts and associate heads; the final layer has the joints of the data set.
+
+    Raises:
+        ValueError: If the data set is unknown.
+    """
+    if dataset not in DATASETS:
+        raise ValueError(f'dataset must be one of {sorted(DATASETS)}, got {dataset!r}')
+    expert, joints = DATASETS[dataset]
+    plain = {}
+    for key, value in state_dict.items():
+        if '.mlp.experts.' in key or key.startswith('associate_keypoint_heads.'):
+            continue
+        part = state_dict.get(key.replace('.mlp.fc2.', f'.mlp.experts.{expert}.'))
+        if '.mlp.fc2.' in key and part is not None:
+            rows = state_dict[re.sub(r'fc2\.\w+$', 'fc1.weight', key)].shape[1]
+            value = value if len(value) == rows else torch.cat([value, part])
+        plain[key] = value
+    of_dataset = f'associate_keypoint_heads.{expert - 1}.'
+    if any(key.startswith(of_dataset) for key in state_dict):
+        plain = {key: value for key, value in plain.items() if not key.startswith('keypoint_head.')}
+        plain |= {
+            'keypoint_head.' + key.removeprefix(of_dataset): value
+            for key, value in state_dict.items()
+            if key.startswith(of_dataset)
+        }
+    for key in ('keypoint_head.final_layer.weight', 'keypoint_head.final_layer.bias'):
+        if key in plain:
+            plain[key] = plain[key][:joints]
+    return plain
+
+
+def convert_vitpose_model(
+    state_dict: Mapping[str, Tensor], dataset: str | None = None, source: str = 'checkpoint'
+) -> Converted:
+    """Rename the weights of a whole pose model, ``backbone.`` and decoder, to those of MMPose 1.x.
+
+    Args:
+        state_dict: Weights of ViTPose 0.x, MMPose 1.x or Hugging Face's VitPose.
+        dataset: Of ViTPose+, see :func:`pick_dataset`.
+        source: Where the weights come from, for messages.
+
+    Returns:
+        Converted: Weights for a model of ``configs/hpe/vitpose_*``.
+
+    Raises:
+        ValueError: If the format or a key is unknown, or a key is missing.
+    """
+    if dataset is not None:
+        state_dict = pick_dataset(state_dict, dataset)
+    backbone = {key: value for key, value in state_dict.items() if key.startswith('backbone.')}
+    name, _ = detect_format(VIT, backbone, 'backbone.', source)
+    if name not in HEADS:
+        raise ValueError(f'{source} ({name} keys) is no pose model')
+    found = convert(VIT, backbone, prefix='backbone.', source=source)
+    converted = {f'backbone.{key}': value for key, value in found.state_dict.items()}
+    for key in state_dict.keys() - backbone.keys():
+        ours = [new + key.removeprefix(old) for old, new in HEADS[name].items() if key.startswith(old)]
+        if not ours:
+            raise ValueError(f'{source} has a key that no pose model of {name} has: {key}')
+        converted[ours[0]] = state_dict[key]
+    return Converted(converted, name, found.dropped)
+
+
+def fit_vit(
+    checkpoint: Mapping,
+    expected: Mapping[str, Tensor],
+    map_hw: tuple[int, int],
+    prefix: str | None = None,
+    dataset: str | None = None,
+    source: str = 'checkpoint',
+) -> tuple[dict[str, Tensor], Report]:
+    """Convert a checkpoint, interpolate its positions, and check that it fits a network.
+
+    Args:
+        checkpoint: What was read from the file.
+        expected: State dictionary of the network.
+        map_hw: Height and width of its map of patches.
+        prefix: What the backbone's keys begin with, if the file holds several networks.
+        dataset: Of ViTPose+, see :func:`pick_dataset`.
+        source: Where the weights come from, for messages.
+
+    Returns:
+        The weights, a subset of ``expected``, and a report.
+
+    Raises:
+        ValueError: If keys are unknown or missing, or shapes differ.
+    """
+    weights = unwrap(checkpoint, source)
+    if dataset is not None:
+        weights = pick_dataset(weights, dataset)
+    found = convert(VIT, weights, prefix=prefix, source=source)
+    (depth,) = VIT.depths(expected)
+    beyond = {key for key in found.state_dict if (block := _block_of(key)) is not None and block >= depth}
+    kept = {key: value for key, value in found.state_dict.items() if key not in beyond}
+    table = kept['pos_embed']
+    if table.shape[1] != map_hw[0] * map_hw[1] and grid_hw(table.shape[1]):
+        kept['pos_embed'] = resize_positions(table, grid_hw(table.shape[1]), map_hw)
+    kept, report = fit(VIT, kept, expected, source=source)
+    dropped = {**found.dropped, **{key: f'only {depth} blocks are kept' for key in sorted(beyond)}}
+    return kept, report._replace(format=found.format, dropped=dropped)
+
+
+def load_vit(backbone: nn.Module, path: str, prefix: str | None = None, dataset: str | None = None) -> Report:
+    """Load a checkpoint into a ``ViT`` and log what was left out.
+
+    Args:
+        backbone: The network.
+        path: File or URL, as MMEngine's loader takes them.
+        prefix: What the backbone's keys begin with, if the file holds several networks.
+        dataset: Of ViTPose+, see :func:`pick_dataset`.
+
+    Raises:
+        ValueError: If the checkpoint does not fit.
+    """
+    checkpoint, current = CheckpointLoader.load_checkpoint(path, map_location='cpu'), backbone.state_dict()
+    weights, report = fit_vit(checkpoint, current, backbone.map_hw, prefix, dataset, path)
+    backbone.load_state_dict({**current, **weights})
+    print_log(str(report), logger='current', level=logging.INFO)
+    return report
+
+
+def _block_of(key: str) -> int | None:
+    found = re.match(VIT.block, key)
+    return int(found['j']) if found else None

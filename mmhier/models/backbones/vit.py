@@ -1,0 +1,252 @@
+"""Plain Vision Transformer (arXiv 2010.11929) as ViTPose, HMR2.0 and SMPLer-X use it.
+
+The numbers are those of mmpretrain's ``VisionTransformer`` with the settings of MMPose's ViTPose, and
+parameters have the same names, so MMPose's checkpoints load as they are. Those of ViTPose 0.x, MAE, HMR2.0,
+SMPLer-X and Hugging Face are converted by :mod:`mmhier.convert.vit`.
+
+* Patches. 16 x 16 pixels with a padding of 2: patch (r, c) begins at pixel (16 r - 2, 16 c - 2). Images whose
+  sides are no multiples of 16 are padded at the right and at the bottom, where mmpretrain cuts them off.
+* Positions. One row per patch. ViTPose 0.x trains one row more, which it adds to every patch; the sum is what
+  is stored here.
+* Depth. The map does not shrink, so what other encoders call a stage is a single block here: ``num_stages=6``
+  keeps 6 blocks, ``out_indices`` and ``frozen_stages`` count blocks. The one closing norm is applied to every
+  returned map, so that a network cut after a block returns what the full one returns there.
+
+Letters: B batch, H and W map size in patches, N = H * W, C channels.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import ModuleList
+from mmengine.model.weight_init import trunc_normal_
+from mmpose.registry import MODELS
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmhier.convert.vit import load_vit, resize_positions
+from mmhier.models.backbones.truncation import FeatureInfo, TruncatedEncoder, Truncation
+from mmhier.ops.linear import Linear
+
+ARCHS = dict(
+    small=dict(embed_dims=384, num_layers=12, num_heads=12),  # ViTPose's: 12 heads of 32, not 6 of 64
+    base=dict(embed_dims=768, num_layers=12, num_heads=12),
+    large=dict(embed_dims=1024, num_layers=24, num_heads=16),
+    huge=dict(embed_dims=1280, num_layers=32, num_heads=16),
+)
+DEFAULT_INIT = (
+    dict(type='TruncNormal', std=0.02, layer='Linear'),
+    dict(type='Constant', val=1.0, layer='LayerNorm'),
+)
+PATCH, PADDING = 16, 2
+NORM_EPS = 1e-6
+
+
+def resolve_arch(arch: str | Mapping) -> dict:
+    """Return ``embed_dims``, ``num_layers``, ``num_heads`` and ``feedforward_channels`` of an architecture.
+
+    Raises:
+        ValueError: If the name is unknown or the mapping is not an architecture.
+    """
+    if isinstance(arch, str) and arch in ARCHS:
+        arch = ARCHS[arch]
+    if not isinstance(arch, Mapping):
+        raise ValueError(f'arch must be one of {sorted(ARCHS)} or a dict, got {arch!r}')
+    settings = dict(arch)
+    if 'embed_dims' in settings:
+        settings.setdefault('feedforward_channels', 4 * settings['embed_dims'])
+    if set(settings) != {'embed_dims', 'num_layers', 'num_heads', 'feedforward_channels'}:
+        raise ValueError(
+            'arch needs embed_dims, num_layers, num_heads and may have feedforward_channels, got '
+            f'{dict(arch)}'
+        )
+    if settings['embed_dims'] % settings['num_heads']:
+        raise ValueError(
+            f'arch: {settings["num_heads"]} heads do not divide the width {settings["embed_dims"]}'
+        )
+    return settings
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over all patches."""
+
+    def __init__(self, dims: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = Linear(dims, 3 * dims)
+        self.proj = Linear(dims, dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normed tokens (B, N, C) to the same shape."""
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(*qkv.unbind(0)).transpose(1, 2)
+        if torch.compiler.is_compiling():  # the operator and its decomposition for ONNX differ in strides
+            x = x.clone(memory_format=torch.contiguous_format)
+        return self.proj(x.flatten(2))
+
+
+class Block(nn.Module):
+    """Attention and an MLP, both pre-normed, residual and subject to stochastic depth."""
+
+    def __init__(self, dims: int, heads: int, hidden_dims: int, drop_path: float):
+        super().__init__()
+        self.ln1 = nn.LayerNorm(dims, NORM_EPS)
+        self.attn = Attention(dims, heads)
+        self.ln2 = nn.LayerNorm(dims, NORM_EPS)
+        # `ffn.layers.0.0` is the name in OpenMMLab's checkpoints.
+        hidden = nn.Sequential(Linear(dims, hidden_dims, gelu=True))
+        self.ffn = nn.ModuleDict(dict(layers=nn.Sequential(hidden, Linear(hidden_dims, dims))))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens (B, N, C) to the same shape."""
+        x = self._join(x, self.attn(self.ln1(x)))
+        return self._join(x, self.ffn['layers'](self.ln2(x)))
+
+    def _join(self, x: Tensor, branch: Tensor) -> Tensor:
+        """Add a branch, after dropping it for some of the images."""
+        if self.training and isinstance(self.drop_path, DropPath):
+            return x + self.drop_path(branch)
+        return branch.add_(x) if branch.dtype == x.dtype else x + branch
+
+
+class PatchEmbed(nn.Module):
+    """16 x 16 pixels to one token."""
+
+    def __init__(self, in_channels: int, dims: int):
+        super().__init__()
+        self.projection = nn.Conv2d(in_channels, dims, PATCH, PATCH, PADDING)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, in_channels, height, width) to (B, C, ceil(height / 16), ceil(width / 16))."""
+        bottom, right = -images.shape[2] % PATCH, -images.shape[3] % PATCH
+        if bottom or right:
+            images = F.pad(images, (0, right, 0, bottom))
+        return self.projection(images)
+
+
+@MODELS.register_module()
+class ViT(TruncatedEncoder):
+    """A Vision Transformer, or its first blocks.
+
+    Args:
+        arch: ``'small'``, ``'base'``, ``'large'``, ``'huge'``, or a dict with ``embed_dims``,
+            ``num_layers``, ``num_heads`` and, optionally, ``feedforward_channels`` (4 * embed_dims).
+        num_stages: Blocks to keep; by default up to the last of ``out_indices``, or all.
+        out_indices: Blocks to return; by default the last kept one.
+        in_channels: Channels of the image.
+        img_size: Height and width of the images that the network is trained with. For other sizes the
+            positions are interpolated (bicubic).
+        drop_path_rate: Stochastic depth of the last block.
+        drop_path_span: Which last block: that of the ``'full'`` network, or the last ``'kept'`` one.
+        frozen_stages: -1 trains all, 0 freezes the patch embedding and the positions, k the first k blocks as
+            well, and the closing norm if these are all.
+        with_cp: Recompute activations in the backward pass to save memory.
+        init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads the weights of any project named
+            above; with ``prefix`` if the file holds several networks, and ``dataset`` if it is ViTPose+. By
+            default weights of linear layers and positions are drawn with a deviation of 0.02.
+
+    Attributes:
+        feature_info: Channels and stride of each returned map.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = 'base',
+        num_stages: int | None = None,
+        out_indices: Sequence[int] | None = None,
+        in_channels: int = 3,
+        img_size: tuple[int, int] = (256, 192),
+        drop_path_rate: float = 0.1,
+        drop_path_span: str = 'full',
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        init_cfg: dict | list | None = None,
+    ):
+        settings = resolve_arch(arch)
+        dims = settings['embed_dims']
+        truncation = Truncation.of([1] * settings['num_layers'], num_stages, out_indices)
+        super().__init__(truncation, frozen_stages, list(DEFAULT_INIT) if init_cfg is None else init_cfg)
+        if not isinstance(img_size, Sequence) or len(img_size) != 2 or min(img_size) < 1:
+            raise ValueError(f'img_size must be (height, width) in pixels, got {img_size!r}')
+        self.in_channels, self.with_cp = in_channels, with_cp
+        self.map_hw = tuple(-(-side // PATCH) for side in img_size)
+        self.pos_embed = nn.Parameter(torch.empty(1, self.map_hw[0] * self.map_hw[1], dims))
+        trunc_normal_(self.pos_embed, std=0.02)
+        self.patch_embed = PatchEmbed(in_channels, dims)
+        self.layers = ModuleList(
+            Block(dims, settings['num_heads'], settings['feedforward_channels'], rate)
+            for (rate,) in truncation.drop_path_rates(drop_path_rate, drop_path_span)
+        )
+        self.ln1 = nn.LayerNorm(dims, NORM_EPS)
+        self.feature_info = [FeatureInfo(dims, PATCH)] * len(truncation.out_indices)
+        self.freeze()
+
+    def init_weights(self) -> None:
+        """Load the checkpoint of ``init_cfg``, or draw the weights as it says."""
+        configs = self.init_cfg if isinstance(self.init_cfg, list | tuple) else [self.init_cfg]
+        pretrained = [config for config in configs if config.get('type') == 'Pretrained']
+        if pretrained:
+            options = {key: pretrained[0].get(key) for key in ('prefix', 'dataset')}
+            load_vit(self, pretrained[0]['checkpoint'], **options)
+            self._is_init = True
+            return
+        super().init_weights()
+
+    def layer_id(self, name: str) -> int:
+        """Layer of the parameter ``name`` of this backbone, for layer-wise decay."""
+        if re.match(r'pos_embed$|patch_embed\.', name):
+            return 0
+        if found := re.match(r'layers\.(\d+)\.', name):
+            return int(found[1]) + 1
+        if name.startswith('ln1.'):
+            return self.num_layers + 1
+        raise ValueError(f'{name!r} is not the name of a parameter of this backbone')
+
+    def parts_of_stage(self, stage: int) -> list[nn.Module]:
+        """Modules that are frozen with a block; -1 is the patch embedding."""
+        if stage < 0:
+            return [self.patch_embed]
+        is_last = stage == self.truncation.num_stages - 1
+        return [self.layers[stage]] + ([self.ln1] if is_last else [])
+
+    def freeze(self) -> None:
+        """Stop the gradient of the patch embedding, the positions and the first ``frozen_stages`` blocks."""
+        super().freeze()
+        if self.frozen_stages >= 0:
+            self.pos_embed.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Encode images of any size.
+
+        Args:
+            images: (B, in_channels, height, width).
+
+        Returns:
+            One map (B, C, ceil(height / 16), ceil(width / 16)) per output.
+        """
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise ValueError(
+                f'expected images (B, {self.in_channels}, height, width), got {tuple(images.shape)}'
+            )
+        x = self.patch_embed(images)
+        map_hw = x.shape[2:]
+        x = x.flatten(2).transpose(1, 2) + self.positions(map_hw).to(x.dtype)
+        maps = []
+        for index, block in enumerate(self.layers):
+            if self.with_cp and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+            if index in self.truncation.out_indices:
+                maps.append(self.ln1(x).transpose(1, 2).unflatten(2, map_hw).contiguous())
+        return tuple(maps)
+
+    def positions(self, map_hw: tuple[int, int]) -> Tensor:
+        """Embedding of the positions of a map of H x W patches, (1, N, C)."""
+        if tuple(map_hw) == self.map_hw:
+            return self.pos_embed
+        return resize_positions(self.pos_embed, self.map_hw, map_hw)
