@@ -1,0 +1,1 @@
+"""Rotations, cameras and alignments in torch, free of everything else."""
