@@ -1,7 +1,7 @@
 """Cross-scan and cross-merge of VMamba (Liu et al., 2024): a map read along four directions, and back.
 
-Convention: a map is stored channels last, (B, H, W, C). Direction 0 reads it row by row, direction 1 column by
-column (top to bottom, then the next column to the right); directions 2 and 3 are 0 and 1 backwards.
+Convention: a map is stored channels last, (B, H, W, C). Direction 0 reads it row by row, direction 1 column
+by column (top to bottom, then the next column to the right); directions 2 and 3 are 0 and 1 backwards.
 
 These are the plain forms, used by the backends that work on sequences and by the tests; the fast backends of
 ``mmhier.ops.selective_scan`` fold the order into their indexing and never make the copies.

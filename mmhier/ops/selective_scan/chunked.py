@@ -1,10 +1,10 @@
 """The selective scan in plain torch operators: fast enough without a compiler, differentiable, exportable.
 
-A linear recurrence ``h_t = a_t h_(t-1) + b_t`` is cut into chunks of ``CHUNK`` steps. The steps of all chunks are
-taken at once, as if each chunk began with a state of zero; the states between chunks form a recurrence that is
-``CHUNK`` times shorter and is solved in the same way; then each chunk adds what its first state contributes. That
-takes 3 * CHUNK * log(L) / log(CHUNK) operators instead of 3 * L, and only ever multiplies decays: nothing can
-overflow that does not overflow in the recurrence itself.
+A linear recurrence ``h_t = a_t h_(t-1) + b_t`` is cut into chunks of ``CHUNK`` steps. The steps of all chunks
+are taken at once, as if each chunk began with a state of zero; the states between chunks form a recurrence
+that is ``CHUNK`` times shorter and is solved in the same way; then each chunk adds what its first state
+contributes. That takes 3 * CHUNK * log(L) / log(CHUNK) operators instead of 3 * L, and only ever multiplies
+decays: nothing can overflow that does not overflow in the recurrence itself.
 
 The sequence length becomes part of an exported graph; the batch may stay dynamic.
 """
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cross_scan import NUM_DIRECTIONS, cross_merge, cross_order, cross_scan
+from .reference import state_dtype
 
 CHUNK = 8
 
@@ -102,7 +103,7 @@ def _scan(
     delta_softplus: bool,
 ) -> Tensor:
     """Scan with steps first: u, delta (L, batch, K, D), B, C (L, batch, K, N), to (L, batch, K, D)."""
-    dtype = torch.promote_types(torch.promote_types(u.dtype, A.dtype), torch.float32)
+    dtype = state_dtype(u, A)
     u, delta, A, B, C = (tensor.to(dtype) for tensor in (u, delta, A, B, C))
     directions, channels = u.shape[2:]
     if delta_bias is not None:

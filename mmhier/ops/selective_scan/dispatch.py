@@ -2,19 +2,26 @@
 
     h_t = exp(delta_t A) h_(t-1) + delta_t B_t u_t,    y_t = C_t . h_t + D u_t,    h_(-1) = 0
 
-A backend is a module of this package with three functions: ``is_available()``, which returns None or the reason
-why it cannot run here and what would help, and ``selective_scan`` and ``cross_selective_scan`` as below without
-the last argument. ``'auto'`` takes the first usable one of ``PREFERENCE``. Every fast backend is compared with
-``reference``, forward and backward, the first time that a process uses it on a type of device; one that gives
-other numbers is set aside with a warning.
+A backend is a module of this package with three functions: ``is_available()``, which returns None or the
+reason why it cannot run here with what would help, and ``selective_scan`` and ``cross_selective_scan`` as
+below without the last argument. ``'auto'`` takes the first usable one of ``PREFERENCE``, and ``'torch'``
+while a network is exported. A fast backend is compared with ``reference``, forward and backward, the first
+time that a process uses it on a type of device; one that gives other numbers is set aside with a warning.
 
-Letters: K groups of channels that share B and C (VMamba: its 4 directions), D channels of a group, N states of a
-channel, L length, H, W height and width of a map, R rank of the step size (delta) before its projection.
+Letters: K groups of channels that share B and C (VMamba: its 4 directions), D channels of a group, N states
+of a channel, L length, H, W height and width of a map, R rank of the step size (delta) before its projection.
 """
 
+import logging
 from importlib import import_module
+from types import ModuleType
 
+import torch
 from torch import Tensor
+
+from ..cross_scan import NUM_DIRECTIONS
+
+logger = logging.getLogger('mmhier')
 
 BACKENDS = {
     'reference': 'reference',
@@ -23,6 +30,16 @@ BACKENDS = {
     'triton': 'triton',
     'mamba_ssm': 'mamba_ssm',
 }
+ANYWHERE = ('torch', 'reference')  # the backends that run on every device, and need no check
+PREFERENCE = {'cpu': ('cpp', 'torch'), 'cuda': ('triton', 'mamba_ssm', 'torch')}
+FLOAT64 = ('cpp', *ANYWHERE)
+TOLERANCE = 1e-3  # of the check: largest difference in units of the largest value
+
+_modules: dict[str, ModuleType] = {}
+_faults: dict[
+    tuple[str, str], str | None
+] = {}  # of a backend on a type of device: None, or why it is not used
+_chosen: dict[tuple[str, bool], str] = {}
 
 
 def selective_scan(
@@ -38,7 +55,8 @@ def selective_scan(
 ) -> Tensor:
     """Scan sequences, in the layout of mamba-ssm and VMamba.
 
-    Inputs may be half precision; the state is float32 (float64 if ``u`` or ``A`` is, in the backends that can).
+    Inputs may be half precision; the state is float32 (float64 if ``u`` or ``A`` is, in the backends that
+    can).
 
     Args:
         u: Input, (batch, K * D, L).
@@ -75,8 +93,8 @@ def cross_selective_scan(
     """Scan a map along the four directions of VMamba and add up the results (see ``mmhier.ops.cross_scan``).
 
     Everything comes in map order, channels last; only the order in which a direction visits the map differs.
-    What VMamba computes from ``x`` for each direction is pointwise, so ``dt``, ``B`` and ``C`` are best slices of
-    one projection of the map, (batch, H, W, K, R + 2 N); they need not be contiguous.
+    What VMamba computes from ``x`` for each direction is pointwise, so ``dt``, ``B`` and ``C`` are best
+    slices of one projection of the map, (batch, H, W, K, R + 2 N); they need not be contiguous.
 
     Args:
         x: Map, (batch, H, W, D).
@@ -100,5 +118,126 @@ def cross_selective_scan(
     return chosen.cross_selective_scan(x, dt, A, B, C, D, delta_bias, delta_softplus, dt_weight)
 
 
-def _backend(name: str, u: Tensor):
-    return import_module(f'{__package__}.{BACKENDS["torch" if name == "auto" else name]}')
+def _backend(name: str, u: Tensor) -> ModuleType:
+    if name == 'auto' and _is_exporting():
+        name = 'torch'
+    return _modules[choose(name, u.device.type, u.dtype == torch.float64)]
+
+
+def _is_exporting() -> bool:
+    """Whether the graph that is being recorded is meant for elsewhere, where no custom operator is known."""
+    if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+        return True
+    return getattr(torch.compiler, 'is_exporting', torch.compiler.is_compiling)()
+
+
+@torch.compiler.assume_constant_result
+def choose(name: str, device_type: str, float64: bool = False) -> str:
+    """Return the name of the backend that runs, loaded and checked.
+
+    Args:
+        name: What is asked for, one of ``BACKENDS`` or ``'auto'``.
+        device_type: Of the inputs, as ``torch.device.type``.
+        float64: Whether the inputs are double precision.
+
+    Returns:
+        One of ``BACKENDS``.
+
+    Raises:
+        ImportError: The backend that is asked for cannot run here.
+    """
+    if name == 'auto':
+        key = device_type, float64
+        if key not in _chosen:
+            _chosen[key] = _choose(device_type, float64)
+        return _chosen[key]
+    if name not in BACKENDS:
+        raise ValueError(f'backend {name!r} of the selective scan: expected one of {(*BACKENDS, "auto")}')
+    if name not in (*ANYWHERE, *PREFERENCE.get(device_type, ())):
+        raise ValueError(f"backend {name!r} of the selective scan does not run on {device_type}: use 'auto'")
+    if fault := _fault(name, device_type):
+        raise ImportError(f"selective scan, backend {name!r}: {fault}; or use backend='auto'")
+    return name
+
+
+def _choose(device_type: str, float64: bool) -> str:
+    skipped = []
+    for name in PREFERENCE.get(device_type, ('torch',)):
+        if float64 and name not in FLOAT64:
+            continue
+        fault = _fault(name, device_type)
+        if fault is None:
+            break
+        skipped.append(f'not {name}: {fault}')
+    logger.info('selective scan on %s: %s', device_type, '; '.join((f'backend {name}', *skipped)))
+    return name
+
+
+def _fault(name: str, device_type: str) -> str | None:
+    """Load and check a backend once; return None, or why it is not to be used."""
+    key = name, device_type
+    if key not in _faults:
+        module = _modules[name] = import_module(f'.{BACKENDS[name]}', __package__)
+        _faults[key] = module.is_available()
+        if _faults[key] is None and name not in ANYWHERE:
+            _faults[key] = _difference(module, device_type)
+            if _faults[key]:
+                logger.warning(
+                    'selective scan, backend %s is set aside on %s: %s', name, device_type, _faults[key]
+                )
+    return _faults[key]
+
+
+# ------------------------------------------------------------------------------------------------ the check
+
+
+def _difference(module: ModuleType, device_type: str) -> str | None:
+    """Compare a backend with ``reference`` on two small problems; return None, or what is wrong."""
+    reference = import_module('.reference', __package__)
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device_type, enabled=False):
+        for function, make in (('selective_scan', _sequences), ('cross_selective_scan', _maps)):
+            inputs = make(torch.Generator().manual_seed(0))
+            try:
+                found = _results(getattr(module, function), inputs, device_type)
+            except Exception as error:  # whatever a compiler, a driver or another library raises
+                return f'{function} failed with {type(error).__name__}: {error}'
+            expected = _results(getattr(reference, function), inputs, device_type)
+            for what, value, truth in zip(('result', *inputs), found, expected, strict=True):
+                worst = ((value - truth).abs().max() / truth.abs().max()).item()
+                if not worst < TOLERANCE:
+                    what = what if what == 'result' else f'gradient of {what}'
+                    return f'the {what} of {function} differs from the reference by {worst:.1g}'
+    return None
+
+
+def _results(function, inputs: dict[str, Tensor], device_type: str) -> list[Tensor]:
+    """Return the result of ``function`` and its gradients with respect to all inputs."""
+    leaves = {name: value.to(device_type).requires_grad_() for name, value in inputs.items()}
+    y = function(**leaves, delta_softplus=True)
+    weights = torch.linspace(-1, 1, y.numel(), device=y.device).view(y.shape)
+    return [y.detach(), *torch.autograd.grad((y * weights).sum(), list(leaves.values()))]
+
+
+def _constants(generator: torch.Generator, rows: int, states: int) -> dict[str, Tensor]:
+    return {
+        'A': -torch.rand(rows, states, generator=generator) - 0.1,
+        'D': torch.randn(rows, generator=generator),
+        'delta_bias': torch.randn(rows, generator=generator),
+    }
+
+
+def _sequences(generator: torch.Generator) -> dict[str, Tensor]:
+    batch, groups, channels, states, length = 2, 2, 5, 2, 21
+    sizes = {'u': (batch, groups * channels, length), 'B': (batch, groups, states, length)}
+    sizes |= {'delta': sizes['u'], 'C': sizes['B']}
+    values = {name: torch.randn(size, generator=generator) for name, size in sizes.items()}
+    return values | _constants(generator, groups * channels, states)
+
+
+def _maps(generator: torch.Generator) -> dict[str, Tensor]:
+    batch, height, width, channels, rank = 2, 4, 5, 18, 3
+    maps = batch, height, width, NUM_DIRECTIONS
+    sizes = {'x': (*maps[:3], channels), 'dt': (*maps, rank), 'B': (*maps, 1), 'C': (*maps, 1)}
+    sizes['dt_weight'] = NUM_DIRECTIONS * channels, rank
+    values = {name: torch.randn(size, generator=generator) for name, size in sizes.items()}
+    return values | _constants(generator, NUM_DIRECTIONS * channels, 1)

@@ -12,6 +12,11 @@ def is_available() -> str | None:
     return None
 
 
+def state_dtype(u: Tensor, A: Tensor) -> torch.dtype:
+    """Return float64 if an input is, otherwise float32: what states and results are kept in."""
+    return torch.float64 if torch.float64 in (u.dtype, A.dtype) else torch.float32
+
+
 def selective_scan(
     u: Tensor,
     delta: Tensor,
@@ -23,7 +28,7 @@ def selective_scan(
     delta_softplus: bool,
 ) -> Tensor:
     """Scan sequences; see ``dispatch.selective_scan``."""
-    dtype = torch.promote_types(torch.promote_types(u.dtype, A.dtype), torch.float32)
+    dtype = state_dtype(u, A)
     u, delta, A, B, C = (tensor.to(dtype) for tensor in (u, delta, A, B, C))
     if delta_bias is not None:
         delta = delta + delta_bias.to(dtype)[:, None]
@@ -58,7 +63,7 @@ def cross_selective_scan(
 
 
 def cross_by_sequences(scan, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *rest) -> Tensor:
-    """Compute ``cross_selective_scan`` with ``scan``, a ``selective_scan`` without the ``backend`` argument."""
+    """Compute ``cross_selective_scan`` by ``scan``, a ``selective_scan`` without the last argument."""
     D, delta_bias, delta_softplus, dt_weight = rest
     if dt_weight is not None:
         weight = dt_weight.unflatten(0, (NUM_DIRECTIONS, -1))

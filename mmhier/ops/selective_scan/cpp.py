@@ -1,0 +1,223 @@
+"""The selective scan in C++ for the CPU (``kernel.cpp``), built when a process first needs it and then kept.
+
+The library is built for the processor at hand by PyTorch's own extension loader and lies in the folder of its
+extensions (``TORCH_EXTENSIONS_DIR``) under a name that depends on the source, the build of PyTorch and the
+processor, so that machines may share the folder. Processes that start together wait for one build; a build
+that is interrupted leaves nothing that another would take for a library. ``MMHIER_NO_CPP=1`` does without.
+"""
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sysconfig
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..cross_scan import NUM_DIRECTIONS
+from .reference import state_dtype
+
+logger = logging.getLogger('mmhier')
+
+SOURCE = Path(__file__).with_name('kernel.cpp')
+HEADERS = tuple(Path(__file__).with_name(name) for name in ('vectors.h', 'block.h'))
+FLAGS = ('-O3', '-march=native', '-fopenmp', '-Wno-psabi')
+
+
+@lru_cache(maxsize=1)
+def is_available() -> str | None:
+    """Build or load the library; return None, or why that cannot be done."""
+    if os.environ.get('MMHIER_NO_CPP', '0') not in ('', '0'):
+        return 'MMHIER_NO_CPP is set'
+    if platform.system() != 'Linux':
+        return f'the C++ selective scan is for Linux, this is {platform.system()}'
+    try:
+        _load()
+    except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        errors = [line for line in lines if 'error' in line.lower()] or lines
+        return f'its C++ library cannot be built or loaded: {errors[0]}; install g++ and `pip install ninja`'
+    _register()
+    return None
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+) -> Tensor:
+    """Scan sequences; see ``dispatch.selective_scan``."""
+    tensors = _cast(state_dtype(u, A), u, delta, A, B, C, D, delta_bias)
+    return torch.ops.mmhier.selective_scan(*tensors, delta_softplus)
+
+
+def cross_selective_scan(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+    dt_weight: Tensor | None,
+) -> Tensor:
+    """Scan a map along four directions and add them up; see ``dispatch.cross_selective_scan``."""
+    *tensors, dt_weight = _cast(state_dtype(x, A), x, dt, A, B, C, D, delta_bias, dt_weight)
+    return torch.ops.mmhier.cross_selective_scan(*tensors, delta_softplus, dt_weight)
+
+
+def _cast(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
+    return [tensor if tensor is None else tensor.to(dtype) for tensor in tensors]
+
+
+# ------------------------------------------------------------------------------------------------ building
+
+
+def library_path() -> Path:
+    """Return where the library of this source lies for this processor and this build of PyTorch."""
+    from torch.utils.cpp_extension import get_default_build_root
+
+    key = hashlib.sha256(
+        ' '.join((torch.__version__, torch.__config__.show(), _processor(), *FLAGS)).encode()
+    )
+    for file in (SOURCE, *HEADERS):
+        key.update(file.read_bytes())
+    name = f'mmhier_selective_scan_{key.hexdigest()[:16]}'
+    return Path(os.environ.get('TORCH_EXTENSIONS_DIR') or get_default_build_root()) / name / f'{name}.so'
+
+
+def _processor() -> str:
+    """Describe what ``-march=native`` depends on."""
+    facts = [platform.machine()]
+    try:
+        lines = Path('/proc/cpuinfo').read_text().split('\n\n')[0].splitlines()
+    except OSError:
+        lines = []
+    names = ('model name', 'flags', 'Features', 'CPU implementer', 'CPU part')
+    return '\n'.join(facts + [line for line in lines if line.startswith(names)])
+
+
+def _load() -> None:
+    library = library_path()
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(library.with_suffix('.lock')):
+            if not library.exists():  # another process was faster
+                return _build(library)
+    torch.ops.load_library(str(library))
+
+
+@contextmanager
+def _locked(path: Path):
+    """Hold a lock that the system takes back when the process ends, however it ends."""
+    import fcntl
+
+    with path.open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(library: Path) -> None:
+    """Build the library and load it; it appears at its path only when it is whole."""
+    from torch.utils import cpp_extension
+
+    logger.info('building the C++ selective scan, once for this machine: %s', library)
+    folder = library.with_suffix('.build')
+    shutil.rmtree(
+        folder, ignore_errors=True
+    )  # of a build that was interrupted: only the lock's holder is here
+    folder.mkdir()
+    with _scripts_on_path():
+        cpp_extension.load(
+            library.stem,
+            [str(SOURCE)],
+            extra_cflags=list(FLAGS),
+            build_directory=str(folder),
+            is_python_module=False,
+        )
+    (folder / library.name).replace(library)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _scripts_on_path():
+    """Let the loader find the ninja of this Python, whether or not its environment has been activated."""
+    path = os.environ.get('PATH', '')
+    os.environ['PATH'] = os.pathsep.join((sysconfig.get_path('scripts'), path))
+    try:
+        yield
+    finally:
+        os.environ['PATH'] = path
+
+
+# ------------------------------------------------------------------------------------------------ operators
+
+
+def _register() -> None:
+    """Tell torch.compile the shapes and autograd the formulas of the library's operators."""
+    register_fake, register_autograd = torch.library.register_fake, torch.library.register_autograd
+    register_fake('mmhier::selective_scan', lambda u, *_: torch.empty_like(u, memory_format=DENSE))
+    register_fake('mmhier::cross_selective_scan', lambda x, *_: torch.empty_like(x, memory_format=DENSE))
+    register_fake('mmhier::selective_scan_backward', _fake_backward)
+    register_fake('mmhier::cross_selective_scan_backward', _fake_cross_backward)
+    register_autograd('mmhier::selective_scan', _backward, setup_context=_save)
+    register_autograd('mmhier::cross_selective_scan', _cross_backward, setup_context=_save)
+    for name in ('mmhier::selective_scan_backward', 'mmhier::cross_selective_scan_backward'):
+        register_autograd(name, _second_derivative)
+
+
+DENSE = torch.contiguous_format
+
+
+def _fake_backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    u, delta, A, B, C = inputs[:5]
+    shapes = *(t.shape for t in (u, delta, A, B, C)), A.shape[:1], A.shape[:1]
+    return tuple(dy.new_empty(shape) for shape in shapes)
+
+
+def _fake_cross_backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    x, _, A, B, C = inputs[:5]
+    shapes = x.shape, (*B.shape[:4], x.shape[-1]), A.shape, B.shape, C.shape, A.shape[:1], A.shape[:1]
+    return tuple(dy.new_empty(shape) for shape in shapes)
+
+
+def _save(ctx, inputs: tuple, output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:7], *inputs[8:])
+    ctx.softplus = inputs[7]
+
+
+def _backward(ctx, dy: Tensor) -> tuple[Tensor | None, ...]:
+    inputs = ctx.saved_tensors
+    grads = torch.ops.mmhier.selective_scan_backward(dy, *inputs, ctx.softplus)
+    return *_of_inputs(grads, inputs), None
+
+
+def _cross_backward(ctx, dy: Tensor) -> tuple[Tensor | None, ...]:
+    *inputs, weight = ctx.saved_tensors
+    grads = torch.ops.mmhier.cross_selective_scan_backward(dy, *inputs, ctx.softplus, weight)
+    dx, ddt, *others = _of_inputs(grads, inputs)
+    dweight = None
+    if weight is not None:
+        dweight = torch.einsum('bhwkd,bhwkr->kdr', ddt, inputs[1]).flatten(0, 1)
+        ddt = torch.einsum('bhwkd,kdr->bhwkr', ddt, weight.unflatten(0, (NUM_DIRECTIONS, -1)))
+    return dx, ddt, *others, None, dweight
+
+
+def _of_inputs(grads: tuple[Tensor, ...], inputs: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+    return [None if tensor is None else grad for grad, tensor in zip(grads, inputs, strict=True)]
+
+
+def _second_derivative(ctx, *grads: Tensor) -> None:
+    raise NotImplementedError("the C++ selective scan has no second derivative: use backend='torch'")
