@@ -1,6 +1,5 @@
 # python tools/train.py configs/hpe/convnextpose_t_s3_coco.py          (64 per GPU x 8; pip install timm)
-# COCO val: not run by us yet. An encoder that no paper has truncated, through timm, which downloads the first
-# weights from https://huggingface.co/timm/convnext_tiny.fb_in1k.
+# COCO val: not run by us yet. An encoder that no paper has truncated, through timm.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/schedules/vitpose_210e.py',
@@ -11,8 +10,12 @@ _base_ = [
 model = dict(
     backbone=dict(
         type='TruncatedBackbone',
-        backbone=dict(type='timm', name='convnext_tiny.fb_in1k', pretrained=True, drop_path_rate=0.2),
+        backbone=dict(type='timm', name='convnext_tiny', drop_path_rate=0.2),
         num_stages=3,
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224_ema.pth',
+        ),
     ),
     neck=dict(in_channels=384, in_stride=16, out_channels=384),
     head=dict(in_channels=384, decoder=_base_.codec),

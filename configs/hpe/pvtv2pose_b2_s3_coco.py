@@ -11,16 +11,13 @@ model = dict(
     backbone=dict(
         type='TruncatedBackbone',
         backbone=dict(
-            type='PyramidVisionTransformerV2',
-            embed_dims=64,
-            num_layers=[3, 4, 6, 3],
-            drop_path_rate=0.1,
-            init_cfg=dict(
-                type='Pretrained',
-                checkpoint='https://github.com/whai362/PVT/releases/download/v2/pvt_v2_b2.pth',
-            ),
+            type='PyramidVisionTransformerV2', embed_dims=64, num_layers=[3, 4, 6, 3], drop_path_rate=0.1
         ),
         num_stages=3,
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://github.com/whai362/PVT/releases/download/v2/pvt_v2_b2.pth',
+        ),
     ),
     neck=dict(in_channels=320, in_stride=16, out_channels=320),
     head=dict(in_channels=320, decoder=_base_.codec),

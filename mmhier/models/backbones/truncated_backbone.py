@@ -17,67 +17,59 @@ The wrapped network keeps its names under ``network.``, its own initialisation a
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+from mmengine.runner.checkpoint import CheckpointLoader
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
+from mmhier.convert.key_table import unwrap
 from mmhier.models.backbones.truncation import FeatureInfo, TruncatedEncoder, Truncation
 
 FIRST_STRIDE = 4
 MOST_MAPS = 8  # more maps than any network is asked for
 LISTS = (nn.ModuleList, nn.Sequential)
-INSTALL_TIMM = (
-    "TruncatedBackbone(backbone=dict(type='timm', ...)) needs timm. Run: pip install timm torchvision"
-)
+INSTALL_TIMM = "backbone=dict(type='timm', ...) needs timm. Run: pip install timm"
 
 
-@dataclass
-class Trace:
-    """What one forward pass showed.
+class Trace(NamedTuple):
+    """What one forward pass showed."""
 
-    Attributes:
-        maps: Returned maps, (1, C, H, W) or (1, H, W, C) each.
-        users: Parameter -> indices of the maps that depend on it.
-        called: Names of the modules in the order in which they were first called.
-        shapes: Module -> shapes of its first input and first output.
-    """
-
-    maps: list[Tensor]
-    users: dict[str, set[int]]
-    called: list[str]
-    shapes: dict[str, tuple[torch.Size, torch.Size]]
+    maps: list[Tensor]  # (1, C, H, W) or (1, H, W, C) each
+    users: dict[str, set[int]]  # parameter -> indices of the maps that depend on it
+    called: list[str]  # modules in the order in which they were first called
+    shapes: dict[str, tuple[torch.Size, torch.Size]]  # module -> shapes of its first input and output
 
 
-def build_timm(config: Mapping, out_indices: Sequence[int] | None, weights: bool = False) -> nn.Module:
+class Survey(NamedTuple):
+    """What is known about a whole network."""
+
+    strides: list[int]  # of all maps
+    ends: list[int]  # index of the map that closes each stage
+    stage_of: dict[str, int]  # parameter or module -> stage
+    blocks: list[str]  # names, in the order of depth
+    depths: list[int]  # blocks per stage
+
+
+def build_timm(config: Mapping, weights: Mapping[str, Tensor] | bool = False) -> nn.Module:
     """Build timm's feature extractor.
 
     Args:
-        config: ``name``, optionally ``pretrained`` or ``checkpoint``, and arguments of ``create_model``.
-        out_indices: Maps to return; None for all.
-        weights: Load the weights that ``config`` names.
+        config: ``name`` and arguments of ``timm.create_model``; without ``out_indices`` it returns all maps.
+        weights: Weights under any names that timm knows for this network, or True for those it downloads.
     """
     try:
         import timm
     except ImportError as error:
         raise ImportError(f'{INSTALL_TIMM} ({error})') from error
-    options = {key: value for key, value in config.items() if key not in ('type', 'name')}
-    checkpoint, pretrained = options.pop('checkpoint', None), options.pop('pretrained', False)
+    options = {key: value for key, value in config.items() if key not in ('type', 'name', 'init_cfg')}
     if 'name' not in config or not timm.is_model(config['name'].partition('.')[0]):
         raise ValueError(f'timm has no model {config.get("name")!r}; see timm.list_models()')
-    if weights and checkpoint:
-        from mmengine.runner.checkpoint import CheckpointLoader
-
-        from mmhier.convert.key_table import unwrap
-
-        state_dict = unwrap(CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu'), checkpoint)
-        options['pretrained_cfg_overlay'] = dict(state_dict=state_dict)
-    if out_indices is not None:
-        options['out_indices'] = tuple(out_indices)
-    return timm.create_model(
-        config['name'], features_only=True, pretrained=weights and bool(checkpoint or pretrained), **options
-    )
+    if not isinstance(weights, bool):
+        options['pretrained_cfg_overlay'] = dict(state_dict=dict(weights))
+    options['pretrained'] = bool(weights)
+    return timm.create_model(config['name'], features_only=True, **options)
 
 
 def build_all_maps(config: Mapping) -> nn.Module:
@@ -88,7 +80,7 @@ def build_all_maps(config: Mapping) -> nn.Module:
     """
     if config['type'] == 'timm':
         try:
-            return build_timm(config, None)
+            return build_timm(config)
         except (AttributeError, RuntimeError, TypeError) as error:
             raise ValueError(
                 f'timm cannot list the features of {config["name"]!r}, so it cannot be truncated: {error}'
@@ -102,13 +94,6 @@ def build_all_maps(config: Mapping) -> nn.Module:
     raise ValueError(
         f'{config["type"]} cannot be built with out_indices=(0,), so it cannot be truncated: {refusal}'
     ) from refusal
-
-
-def build_maps(config: Mapping, out_indices: Sequence[int]) -> nn.Module:
-    """Build the network that returns the chosen maps."""
-    if config['type'] == 'timm':
-        return build_timm(config, out_indices)
-    return MODELS.build({**config, 'out_indices': tuple(out_indices)})
 
 
 def maps_of(network: nn.Module, images: Tensor) -> list[Tensor]:
@@ -190,11 +175,13 @@ def strides(maps: Sequence[Tensor], images: Tensor, source: str) -> list[int]:
 
 
 def is_channels_last(out: Tensor, images: Tensor) -> bool:
-    """Whether a map is (B, H, W, C): only then the first two sides have the proportions of the image."""
+    """Whether a map is (B, H, W, C), by which of its sides have the proportions of the image."""
     height, width = images.shape[2:]
-    first = round(height / out.shape[1]), round(width / out.shape[2])
-    last = round(height / out.shape[2]), round(width / out.shape[3])
-    return first[0] == first[1] and last[0] != last[1]
+
+    def misfit(rows: int, columns: int) -> float:
+        return abs(1 - width * rows / (columns * height))
+
+    return misfit(*out.shape[1:3]) < misfit(*out.shape[2:4])
 
 
 def stages_of(found: Sequence[int], source: str) -> list[int]:
@@ -325,6 +312,33 @@ def assign_stages(network: nn.Module, found: Trace, ends: Sequence[int]) -> dict
     return stages
 
 
+def survey(config: Mapping, images: Tensor, source: str) -> Survey:
+    """Build the whole network and find its stages and blocks.
+
+    Raises:
+        ValueError: If it cannot be truncated.
+    """
+    network = build_all_maps(config)
+    try:
+        found = trace(network, images)
+    except Exception as error:  # whatever a foreign network raises for images that it does not take
+        raise ValueError(
+            f'{source} does not run on images of {tuple(images.shape[2:])} (height, width): {error}. Set '
+            'img_size, in backbone too if the network is built for one size'
+        ) from error
+    all_strides = strides(found.maps, images, source)
+    ends = stages_of(all_strides, source)
+    stage_of = assign_stages(network, found, ends)
+    blocks = find_blocks(network, found)
+    if not {stage_of.get(name) for name in blocks} >= set(range(len(ends))):
+        own = {name.rpartition('.')[0] for name in found.users}
+        blocks = [name for name in found.called if name in own and name in stage_of]
+    depths = [sum(stage_of.get(name) == stage for name in blocks) for stage in range(len(ends))]
+    if not all(depths):
+        raise ValueError(f'{source} cannot be truncated: its stages have {depths} blocks')
+    return Survey(all_strides, ends, stage_of, blocks, depths)
+
+
 def number_layers(network: nn.Module, found: Trace, blocks: Sequence[str]) -> dict[str, int]:
     """Layer of each parameter: 0 stem, k + 1 block k, ``len(blocks) + 1`` what closes a stage."""
     last_map = len(found.maps) - 1
@@ -352,17 +366,18 @@ class TruncatedBackbone(TruncatedEncoder):
     """The first stages of a hierarchical encoder of another project.
 
     Args:
-        backbone: ``dict(type='timm', name=...)`` with arguments of ``timm.create_model``, and
-            ``pretrained=True`` (downloads timm's weights) or ``checkpoint=PATH_OR_URL`` (a file of them). Or
-            the config of any MMPose or mmpretrain backbone that takes ``out_indices``; its ``init_cfg`` and
-            all else is its own.
+        backbone: ``dict(type='timm', name=...)`` with arguments of ``timm.create_model``;
+            ``pretrained=True`` downloads timm's weights. Or the config of any MMPose or mmpretrain backbone
+            that takes ``out_indices``.
         num_stages: Stages to keep; by default up to the last of ``out_indices``, or all. Stage 1 ends at
             stride 4.
         out_indices: Stages to return; by default the last kept one.
         img_size: Height and width of the images that the network is tried with. Networks that are built for
             one size need it in ``backbone`` too.
         frozen_stages: -1 trains all, k freezes the first k stages with the stem.
-        init_cfg: Must be None; initial weights belong to ``backbone``.
+        init_cfg: Initial weights, instead of what ``backbone`` says. For timm
+            ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` with a file of the whole network under any
+            names that timm knows for it; else the ``init_cfg`` of the wrapped network.
 
     Attributes:
         feature_info: Channels and stride of each returned map.
@@ -379,49 +394,40 @@ class TruncatedBackbone(TruncatedEncoder):
     ):
         if not isinstance(backbone, Mapping) or 'type' not in backbone:
             raise ValueError(f"backbone must be a dict with a type, such as 'timm', got {backbone!r}")
-        if 'out_indices' in backbone or init_cfg is not None:
-            raise ValueError('out_indices belong to TruncatedBackbone, and init_cfg to its backbone')
+        if 'out_indices' in backbone:
+            raise ValueError('out_indices must be given to TruncatedBackbone, not to its backbone')
+        is_timm = backbone['type'] == 'timm'
+        if is_timm and init_cfg is not None and set(init_cfg) != {'type', 'checkpoint'}:
+            raise ValueError(
+                "init_cfg of a network of timm must be dict(type='Pretrained', checkpoint=...), got "
+                f'{init_cfg}'
+            )
         if frozen_stages == 0:
             raise ValueError(
                 'frozen_stages=0 would freeze the stem, which is not told from stage 1 here: use -1 or 1'
             )
-        source = f'timm {backbone.get("name")}' if backbone['type'] == 'timm' else str(backbone['type'])
+        source = f'timm {backbone.get("name")}' if is_timm else str(backbone['type'])
+        backbone = dict(backbone) if init_cfg is None else {**backbone, 'init_cfg': init_cfg}
         device = torch.get_default_device()
         with torch.device('cpu'):
             channels = backbone.get('in_chans', backbone.get('in_channels', 3))
             generator = torch.Generator().manual_seed(0)
             images = torch.rand(1, channels, *img_size, generator=generator)
-            full = build_all_maps(backbone)
-            try:
-                seen = trace(full, images)
-            except Exception as error:  # whatever a foreign network raises for images that it does not take
-                raise ValueError(
-                    f'{source} does not run on images of {tuple(img_size)} (height, width): {error}. Set '
-                    'img_size, in backbone too if the network is built for one size'
-                ) from error
-            map_strides = strides(seen.maps, images, source)
-            ends = stages_of(map_strides, source)
-            stage_of = assign_stages(full, seen, ends)
-            blocks = find_blocks(full, seen)
-            if not {stage_of.get(name) for name in blocks} >= set(range(len(ends))):
-                own = {name.rpartition('.')[0] for name in seen.users}
-                blocks = [name for name in seen.called if name in own and name in stage_of]
-            depths = [sum(stage_of.get(name) == stage for name in blocks) for stage in range(len(ends))]
-            if not all(depths):
-                raise ValueError(f'{source} cannot be truncated: its stages have {depths} layers')
-            truncation = Truncation.of(depths, num_stages, out_indices)
+            plan = survey(backbone, images, source)
+            truncation = Truncation.of(plan.depths, num_stages, out_indices)
             super().__init__(truncation, frozen_stages)
-            self.config, self.in_channels = dict(backbone), channels
-            self.out_maps = [ends[stage] for stage in truncation.out_indices]
-            self.network = build_maps(backbone, self.out_maps)
+            self.config, self.in_channels = backbone, channels
+            self.out_maps = [plan.ends[stage] for stage in truncation.out_indices]
+            chosen = {**backbone, 'out_indices': tuple(self.out_maps)}
+            self.network = build_timm(chosen) if is_timm else MODELS.build(chosen)
             remove_unused(self.network, images, source)
             kept = trace(self.network, images)
-        layers = number_layers(self.network, kept, blocks[: truncation.num_layers])
+        layers = number_layers(self.network, kept, plan.blocks[: truncation.num_layers])
         self._layers = {f'network.{name}': layer for name, layer in layers.items()}
-        self._stages = {name: stage_of[name] for name, _ in self.network.named_parameters()}
+        self._stages = {name: plan.stage_of[name] for name, _ in self.network.named_parameters()}
         self.channels_last = [is_channels_last(out, images) for out in kept.maps]
         self.feature_info = [
-            FeatureInfo(out.shape[3 if last else 1], map_strides[index])
+            FeatureInfo(out.shape[3 if last else 1], plan.strides[index])
             for out, last, index in zip(kept.maps, self.channels_last, self.out_maps, strict=True)
         ]
         self.network.train()
@@ -430,21 +436,27 @@ class TruncatedBackbone(TruncatedEncoder):
         self.freeze()
 
     def init_weights(self) -> None:
-        """Load or draw the weights as ``backbone`` says; timm's networks have drawn theirs when built."""
+        """Load or draw the weights; timm's networks have drawn theirs when they were built."""
         if self.config['type'] != 'timm':
             super().init_weights()
-        elif self.config.get('pretrained') or self.config.get('checkpoint'):
-            # timm ignores keys that do not fit; what was not loaded is random and differs between two builds
-            weights, again = (
-                build_timm(self.config, self.out_maps, weights=True).state_dict() for _ in range(2)
+        elif init_cfg := self.config.get('init_cfg'):
+            path = init_cfg['checkpoint']
+            self._load_timm(unwrap(CheckpointLoader.load_checkpoint(path, map_location='cpu'), path), path)
+        elif self.config.get('pretrained'):
+            self._load_timm(True, "timm's file")
+
+    def _load_timm(self, weights: Mapping[str, Tensor] | bool, source: str) -> None:
+        """Let timm load weights into networks of its own, and take over what is kept here."""
+        # timm ignores keys that do not fit; what was not loaded is random and differs between two builds
+        config = {**self.config, 'out_indices': tuple(self.out_maps)}
+        loaded, again = (build_timm(config, weights).state_dict() for _ in range(2))
+        kept = list(self.network.state_dict())
+        if missing := [key for key in kept if not torch.equal(loaded[key], again[key])]:
+            raise ValueError(
+                f'{source} is not of timm {self.config["name"]}: {len(missing)} weights are missing, the '
+                f'first is {missing[0]}'
             )
-            kept = list(self.network.state_dict())
-            if missing := [key for key in kept if not torch.equal(weights[key], again[key])]:
-                raise ValueError(
-                    f'{self.config.get("checkpoint", "the file")} does not hold all weights of timm '
-                    f'{self.config["name"]}: {", ".join(missing[:4])} and others are missing'
-                )
-            self.network.load_state_dict({key: weights[key] for key in kept})
+        self.network.load_state_dict({key: loaded[key] for key in kept})
 
     def layer_id(self, name: str) -> int:
         """Layer of the parameter ``name`` of this backbone, for layer-wise decay."""
