@@ -114,21 +114,19 @@ class SelectiveScan2d(nn.Module):
         y = cross_selective_scan(
             x,
             dt,
-            -self.A_logs.float().exp(),
+            -self.A_logs.to(torch.promote_types(self.A_logs.dtype, torch.float32)).exp(),
             b,
             c,
-            D=self.Ds.float(),
-            delta_bias=self.dt_projs_bias.flatten().float(),
+            D=self.Ds,
+            delta_bias=self.dt_projs_bias.flatten(),
             delta_softplus=True,
             dt_weight=self.dt_projs_weight.flatten(0, 1),
             backend=self.scan_backend,
         )
-        # The scan's result is float32 under autocast too, and so is the norm.
-        return self.out_proj(self.out_norm(y).to(x.dtype))
-
-    def uncounted_macs(self, x: Tensor) -> int:
-        """Operations of the scan, (9 N + 1) L K D by the formula of VMamba's authors."""
-        return (9 * self.d_state + 1) * x.shape[:3].numel() * DIRECTIONS * self.x_proj_weight.shape[2]
+        # The scan's result is float32 at least, under autocast too, and so is the norm.
+        norm = self.out_norm
+        y = F.layer_norm(y, norm.normalized_shape, norm.weight.to(y.dtype), norm.bias.to(y.dtype), norm.eps)
+        return self.out_proj(y.to(x.dtype))
 
 
 class VSSBlock(nn.Module):
