@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable
 
+from mmhier.convert.gmf import GMF
 from mmhier.convert.key_table import Converted, Family, Report, convert, detect_format, fit, load, unwrap
 from mmhier.convert.swin import SWIN
 from mmhier.convert.vit import VIT
 from mmhier.convert.vmamba import VMAMBA
 
 # The families that `mmhier convert` knows.
-FAMILIES = (SWIN, VMAMBA, VIT)
+FAMILIES = (SWIN, GMF, VMAMBA, VIT)
 
 
 def find_family(keys: Iterable[str], source: str = 'checkpoint') -> Family:
@@ -28,6 +29,7 @@ def find_family(keys: Iterable[str], source: str = 'checkpoint') -> Family:
 
 __all__ = [
     'FAMILIES',
+    'GMF',
     'SWIN',
     'VIT',
     'VMAMBA',
