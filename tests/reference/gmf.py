@@ -73,8 +73,9 @@ def attention(state, key, x, training):
         mixed.append(F.hardswish(batch_norm(state, f'{key}.groups.{group}.norm', joint, training)))
     q, k, v = torch.cat(mixed, dim=1).split(batch, dim=0)
 
-    # Each head has 1/8 of these 4/5 of the channels; the scale is that of 1/8 of all channels.
-    size, scale = q.shape[1] // HEADS, (channels / HEADS) ** -0.5
+    # Each head has 1/8 of these 4/5 of the channels; the scale is that of 1/8 of all channels,
+    # rounded down as the authors do.
+    size, scale = q.shape[1] // HEADS, (channels // HEADS) ** -0.5
     heads, done = [], {3: 0, 5: 0, 7: 0}
     for head, kernel in enumerate(KERNEL_OF_HEAD):
         own = slice(head * size, (head + 1) * size)
