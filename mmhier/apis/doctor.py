@@ -219,6 +219,21 @@ def _checkpoints() -> str:
     return 'read without executing anything in them'
 
 
+def _scan() -> str:
+    import torch
+
+    from mmhier.ops.selective_scan.dispatch import PREFERENCE, choose
+
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    chosen = choose('auto', device)
+    if chosen == 'torch':
+        try:
+            choose(PREFERENCE[device][0], device)
+        except ImportError as error:
+            raise Problem(f'VMamba runs, but slowly: {error}') from error
+    return f'backend {chosen} on {device}, checked'
+
+
 def _nms() -> str:
     import torch
     from mmcv.ops import nms
@@ -290,6 +305,7 @@ REQUIRED = (
 
 OPTIONAL = (
     Part('synthetic people', _anny, "pip install 'anny>=0.6.2'"),
+    Part('selective scan', _scan, "pip install ninja, and the system's C++ compiler (g++)"),
     Part('mmcv operations', _nms, 'report this with the text above'),
     Part('torchvision', _torchvision, 'pip install torchvision, of the release and build that match torch'),
     Part(
@@ -302,9 +318,11 @@ OPTIONAL = (
         _module('mmpretrain.models', 'mmpretrain'),
         'backbones of mmpretrain: pip install mmpretrain',
     ),
+    Part('timm', _module('timm'), 'backbones of timm: pip install timm'),
     Part('safetensors', _module('safetensors.torch', 'safetensors'), 'pip install safetensors'),
     Part('tensorboard', _module('tensorboard'), 'pip install tensorboard'),
     Part('wandb', _module('wandb'), 'pip install wandb'),
     Part('onnx', _module('onnx'), 'pip install onnx onnxscript'),
     Part('onnxruntime', _module('onnxruntime'), 'pip install onnxruntime'),
+    Part('openvino', _module('openvino'), 'pip install openvino'),
 )

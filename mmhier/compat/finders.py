@@ -164,6 +164,21 @@ def _with_parents(name: str, module: ModuleType) -> dict[str, ModuleType]:
     return chain
 
 
+@contextmanager
+def _torchvision_for_timm(module: ModuleType) -> Iterator[None]:
+    """Lend timm the names that it binds when it is imported, if torchvision cannot be imported."""
+    if _importable('torchvision'):
+        yield
+        return
+    lent = importlib.import_module('mmhier.compat.shims.torchvision_names').modules()
+    sys.modules.update(lent)
+    try:
+        yield
+    finally:
+        for name in lent:
+            del sys.modules[name]
+
+
 def _importable(name: str) -> bool:
     """Whether ``import name`` works; says so in the log if the package is there but broken."""
     top = name.partition('.')[0]
@@ -227,6 +242,7 @@ GUARDS: dict[str, Callable[[ModuleType], AbstractContextManager]] = {
     'xtcocotools': _working_xtcocotools,
     'torchvision': _absent_if_broken,
     'mmdet': _refusing_mmdet,
+    'timm': _torchvision_for_timm,
     'mmpose.models.heads.hybrid_heads.rtmo_head': _supply('mmdet.utils', 'mmhier.compat.shims.mmdet_utils'),
     'mmpose.visualization.simcc_vis': _supply(
         'torchvision.transforms', 'mmhier.compat.shims.torchvision_transforms'
