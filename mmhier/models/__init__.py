@@ -1,5 +1,5 @@
 """Everything that goes into MMPose's ``MODELS`` registry."""
 
-from mmhier.models import backbones, necks
+from mmhier.models import backbones, heads, losses, necks
 
-__all__ = ['backbones', 'necks']
+__all__ = ['backbones', 'heads', 'losses', 'necks']

@@ -1,4 +1,4 @@
-"""The nine COCO configs: exact parameter counts, shapes, and no key that nobody reads."""
+"""The COCO configs: exact parameter counts, shapes, initial weights, and no key that nobody reads."""
 
 import inspect
 
@@ -105,6 +105,19 @@ def test_no_config_holds_a_key_that_nobody_reads(repo_root):
             _accepts(METRICS, cfg[f'{split}_evaluator'])
         for hook in [*cfg.default_hooks.values(), *cfg.custom_hooks]:
             _accepts(HOOKS, hook)
+
+
+def test_initial_weights_are_named(repo_root):
+    """Every model for COCO starts from ImageNet weights: a URL, or a file and where to get it."""
+    paths = sorted((repo_root / 'configs' / 'hpe').glob('*_coco.py'))
+    assert len(paths) >= 35
+    for path in paths:
+        cfg = Config.fromfile(path)
+        init_cfg = cfg.model.backbone.init_cfg
+        checkpoint = init_cfg['checkpoint']
+        if not checkpoint.startswith('https://'):
+            texts = [path.read_text(), (path.parent / f'{path.stem[:-7]}s3_coco.py').read_text()]
+            assert any('# Initial weights' in text and 'https://' in text for text in texts), path
 
 
 def test_every_leaf_opens_with_its_command_and_score(repo_root):

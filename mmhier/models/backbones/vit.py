@@ -234,7 +234,7 @@ class ViT(TruncatedEncoder):
             )
         x = self.patch_embed(images)
         map_hw = x.shape[2:]
-        x = x.flatten(2).transpose(1, 2) + self.positions(map_hw).to(x.dtype)
+        x = x.flatten(2).transpose(1, 2) + self.positions(map_hw)  # float32 under autocast
         maps = []
         for index, block in enumerate(self.layers):
             if self.with_cp and torch.is_grad_enabled():
