@@ -5,10 +5,13 @@ import runpy
 import warnings
 from pathlib import Path
 
+import mmpose
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
 from mmpose.registry import MODELS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -184,6 +187,38 @@ def test_training_with_stochastic_depth_equals_mmpretrain():
         outputs.append(network(images)[0])
     assert (outputs[0] - outputs[1]).abs().max() < 1e-5
     assert (outputs[0] - plain).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize('decoder', ['', '-simple'])
+@pytest.mark.parametrize('arch', sorted(ARCHS))
+def test_models_of_mmpose_load_as_they_are(repo_root, arch, decoder):
+    """Our configs and MMPose's describe the same model with the same names."""
+    pytest.importorskip('mmpretrain')
+    init_default_scope('mmpose')
+    folder = Path(mmpose.__file__).parent / '.mim/configs/body_2d_keypoint/topdown_heatmap/coco'
+    path = folder / f'td-hm_ViTPose-{arch}{decoder}_8xb64-210e_coco-256x192.py'
+    if not path.is_file():
+        pytest.skip('the configs of MMPose are absent')
+    name = f'vitpose_{arch[0]}{decoder.replace("-", "_")}_coco'
+    configs = [Config.fromfile(str(path)), Config.fromfile(repo_root / 'configs' / 'hpe' / f'{name}.py')]
+    models = []
+    for cfg in configs:
+        cfg.model.backbone.init_cfg = None
+        with torch.device('cpu' if arch == 'small' else 'meta'):
+            models.append(MODELS.build(cfg.model).eval())
+    theirs, ours = ({key: value.shape for key, value in model.state_dict().items()} for model in models)
+    assert ours == theirs
+    rates = [cfg.optim_wrapper.paramwise_cfg.layer_decay_rate for cfg in configs]
+    assert rates[0] == rates[1]
+    drops = [max(getattr(m, 'drop_prob', 0) or 0 for m in model.modules()) for model in models]
+    assert drops[0] == pytest.approx(drops[1])
+    if arch == 'small':
+        models[1].load_state_dict(models[0].state_dict())
+        images = torch.randn(1, 3, 256, 192)
+        with torch.no_grad():
+            expected, found = (model(images, None, mode='tensor') for model in models)
+        assert found.shape == (1, 17, 64, 48)
+        assert (found - expected).abs().max() < 1e-5
 
 
 # --- positions and patches ---------------------------------------------------------------------------------
