@@ -16,32 +16,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--out-indices', type=int, nargs='+', help='stages whose closing norm is kept (default: the last)'
     )
+    parser.add_argument(
+        '--whole-model',
+        action='store_true',
+        help="a ViTPose model with its decoder, for MMPose's test script",
+    )
+    parser.add_argument('--dataset', help='which expert of a ViTPose+ file: coco, aic, mpii ...')
     parser.add_argument('--prefix', help='what the keys of the backbone begin with, if it holds several')
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert a file and say what was left out; return the exit status."""
     from mmhier.compat.checkpoint import load_checkpoint_file
-    from mmhier.convert import Report, convert, find_family, unwrap
+    from mmhier.convert import Report, unwrap
 
     try:
         if args.target.suffix not in ENDINGS:
             raise ValueError(f'{args.target} must end in one of {", ".join(ENDINGS)}')
         weights = unwrap(load_checkpoint_file(args.source), args.source)
-        state_dict, name, dropped = convert(
-            find_family(weights, args.source),
-            weights,
-            args.num_stages,
-            args.out_indices,
-            args.prefix,
-            args.source,
-        )
+        state_dict, name, dropped = _convert(weights, args)
         _write(state_dict, args.target, dict(source=args.source, format=name))
     except (OSError, ValueError) as error:
         print(f'mmhier convert: {error}', file=sys.stderr)
         return 1
     print(f'{Report(args.source, name, sorted(state_dict), dropped, [])}; wrote {args.target}')
     return 0
+
+
+def _convert(weights: dict, args: argparse.Namespace):
+    from mmhier.convert import VIT, convert, find_family
+    from mmhier.convert.vit import convert_vitpose_model, pick_dataset
+
+    kept = (args.num_stages, args.out_indices, args.prefix)
+    if args.whole_model:
+        if any(option is not None for option in kept):
+            raise ValueError('--whole-model goes without --num-stages, --out-indices and --prefix')
+        return convert_vitpose_model(weights, args.dataset, args.source)
+    family = find_family(weights, args.source)
+    if args.dataset is not None:
+        if family is not VIT:
+            raise ValueError(f'--dataset is for ViTPose+, {args.source} holds a {family.name}')
+        weights = pick_dataset(weights, args.dataset)
+    return convert(family, weights, *kept, args.source)
 
 
 def _write(state_dict: dict, target: Path, meta: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from mmhier.convert import cli
 from mmhier.models.backbones.truncated_swin import TruncatedSwin
+from mmhier.models.backbones.vit import ViT
 
 ARCH = dict(embed_dims=8, depths=[1, 1, 1], num_heads=[1, 2, 4])
 
@@ -76,3 +77,43 @@ def test_nothing_in_a_file_is_executed(tmp_path, capsys):
     assert convert(tmp_path / 'bomb.pth', tmp_path / 'out.pth') == 1
     assert 'bomb.pth' in capsys.readouterr().err
     assert not (tmp_path / 'executed').exists()
+
+
+def in_old_names(network):
+    """A ViT with ViTPose 0.x's names."""
+    renames = [
+        ('.ffn.layers.0.0.', '.mlp.fc1.'),
+        ('.ffn.layers.1.', '.mlp.fc2.'),
+        ('layers.', 'blocks.'),
+        ('.ln1.', '.norm1.'),
+        ('.ln2.', '.norm2.'),
+        ('patch_embed.projection', 'patch_embed.proj'),
+    ]
+    state = {}
+    for key, value in network.state_dict().items():
+        for ours, theirs in renames:
+            key = key.replace(ours, theirs)
+        key = key.replace('ln1.', 'last_norm.') if key.startswith('ln1.') else key
+        if key == 'pos_embed':
+            value = torch.cat([torch.ones_like(value[:, :1]), value - 1], dim=1)
+        state[f'backbone.{key}'] = value
+    return state
+
+
+def test_whole_vitpose_model(tmp_path, capsys):
+    arch = dict(embed_dims=8, num_layers=2, num_heads=2)
+    network = ViT(arch)
+    state = in_old_names(network) | {'keypoint_head.final_layer.weight': torch.ones(17, 8, 1, 1)}
+    torch.save(dict(state_dict=state), tmp_path / 'in.pth')
+    assert convert(tmp_path / 'in.pth', tmp_path / 'out.pth', '--whole-model') == 0
+    found = torch.load(tmp_path / 'out.pth', weights_only=True)['state_dict']
+    expected = {f'backbone.{key}' for key in network.state_dict()} | {'head.final_layer.weight'}
+    assert set(found) == expected
+    torch.testing.assert_close(found['backbone.pos_embed'], network.pos_embed.data)
+    assert convert(tmp_path / 'in.pth', tmp_path / 'no.pth', '--whole-model', '--num-stages', 2) == 1
+    assert '--whole-model goes without' in capsys.readouterr().err
+
+
+def test_dataset_is_for_vitpose(source, tmp_path, capsys):
+    assert convert(source, tmp_path / 'no.pth', '--dataset', 'coco') == 1
+    assert 'holds a Swin' in capsys.readouterr().err
