@@ -1,0 +1,5 @@
+"""Decoders of our own; heatmap heads are MMPose's."""
+
+from mmhier.models.heads.hmr2_head import HMR2Head, HMR2Prediction
+
+__all__ = ['HMR2Head', 'HMR2Prediction']

@@ -1,0 +1,13 @@
+"""Losses of mesh recovery; those of heatmaps are MMPose's."""
+
+from mmhier.models.losses.mesh_losses import BodyParameterLoss, Keypoint2DLoss, Keypoint3DLoss, MeshLoss
+from mmhier.models.losses.pose_discriminator import AdversarialLoss, PoseDiscriminator
+
+__all__ = [
+    'AdversarialLoss',
+    'BodyParameterLoss',
+    'Keypoint2DLoss',
+    'Keypoint3DLoss',
+    'MeshLoss',
+    'PoseDiscriminator',
+]
