@@ -49,7 +49,8 @@ def hardswish(x: Tensor) -> Tensor:
 
 def grow(kernels: Tensor, side: int) -> Tensor:
     """Surround kernels (..., k, k) by zeros up to (..., side, side), which changes no result."""
-    return F.pad(kernels, [(side - kernels.shape[-1]) // 2] * 4)
+    margin = (side - kernels.shape[-1]) // 2
+    return F.pad(kernels, [margin] * 4) if margin else kernels
 
 
 def gain_and_shift(norms: list[nn.Module]) -> tuple[Tensor, Tensor]:
