@@ -234,8 +234,10 @@ def test_scans_are_float32_under_autocast(monkeypatch):
     assert seen == [(torch.bfloat16, torch.bfloat16, torch.float32)] * 2
 
 
-def test_autocast_trains():
-    network, images = micro(num_stages=3, out_norm=True), torch.randn(2, 3, 64, 48)
+@pytest.mark.parametrize('backend', ['torch', 'auto'])
+def test_autocast_trains(backend):
+    network = micro(num_stages=3, out_norm=True, scan_backend=backend)
+    images = torch.randn(2, 3, 64, 48)
     _, expected, _ = gradients(network, images)
     network.zero_grad()
     with torch.autocast('cpu', torch.bfloat16):
@@ -271,7 +273,7 @@ def test_compiles_with_inductor():
 
 
 def test_exports_with_dynamic_batch():
-    network, images = micro(num_stages=3), torch.randn(2, 3, 26, 20)
+    network, images = micro(num_stages=3, scan_backend='auto'), torch.randn(2, 3, 26, 20)
     dynamic = ({0: torch.export.Dim('batch', max=64)},)
     program = torch.export.export(network, (images,), dynamic_shapes=dynamic)
     more = torch.randn(5, 3, 26, 20)
@@ -281,12 +283,22 @@ def test_exports_with_dynamic_batch():
     assert not any('mkldnn' in name or 'mmhier' in name for name in names)
 
 
+def test_traces():
+    network, images = micro(num_stages=3, scan_backend='auto'), torch.randn(1, 3, 26, 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        traced = torch.jit.trace(network, images)
+    more = torch.randn(1, 3, 26, 20)
+    with torch.no_grad():
+        assert difference(traced(more)[0], network(more)[0]) < 1e-5
+
+
 def test_onnx_round_trip(tmp_path):
     pytest.importorskip('onnxscript')
     runtime = pytest.importorskip('onnxruntime')
     if 'dynamic_shapes' not in inspect.signature(torch.onnx.export).parameters:
         pytest.skip('this PyTorch cannot export dynamic shapes to ONNX')
-    network = micro(arch={**MICRO, 'depths': [1, 1, 1]}, num_stages=3)
+    network = micro(arch={**MICRO, 'depths': [1, 1, 1]}, num_stages=3, scan_backend='auto')
     path = str(tmp_path / 'vmamba.onnx')
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -303,6 +315,16 @@ def test_onnx_round_trip(tmp_path):
     (found,) = session.run(None, {session.get_inputs()[0].name: more.numpy()})
     with torch.no_grad():
         assert difference(torch.from_numpy(found), network(more)[0]) < 1e-5
+
+
+def test_training_after_inference_mode():
+    network, images = micro(num_stages=2, scan_backend='auto'), torch.randn(1, 3, 26, 20)
+    with torch.inference_mode():
+        expected = network(images)[0]
+    out = network(images)[0]
+    out.sum().backward()
+    assert torch.allclose(out, expected, atol=1e-6)
+    assert all(p.grad is not None for p in network.parameters())
 
 
 def test_nothing_is_stale():
