@@ -210,7 +210,8 @@ def _cross_backward(ctx, dy: Tensor) -> tuple[Tensor | None, ...]:
     dx, ddt, *others = _of_inputs(grads, inputs)
     dweight = None
     if weight is not None:
-        dweight = torch.einsum('bhwkd,bhwkr->kdr', ddt, inputs[1]).flatten(0, 1)
+        # With the shorter dimension first: the other way takes seven times as long on MKL.
+        dweight = torch.einsum('bhwkr,bhwkd->krd', inputs[1], ddt).transpose(1, 2).flatten(0, 1)
         ddt = torch.einsum('bhwkd,kdr->bhwkr', ddt, weight.unflatten(0, (NUM_DIRECTIONS, -1)))
     return dx, ddt, *others, None, dweight
 
