@@ -128,6 +128,10 @@ class SelectiveScan2d(nn.Module):
         y = F.layer_norm(y, norm.normalized_shape, norm.weight.to(y.dtype), norm.bias.to(y.dtype), norm.eps)
         return self.out_proj(y.to(x.dtype))
 
+    def uncounted_macs(self, x: Tensor) -> int:
+        """Operations of the scan, (9 N + 1) L K D by the formula of VMamba's authors."""
+        return (9 * self.d_state + 1) * x.shape[:3].numel() * DIRECTIONS * self.x_proj_weight.shape[2]
+
 
 class VSSBlock(nn.Module):
     """Selective scan and MLP, both pre-normed, residual and subject to stochastic depth."""
