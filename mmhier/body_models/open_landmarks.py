@@ -1,0 +1,107 @@
+"""Landmarks of the open body: regressors of the groups ``surface``, ``j19`` and ``h36m`` from its own mesh.
+
+Every row is a convex combination of vertices, so that a landmark stays inside the body and follows it. Limb
+joints are the rings of vertices of the joint regressor, applied to the posed mesh. Points without a bone are
+placed where the data set that defines them has them, as far as its documentation says:
+
+| landmark                 | made of |
+|--------------------------|---------|
+| toes, heel               | the foremost vertices of the first and the fifth toe, the hindmost of the foot |
+| neck_lsp                 | half-way between the joints neck and head |
+| head_top_lsp             | the top of the head |
+| pelvis_mpii, h36m pelvis | the middle of the hips |
+| thorax_mpii, h36m thorax | the middle of the shoulders, half-way to the joint neck |
+| spine_h36m               | the joint spine2 |
+| jaw_h36m                 | half-way between nose and joint head |
+| head_h36m                | half-way between the ears' middle and the top of the head |
+
+These are not the landmarks of SMPL's regressors to the millimetre: numbers measured with them compare models
+on the open body with each other, not with published ones.
+
+Letters: V vertices.
+"""
+
+import numpy as np
+
+from mmhier.body_models.joint_sets import H36M17_NAMES, J19_NAMES, SURFACE_NAMES, mirror_name
+from mmhier.body_models.smpl_file import COCO17_NAMES, JOINT_NAMES
+
+PATCH = 20  # vertices that share a landmark on the skin
+
+
+def landmark_regressors(
+    template: np.ndarray,
+    weights: np.ndarray,
+    joint_regressor: np.ndarray,
+    coco_regressor: np.ndarray,
+    mirror: np.ndarray,
+    left_toes: dict[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Build the three regressors.
+
+    Args:
+        template: (V, 3) rest vertices, metres.
+        weights: (V, 24) skinning weights.
+        joint_regressor: (24, V).
+        coco_regressor: (17, V + 24); its face points are used.
+        mirror: (V,) the mirror image of each vertex.
+        left_toes: vertices of 'left_big_toe' and of 'left_small_toe'.
+
+    Returns:
+        Group -> (rows, V), rows convex.
+    """
+    joints = dict(zip(JOINT_NAMES, joint_regressor))
+    surface = _surface(template, weights, coco_regressor, mirror, left_toes)
+    crown = _patch(template, np.flatnonzero(weights[:, JOINT_NAMES.index('head')] > 0.9), [0.0, 1.0, 0.0])
+    crown = _mean(crown, _mirrored(crown, mirror))
+    shoulders = _mean(joints['left_shoulder'], joints['right_shoulder'])
+    points = joints | {
+        'neck': _mean(joints['neck'], joints['head']),
+        'head_top': crown,
+        'pelvis': _mean(joints['left_hip'], joints['right_hip']),
+        'thorax': _mean(shoulders, joints['neck']),
+        'spine': joints['spine2'],
+        'jaw': _mean(surface['nose'], joints['head']),
+        'head': _mean(_mean(surface['left_ear'], surface['right_ear']), crown),
+    }
+    return {
+        'surface': np.stack([surface[name] for name in SURFACE_NAMES]),
+        'j19': np.stack([points[name.rpartition('_')[0]] for name in J19_NAMES]),
+        'h36m': np.stack([points[name] for name in H36M17_NAMES]),
+    }
+
+
+def _surface(
+    template: np.ndarray,
+    weights: np.ndarray,
+    coco_regressor: np.ndarray,
+    mirror: np.ndarray,
+    left_toes: dict[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    rows = dict(zip(COCO17_NAMES, coco_regressor[:, : len(template)]))
+    for name, vertices in left_toes.items():
+        rows[name] = _patch(template, vertices, [0.0, 0.0, 1.0])
+    foot = np.flatnonzero(weights[:, JOINT_NAMES.index('left_ankle')] > 0.9)
+    sole = foot[template[foot, 1] < template[foot, 1].min() + 0.04]
+    rows['left_heel'] = _patch(template, sole, [0.0, 0.0, -1.0])
+    for name in (*left_toes, 'left_heel'):
+        rows[mirror_name(name)] = _mirrored(rows[name], mirror)
+    return rows
+
+
+def _patch(template: np.ndarray, candidates: np.ndarray, direction: list[float]) -> np.ndarray:
+    """(V,) equal weights on the candidates that lie furthest in a direction."""
+    order = np.argsort(-(template[candidates] @ np.asarray(direction)), kind='stable')[:PATCH]
+    row = np.zeros(len(template))
+    row[candidates[order]] = 1.0 / len(order)
+    return row
+
+
+def _mirrored(row: np.ndarray, mirror: np.ndarray) -> np.ndarray:
+    mirrored = np.zeros_like(row)
+    np.add.at(mirrored, mirror, row)
+    return mirrored
+
+
+def _mean(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return 0.5 * (first + second)
