@@ -84,8 +84,9 @@ def cross_selective_scan(
 ) -> Tensor:
     """Scan a map along four directions and add them up; see ``dispatch.cross_selective_scan``."""
     if dt_weight is not None:
-        weight = dt_weight.unflatten(0, (NUM_DIRECTIONS, -1)).transpose(1, 2)  # (K, R, D)
-        dt = (dt.to(weight.dtype).unsqueeze(-2) @ weight).squeeze(-2)
+        dt, weight = (t.to(state_dtype(x, A)) for t in (dt, dt_weight))
+        weight = weight.unflatten(0, (NUM_DIRECTIONS, -1)).transpose(1, 2)  # (K, R, D)
+        dt = (dt.unsqueeze(-2) @ weight).squeeze(-2)
     maps = cross_scan(x), cross_order(dt), cross_order(B), cross_order(C)
     u, delta, B, C = (t.permute(2, 0, 1, 3) for t in maps)
     y = _scan(u, delta, A, B, C, D, delta_bias, delta_softplus)

@@ -66,8 +66,8 @@ def cross_by_sequences(scan, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Ten
     """Compute ``cross_selective_scan`` by ``scan``, a ``selective_scan`` without the last argument."""
     D, delta_bias, delta_softplus, dt_weight = rest
     if dt_weight is not None:
-        weight = dt_weight.unflatten(0, (NUM_DIRECTIONS, -1))
-        dt = torch.einsum('bhwkr,kdr->bhwkd', dt.to(weight.dtype), weight)
+        dt, weight = (t.to(state_dtype(x, A)) for t in (dt, dt_weight))
+        dt = torch.einsum('bhwkr,kdr->bhwkd', dt, weight.unflatten(0, (NUM_DIRECTIONS, -1)))
     u, delta = (_as_sequences(t) for t in (cross_scan(x), cross_order(dt)))
     B, C = (cross_order(t).transpose(2, 3) for t in (B, C))  # (batch, K, N, L)
     y = scan(u, delta, A, B, C, D, delta_bias, delta_softplus)

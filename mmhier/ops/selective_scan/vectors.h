@@ -65,7 +65,8 @@ inline void store(T* to, Vec<T> value, int lanes) {
 
 inline FloatVector exp(FloatVector x) {
   const float log2e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f, round = 12582912.0f;
-  x = x < -87.3f ? FloatVector{} - 87.3f : x;
+  const auto vanishes = x < -87.3f;
+  x = vanishes ? FloatVector{} : x;
   x = x > 88.0f ? FloatVector{} + 88.0f : x;
   FloatVector shifted = x * log2e + round;  // adding 1.5 * 2^23 leaves the nearest integer in the low bits
   FloatVector n = shifted - round;
@@ -77,7 +78,7 @@ inline FloatVector exp(FloatVector x) {
   p = p * r + 1.666641548e-1f;
   p = p * r + 5.000000108e-1f;
   p = p * r * r + r + 1.0f;
-  return p * (FloatVector)scale;
+  return vanishes ? FloatVector{} : p * (FloatVector)scale;
 }
 
 // log(1 + z) for z in [0, 1]
