@@ -210,10 +210,13 @@ class GroupMixAttention(nn.Module):
         """Map normed tokens (B, H, W, C) to the same shape."""
         qkv = self.qkv(x)
         in_place = runs_in_place(x)
-        if not self.fused and (self.training or not in_place):
-            return self.proj(self._mix(qkv))
-        folded = self._kept() if self.fused else self._fold()
-        return self.proj(self._mix_folded(qkv, folded, in_place))
+        if self.fused:
+            x = self._mix_folded(qkv, self._kept(), in_place)
+        elif in_place and not any(group.norm.training for group in self.groups):
+            x = self._mix_folded(qkv, self._fold(), in_place)
+        else:
+            x = self._mix(qkv)
+        return self.proj(x)
 
     def _mix(self, qkv: Tensor) -> Tensor:
         """Take (B, H, W, 3C) to what is projected, (B, H, W, C), the way the paper draws it."""

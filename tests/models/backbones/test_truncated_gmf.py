@@ -107,14 +107,16 @@ def test_training_equals_plain_reference():
         assert torch.allclose(found[name], parameter.grad, rtol=1e-6, atol=1e-10), name
 
 
-def test_running_statistics_are_those_of_queries_keys_and_values():
+@pytest.mark.parametrize('grad', [True, False])
+def test_running_statistics_are_those_of_queries_keys_and_values(grad):
     network = micro(num_stages=1)
     block = network.stages[0].blocks[0]
     norm = block.attn.groups[0].norm.train()
     norm.momentum = 1.0
     seen = []
     block.attn.qkv.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
-    network(torch.randn(2, 3, 64, 32))
+    with torch.set_grad_enabled(grad):
+        network(torch.randn(2, 3, 64, 32))
     first_groups = seen[0].unflatten(-1, (3, 5, 4))[..., 0, :].flatten(0, 3)  # (2 * 16 * 8 * 3, 4)
     assert first_groups.shape == (768, 4)
     assert torch.allclose(norm.running_mean, first_groups.mean(0), atol=1e-6)
