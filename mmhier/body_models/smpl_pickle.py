@@ -118,12 +118,17 @@ _OPCODES = (
 _KEY_TYPES = (str, bytes, int, float, type(None))
 
 
+class _Opcodes(dict):
+    def __missing__(self, code: int) -> None:
+        raise pickle.UnpicklingError(f'it uses the opcode {code:#04x}, which no body model needs')
+
+
 class _Unpickler(pickle._Unpickler):
     """Python's own unpickler written in Python, whose opcodes can be replaced, with a short list of them."""
 
-    dispatch = {
-        code: pickle._Unpickler.dispatch[code] for code in (getattr(pickle, name)[0] for name in _OPCODES)
-    }
+    dispatch = _Opcodes(
+        (code, pickle._Unpickler.dispatch[code]) for code in (getattr(pickle, name)[0] for name in _OPCODES)
+    )
 
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding='latin1', fix_imports=False)
@@ -156,7 +161,8 @@ class _Unpickler(pickle._Unpickler):
         self.append(self.read(length))
 
     def load_dict(self) -> None:
-        self.append(_pairs(self.pop_mark()))
+        pairs = _pairs(self.pop_mark())  # which replaces self.append
+        self.append(pairs)
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
