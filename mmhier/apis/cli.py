@@ -46,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print('mmhier: interrupted', file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `mmhier ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except USER_ERRORS as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise

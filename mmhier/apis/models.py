@@ -30,7 +30,6 @@ def run(args: argparse.Namespace) -> int:
     costs = [cost_of(path) for path in paths]
     rows = [row(cost) for cost in costs]
     table = markdown(HEADER, rows)
-    print(f'{table}\n\n{FORMULA}')
     if args.csv:
         write_csv(args.csv, HEADER, rows)
     if args.plot:
@@ -41,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if args.write:
         text = args.write.read_text(encoding='utf-8')
         write_text(args.write, replace_between(text, (BEGIN, END), table, str(args.write)))
+    print(f'{table}\n\n{FORMULA}')
     return 0
 
 

@@ -1,5 +1,6 @@
 """Cost against accuracy as a picture, in the manner of the first figure of arXiv 2510.12660."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,20 +40,24 @@ def draw_tradeoff(path: str | Path, points: Sequence[Point], cost_label: str, sc
     families = sorted({point.name.split('_')[0] for point in points})
     figure, axis = plt.subplots(figsize=(8, 5), dpi=130, layout='constrained')
     for family, colour in zip(families, _COLOURS * len(families), strict=False):
-        own = [point for point in points if point.name.split('_')[0] == family]
+        own = sorted((p for p in points if p.name.split('_')[0] == family), key=lambda p: -p.score)
         areas = [8 * point.params for point in own]
         costs, scores = [point.cost for point in own], [point.score for point in own]
         axis.scatter(costs, scores, s=areas, color=colour, alpha=0.5, label=family)
-        for point in own:
+        for index, (point, area) in enumerate(zip(own, areas, strict=True)):
+            # from the top down; neighbours have their names above and below in turns
+            offset = (-1) ** index * ((area / math.pi) ** 0.5 + 6)
             axis.annotate(
                 point.name.removeprefix(f'{family}_').removesuffix('_coco'),
                 (point.cost, point.score),
+                xytext=(0, offset),
+                textcoords='offset points',
                 fontsize=7,
                 ha='center',
                 va='center',
             )
     axis.set(xlabel=cost_label, ylabel=score_label, xscale='log')
-    axis.margins(0.15)
+    axis.margins(0.18)
     axis.grid(alpha=0.3, which='both')
     legend = axis.legend(title='area: parameters', frameon=False, loc='lower right')
     for handle in legend.legend_handles:

@@ -1,4 +1,4 @@
-"""Time ViT against mmpretrain's VisionTransformer with ViTPose's settings and the same weights, in one process.
+"""Time ViT against mmpretrain's VisionTransformer with ViTPose's settings and the same weights.
 
 Runs of the two networks alternate, so that whatever else the machine does hits both; the table gives the
 median of each and their ratio. Outputs are compared before anything is timed.

@@ -29,7 +29,7 @@ class PCK(NamedTuple):
 
     Attributes:
         mean: Mean of ``per_joint`` over the joints that were judged; NaN if there is none.
-        per_joint: (K,), NaN for a joint that is never visible.
+        per_joint: (K,) float64, NaN for a joint that is never visible.
         count: (K,) how many of each joint were judged.
     """
 
@@ -139,8 +139,8 @@ def pck(distances: Tensor, threshold: float) -> PCK:
     """
     judged = ~distances.isnan()
     count = judged.sum(0)
-    per_joint = ((distances < threshold) & judged).sum(0) / count
-    return PCK(per_joint[count > 0].double().mean().item(), per_joint, count)
+    per_joint = (distances < threshold).sum(0).double() / count
+    return PCK(per_joint[count > 0].mean().item(), per_joint, count)
 
 
 def phi_mesh_3d(errors: Mapping[str, tuple[float, float]]) -> float:

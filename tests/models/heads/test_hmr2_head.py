@@ -54,13 +54,16 @@ def officially_named(head):
 
 
 def test_equals_plain_reference():
-    """In float64 the cheap order of the products makes no difference that matters."""
-    head, maps = micro().double(), torch.randn(3, 10, 4, 3, dtype=torch.float64)
-    with torch.no_grad():
-        found = head(maps)
-        expected = REFERENCE['hmr2_head'](officially_named(head), maps, MICRO['num_heads'])
+    """In float64 the cheap order of the products makes no difference, forward or backward."""
+    head, maps = micro().double(), torch.randn(3, 10, 4, 3, dtype=torch.float64, requires_grad=True)
+    found = head(maps)
+    expected = REFERENCE['hmr2_head'](officially_named(head), maps, MICRO['num_heads'])
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.shape == theirs.shape and (ours - theirs).abs().max() < 1e-10
+        factors = torch.randn_like(ours)
+        (gradient,) = torch.autograd.grad((ours * factors).sum(), maps, retain_graph=True)
+        (other,) = torch.autograd.grad((theirs * factors).sum(), maps, retain_graph=True)
+        assert other.any() and (gradient - other).abs().max() < 1e-10
 
 
 def test_float32_keeps_its_digits_at_full_size():
