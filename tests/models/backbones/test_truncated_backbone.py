@@ -1,6 +1,7 @@
 """TruncatedBackbone: networks of timm, MMPose and mmpretrain, cut after each of their stages."""
 
 import copy
+import itertools
 import warnings
 
 import pytest
@@ -163,7 +164,7 @@ def test_layers_cover_the_depth_in_order(name, stages):
         of_stage.setdefault(network._stages[key.removeprefix('network.')], set()).add(network.layer_id(key))
     within = [sorted(of_stage[stage] - {network.num_layers + 1}) for stage in range(stages)]
     # the norm that closes a stage of PVT leads into the next block
-    assert all(earlier[-1] <= later[0] for earlier, later in zip(within, within[1:], strict=False))
+    assert all(earlier[-1] <= later[0] for earlier, later in itertools.pairwise(within))
     with pytest.raises(ValueError, match='unheard_of'):
         network.layer_id('unheard_of.weight')
 
