@@ -63,8 +63,8 @@ def cross_selective_scan(
     height, width = x.shape[1:3]
     dt, B, C = (t.flatten(1, 2) for t in (dt, B, C))
     if dt_weight is not None:
-        weight = dt_weight.unflatten(0, (NUM_DIRECTIONS, -1))
-        dt = torch.einsum('blkr,kdr->blkd', dt.to(weight.dtype), weight)
+        weight = dt_weight.float().unflatten(0, (NUM_DIRECTIONS, -1))
+        dt = torch.einsum('blkr,kdr->blkd', dt.float(), weight)
     u = x.flatten(1, 2).unsqueeze(2)
     y, _ = _scan(u, dt, A, B, C, D, delta_bias, delta_softplus, height, width)
     return y.view(x.shape)
