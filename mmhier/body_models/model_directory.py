@@ -17,16 +17,18 @@ import numpy as np
 
 from mmhier.body_models.joint_regressor import NUM_SMPL_VERTICES, surface_regressor
 from mmhier.body_models.joint_sets import H36M17_NAMES, J19_NAMES, JointSet
-from mmhier.body_models.model_files import GENDERS, FoundBody, FoundRegressor, recognise
+from mmhier.body_models.model_files import GENDERS, FoundBody, FoundRegressor
 from mmhier.body_models.open_body import cache_directory, load_open_body
 from mmhier.body_models.smpl import SMPL
 from mmhier.body_models.smpl_file import (
     LANDMARK_GROUPS,
     ROOT_PARENT,
     BodyModelData,
+    body_from_arrays,
     read_smpl_npz,
     write_npz,
 )
+from mmhier.body_models.smpl_pickle import read_smpl_pickle
 
 SITE = 'https://smpl.is.tue.mpg.de'
 NAMES = ('open', *GENDERS)
@@ -83,10 +85,7 @@ def load_body_data(name: str | Path = 'open') -> BodyModelData:
         return _with_regressors(read_smpl_npz(path))
     if not path.is_file():
         raise FileNotFoundError(f'No body model file at {path}.')
-    found = recognise(path.read_bytes(), str(path))
-    if not isinstance(found, FoundBody):
-        raise ValueError(f'{path} holds a joint regressor, not a body model.')
-    return _with_regressors(found.model)
+    return _with_regressors(body_from_arrays(read_smpl_pickle(path.read_bytes(), str(path)), path))
 
 
 def installed_path(name: str) -> Path:

@@ -27,7 +27,7 @@ from mmhier.body_models.anny_source import (
     read_anny_source,
 )
 from mmhier.body_models.decimation import decimate
-from mmhier.body_models.open_landmarks import landmark_regressors
+from mmhier.body_models.open_landmarks import fit_weights, landmark_regressors
 from mmhier.body_models.skinning import axis_angle_to_matrix, skin
 from mmhier.body_models.smpl_file import (
     COCO17_NAMES,
@@ -145,7 +145,7 @@ def build_open_body(source: AnnySource) -> dict[str, np.ndarray]:
     coco = _coco_regressor(vertex_modes, eye_modes, weights)
     toes = {name: _moved_vertices(source, bone) for name, bone in LEFT_TOE_BONES.items()}
     mirror = _mirror_indices(template)
-    landmarks = landmark_regressors(template, weights, regressor, coco, mirror, toes)
+    landmarks = landmark_regressors(vertex_modes, weights, regressor, coco, mirror, toes)
     render_vertices, render_faces = decimate(template, faces, NUM_RENDER_VERTICES)
 
     metadata = {
@@ -278,16 +278,11 @@ def _principal_components(bodies: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     return mean.reshape(-1, 3), (components * sign).reshape(-1, 3, NUM_BETAS), scores * sign
 
 
-def _fit_weights(modes: np.ndarray, target: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Non-negative weights summing to one with ``weights @ modes[candidates] ~ target``; (V,) sparse."""
-    from scipy.optimize import nnls
-
-    matrix = modes[candidates].reshape(len(candidates), -1).T
-    total = np.full((1, len(candidates)), 10.0)
-    solution, _ = nnls(np.concatenate([matrix, total]), np.concatenate([target.ravel(), [10.0]]))
-    weights = np.zeros(len(modes))
-    weights[candidates] = solution / solution.sum()
-    return weights
+def _fit_row(modes: np.ndarray, target: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """(V,) convex weights on ``candidates`` with ``weights @ modes ~ target``."""
+    row = np.zeros(len(modes))
+    row[candidates] = fit_weights(modes[candidates], target)
+    return row
 
 
 def _mirror_indices(template: np.ndarray) -> np.ndarray:
@@ -308,7 +303,7 @@ def _joint_regressor(vertex_modes: np.ndarray, joint_modes: np.ndarray, weights:
         distance = np.linalg.norm(vertex_modes[:, 0] - joint_modes[joint, 0], axis=1)
         # A ring around the joint: vertices that move with it and its parent, the closest ones first.
         order = np.argsort(distance + np.where(near > 1e-3, 0.0, 0.05), kind='stable')
-        fitted = _fit_weights(vertex_modes, joint_modes[joint], order[:500])
+        fitted = _fit_row(vertex_modes, joint_modes[joint], order[:500])
         if not name.startswith('left_'):
             mirrored = np.zeros_like(fitted)
             np.add.at(mirrored, mirror, fitted)
@@ -329,7 +324,7 @@ def _coco_regressor(vertex_modes: np.ndarray, eye_modes: np.ndarray, weights: np
         np.argsort(np.linalg.norm(template[head] - eye_modes[0, 0], axis=1), kind='stable')[:300]
     ]
     front = eye_modes[0] + np.eye(len(eye_modes[0]))[:, :1] * [0.0, 0.0, 0.012]
-    regressor[1, :num_vertices] = _fit_weights(vertex_modes, front, left_of_eye)
+    regressor[1, :num_vertices] = _fit_row(vertex_modes, front, left_of_eye)
     # The ear: head vertices that stick out most to the side at eye height, behind the eyes.
     band = head[
         (np.abs(template[head, 1] - eye_modes[0, 0, 1]) < 0.05) & (template[head, 2] < eye_modes[0, 0, 2])

@@ -1,8 +1,9 @@
 """Landmarks of the open body: regressors of the groups ``surface``, ``j19`` and ``h36m`` from its own mesh.
 
 Every row is a convex combination of vertices, so that a landmark stays inside the body and follows it. Limb
-joints are the rings of vertices of the joint regressor, applied to the posed mesh. Points without a bone are
-placed where the data set that defines them has them, as far as its documentation says:
+joints are rings of vertices whose mean is the skeleton's joint for every shape and stays there when the joint
+is turned. Points without a bone are placed where the data set that defines them has them, as far as its
+documentation says:
 
 | landmark                 | made of |
 |--------------------------|---------|
@@ -18,19 +19,22 @@ placed where the data set that defines them has them, as far as its documentatio
 These are not the landmarks of SMPL's regressors to the millimetre: numbers measured with them compare models
 on the open body with each other, not with published ones.
 
-Letters: V vertices.
+Letters: V vertices, K shape components, C candidate vertices.
 """
 
 import numpy as np
 
 from mmhier.body_models.joint_sets import H36M17_NAMES, J19_NAMES, SURFACE_NAMES, mirror_name
-from mmhier.body_models.smpl_file import COCO17_NAMES, JOINT_NAMES
+from mmhier.body_models.skinning import axis_angle_to_matrix
+from mmhier.body_models.smpl_file import COCO17_NAMES, JOINT_NAMES, PARENTS
 
 PATCH = 20  # vertices that share a landmark on the skin
+RING_CANDIDATES = 600
+RING_TURNS = 12  # rotations under which a ring keeps its centre
 
 
 def landmark_regressors(
-    template: np.ndarray,
+    vertex_modes: np.ndarray,
     weights: np.ndarray,
     joint_regressor: np.ndarray,
     coco_regressor: np.ndarray,
@@ -40,7 +44,7 @@ def landmark_regressors(
     """Build the three regressors.
 
     Args:
-        template: (V, 3) rest vertices, metres.
+        vertex_modes: (V, 1 + K, 3) rest vertices and shape components, metres.
         weights: (V, 24) skinning weights.
         joint_regressor: (24, V).
         coco_regressor: (17, V + 24); its face points are used.
@@ -50,7 +54,12 @@ def landmark_regressors(
     Returns:
         Group -> (rows, V), rows convex.
     """
+    template = vertex_modes[:, 0]
     joints = dict(zip(JOINT_NAMES, joint_regressor))
+    for name in ('left_hip', 'left_knee', 'left_ankle', 'left_shoulder', 'left_elbow', 'left_wrist'):
+        joint_modes = np.einsum('v,vkc->kc', joints[name], vertex_modes)
+        joints[name] = _ring(vertex_modes - joint_modes, weights[:, _moved_by(name)].sum(axis=1))
+        joints[mirror_name(name)] = _mirrored(joints[name], mirror)
     surface = _surface(template, weights, coco_regressor, mirror, left_toes)
     crown = _patch(template, np.flatnonzero(weights[:, JOINT_NAMES.index('head')] > 0.9), [0.0, 1.0, 0.0])
     crown = _mean(crown, _mirrored(crown, mirror))
@@ -69,6 +78,49 @@ def landmark_regressors(
         'j19': np.stack([points[name.rpartition('_')[0]] for name in J19_NAMES]),
         'h36m': np.stack([points[name] for name in H36M17_NAMES]),
     }
+
+
+def fit_weights(modes: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Convex weights of C vertices under which their mean meets a target in several bodies at once.
+
+    Args:
+        modes: (C, M, 3) positions, or shape components, of the vertices.
+        target: (M, 3).
+
+    Returns:
+        (C,), few of them not zero.
+    """
+    from scipy.optimize import nnls
+
+    matrix = modes.reshape(len(modes), -1).T
+    total = np.full((1, len(modes)), 10.0)
+    solution, _ = nnls(np.concatenate([matrix, total]), np.concatenate([target.ravel(), [10.0]]))
+    return solution / solution.sum()
+
+
+def _moved_by(name: str) -> list[int]:
+    """The joint and all below it."""
+    moved = [JOINT_NAMES.index(name)]
+    moved += [joint for joint in range(moved[0] + 1, len(PARENTS)) if PARENTS[joint] in moved]
+    return moved
+
+
+def _ring(relative: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """(V,) convex weights of a ring of vertices around a joint.
+
+    Args:
+        relative: (V, 1 + K, 3) vertices and shape components relative to those of the joint.
+        share: (V,) how much a vertex follows a turn of the joint.
+    """
+    near = np.argsort(np.linalg.norm(relative[:, 0], axis=1), kind='stable')[:RING_CANDIDATES]
+    turns = axis_angle_to_matrix(np.random.default_rng(0).normal(0.0, 0.7, (RING_TURNS, 3)))
+    rest = relative[near, 0]
+    turned = np.einsum('rij,vj->vri', turns, rest)
+    posed = rest[:, None] + share[near, None, None] * (turned - rest[:, None])
+    centred = np.concatenate([relative[near, 1:], posed], axis=1)
+    row = np.zeros(len(relative))
+    row[near] = fit_weights(centred, np.zeros(centred.shape[1:]))
+    return row
 
 
 def _surface(

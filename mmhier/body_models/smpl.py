@@ -181,14 +181,16 @@ class SMPL(nn.Module):
         if self.has_pose_correctives:
             identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
             features = torch.cat([betas, (rotations[:, 1:] - identity).flatten(1)], dim=1)
-        rest_vertices = linear(features, self.directions, self.template).view(batch, 3, -1)
+        rest_vertices = linear(features, self.directions, self.template).view(batch, 3, self.num_vertices)
 
         rest = self._rest_joints(betas)
         turned, skeleton = self._chain(rotations, rest)
         # x_posed = R (x - rest) + skeleton, as four columns: R and a shift.
         shift = skeleton - (turned * rest[:, :, None]).sum(dim=-1)
         motion = torch.cat([turned, shift[..., None]], dim=-1).permute(0, 2, 3, 1)  # (B, 3, 4, J)
-        blended = linear(motion.reshape(-1, self.num_joints), self.weights).view(batch, 3, 4, -1)
+        blended = linear(motion.reshape(12 * batch, self.num_joints), self.weights).view(
+            batch, 3, 4, self.num_vertices
+        )
         *columns, planes = blended.unbind(2)
         for column, coordinate in zip(columns, rest_vertices[:, None].unbind(2)):
             planes = torch.addcmul(planes, column, coordinate)
@@ -232,9 +234,9 @@ class SMPL(nn.Module):
         self._check(name, pose, shape in as_vectors + as_matrices, wanted, batch)
         pose = pose.to(self.template.dtype)
         if shape in as_matrices:
-            matrices = pose.reshape(-1, count, 3, 3)
+            matrices = pose.reshape(pose.shape[0], count, 3, 3)
         else:
-            matrices = axis_angle_to_matrix(pose.reshape(-1, count, 3))
+            matrices = axis_angle_to_matrix(pose.reshape(pose.shape[0], count, 3))
         return matrices.expand(batch, -1, -1, -1)
 
     @staticmethod
