@@ -80,14 +80,16 @@ inline void step_sizes(
   }
 }
 
-// STATES is the number of states where it is known when compiling, otherwise 0.
+// Takes the states from `carried` and leaves them there. STATES is their number where it is known when
+// compiling, otherwise 0.
 template <typename T, int STATES>
-void forward(const Block<T>& block, const Order& order, Arena<T> arena, Walk<T> y, bool add) {
+void forward(
+    const Block<T>& block, const Order& order, Arena<T> arena, Vec<T>* carried, Walk<T> y, bool add) {
   const int64_t states = STATES ? STATES : block.states;
   Vec<T>* delta = arena.take(CHUNK);
   Vec<T> registers[STATES ? STATES : 1];
-  Vec<T>* h = STATES ? registers : arena.take(states);
-  for (int64_t n = 0; n < states; ++n) h[n] = Vec<T>{};
+  Vec<T>* h = STATES ? registers : carried;
+  for (int n = 0; n < STATES; ++n) registers[n] = carried[n];
   for (int64_t line = 0; line < order.lines; ++line) {
     int64_t position = order.start + line * order.line_stride;
     for (int64_t done = 0; done < order.length; done += CHUNK) {
@@ -106,6 +108,7 @@ void forward(const Block<T>& block, const Order& order, Arena<T> arena, Walk<T> 
       }
     }
   }
+  for (int n = 0; n < STATES; ++n) carried[n] = registers[n];
 }
 
 // Where the gradients of a block go. Those of B and C are sums over channels: one partial sum for each block.
@@ -199,8 +202,10 @@ int64_t backward_vectors(int64_t states, int64_t length) {
 }
 
 template <typename T>
-void forward_any(const Block<T>& block, const Order& order, Arena<T> arena, Walk<T> y, bool add) {
-  block.states == 1 ? forward<T, 1>(block, order, arena, y, add) : forward<T, 0>(block, order, arena, y, add);
+void forward_any(
+    const Block<T>& block, const Order& order, Arena<T> arena, Vec<T>* carried, Walk<T> y, bool add) {
+  block.states == 1 ? forward<T, 1>(block, order, arena, carried, y, add)
+                    : forward<T, 0>(block, order, arena, carried, y, add);
 }
 
 template <typename T>

@@ -26,6 +26,7 @@ using OptionalTensor = std::optional<Tensor>;
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 constexpr int64_t DIRECTIONS = 4;
+constexpr int64_t SEGMENT = 128;  // steps that are transposed together
 
 // ---------------------------------------------------------------------------------------------- problem
 
@@ -129,22 +130,26 @@ void scan_forward(const Sequences& input, Tensor& y) {
   const T *u = input.u.const_data_ptr<T>(), *delta = input.delta.const_data_ptr<T>();
   T* out = y.data_ptr<T>();
   at::parallel_for(0, problem.batch * problem.directions * blocks, 1, [&](int64_t task, int64_t end) {
-    Memory<T> memory(3 * length + problem.constants() + forward_vectors(problem.states));
+    Memory<T> memory(3 * SEGMENT + problem.constants() + forward_vectors(problem.states));
     for (; task < end; ++task) {
       const int64_t b = task / blocks / problem.directions, k = task / blocks % problem.directions;
       const int64_t c = task % blocks * LANES<T>;
       const int64_t first = ((b * problem.directions + k) * problem.channels + c) * length;
       Arena<T> arena = memory.arena();
       Block<T> block = problem.block(b, k, c, arena);
-      const auto steps = [&] { return Walk<T>{reinterpret_cast<T*>(arena.take(length)), LANES<T>, 0}; };
-      const auto vectors = [](const auto& walk) { return (Vec<T>*)walk.data; };
-      const Walk<T> us = steps(), deltas = steps(), ys = steps();
-      to_steps(u + first, block.lanes, length, vectors(us));
-      to_steps(delta + first, block.lanes, length, vectors(deltas));
-      block.u = {us.data, LANES<T>, 0};
-      block.dt = {deltas.data, LANES<T>, 0};
-      forward_any(block, Order::sequence(length), arena, ys, false);
-      to_rows(vectors(ys), block.lanes, length, out + first);
+      Vec<T>*us = arena.take(SEGMENT), *deltas = arena.take(SEGMENT), *ys = arena.take(SEGMENT);
+      Vec<T>* carried = arena.zeros(problem.states);
+      block.u = {reinterpret_cast<T*>(us), LANES<T>, 0};
+      block.dt = {reinterpret_cast<T*>(deltas), LANES<T>, 0};
+      for (int64_t t = 0; t < length; t += SEGMENT) {
+        const int64_t count = std::min(SEGMENT, length - t);
+        to_steps(u + first + t, length, block.lanes, count, us);
+        to_steps(delta + first + t, length, block.lanes, count, deltas);
+        forward_any(block, Order::sequence(count), arena, carried, {reinterpret_cast<T*>(ys), LANES<T>, 0}, false);
+        to_rows(ys, block.lanes, count, out + first + t, length);
+        block.B.data += count * block.B.step;
+        block.C.data += count * block.C.step;
+      }
     }
   });
 }
@@ -172,17 +177,17 @@ void scan_backward(const Sequences& input, const Tensor& dy, Gradients& grads) {
       const auto steps = [&] { return Walk<T>{reinterpret_cast<T*>(arena.take(length)), LANES<T>, 0}; };
       const auto vectors = [](const auto& walk) { return (Vec<T>*)walk.data; };
       const Walk<T> us = steps(), deltas = steps(), dys = steps(), dus = steps(), ddeltas = steps();
-      to_steps(u + first, block.lanes, length, vectors(us));
-      to_steps(delta + first, block.lanes, length, vectors(deltas));
-      to_steps(dy.const_data_ptr<T>() + first, block.lanes, length, vectors(dys));
+      to_steps(u + first, length, block.lanes, length, vectors(us));
+      to_steps(delta + first, length, block.lanes, length, vectors(deltas));
+      to_steps(dy.const_data_ptr<T>() + first, length, block.lanes, length, vectors(dys));
       block.u = {us.data, LANES<T>, 0};
       block.dt = {deltas.data, LANES<T>, 0};
       BlockGradients<T> grad{{dys.data, LANES<T>, 0}, dus, ddeltas, partial(dB).walk(b, k, part * dB.stride(0)),
                              partial(dC).walk(b, k, part * dC.stride(0)), dA.data_ptr<T>() + row * states,
                              dD.data_ptr<T>() + row, dbias.data_ptr<T>() + row};
       backward_any(block, Order::sequence(length), arena, grad, false);
-      to_rows(vectors(dus), block.lanes, length, du.data_ptr<T>() + first);
-      to_rows(vectors(ddeltas), block.lanes, length, ddelta.data_ptr<T>() + first);
+      to_rows(vectors(dus), block.lanes, length, du.data_ptr<T>() + first, length);
+      to_rows(vectors(ddeltas), block.lanes, length, ddelta.data_ptr<T>() + first, length);
     }
   });
 }
@@ -285,7 +290,8 @@ Tensor cross_selective_scan(
     const Field<T> out{y.data_ptr<T>(), y.stride(1), y.stride(0), channels, 0};
     each_block<T>(input, parts, forward_vectors(A.size(1)),
         [&](int64_t b, int64_t part, int64_t index, const Block<T>& block, Arena<T> arena, int64_t k, bool add) {
-          forward_any(block, input.order(k), arena, out.walk(b, part, index * LANES<T>), add);
+          Vec<T>* carried = arena.zeros(block.states);
+          forward_any(block, input.order(k), arena, carried, out.walk(b, part, index * LANES<T>), add);
         });
     y = parts == 1 ? y[0] : y.sum(0);
   });

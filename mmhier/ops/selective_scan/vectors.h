@@ -129,20 +129,19 @@ inline Vec<T> high(Vec<T> a, Vec<T> b) {
   return interleave<T>(a, b, true, std::make_integer_sequence<int, LANES<T>>());
 }
 
-template <typename T>
-inline void transpose(Vec<T>* rows) {
+// One perfect shuffle of the rows; log2(LANES) of them transpose. A recursion, so that all stays in registers.
+template <typename T, int LEFT = LANES<T>>
+__attribute__((always_inline)) inline void transpose(Vec<T>* rows) {
   constexpr int n = LANES<T>;
   Vec<T> next[n];
-#pragma GCC unroll 4
-  for (int done = 1; done < n; done *= 2) {
 #pragma GCC unroll 16
-    for (int i = 0; i < n / 2; ++i) {
-      next[2 * i] = low<T>(rows[i], rows[i + n / 2]);
-      next[2 * i + 1] = high<T>(rows[i], rows[i + n / 2]);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < n; ++i) rows[i] = next[i];
+  for (int i = 0; i < n / 2; ++i) {
+    next[2 * i] = low<T>(rows[i], rows[i + n / 2]);
+    next[2 * i + 1] = high<T>(rows[i], rows[i + n / 2]);
   }
+  if constexpr (LEFT > 2) transpose<T, LEFT / 2>(next);
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) rows[i] = next[i];
 }
 
 // Sum of the lanes of each of LANES rows, as one vector.
@@ -161,6 +160,10 @@ template <typename T>
 struct Arena {
   Vec<T>* next;
   Vec<T>* take(int64_t count) { return std::exchange(next, next + count); }
+  Vec<T>* zeros(int64_t count) {
+    for (int64_t i = 0; i < count; ++i) next[i] = Vec<T>{};
+    return take(count);
+  }
 };
 
 template <typename T>
@@ -176,31 +179,31 @@ class Memory {
   std::unique_ptr<char[]> bytes_;
 };
 
-// Rows of channels, (lanes, length) with the steps last, to one vector for each step, and back.
+// `count` steps of rows of channels, (lanes, stride) with the steps last, to a vector for each step, and back.
 template <typename T>
-void to_steps(const T* rows, int lanes, int64_t length, Vec<T>* steps) {
+void to_steps(const T* rows, int64_t stride, int lanes, int64_t count, Vec<T>* steps) {
   constexpr int n = LANES<T>;
   int64_t t = 0;
-  for (; t + n <= length; t += n) {
-    for (int i = 0; i < n; ++i) steps[t + i] = i < lanes ? load(rows + i * length + t, n) : Vec<T>{};
+  for (; t + n <= count; t += n) {
+    for (int i = 0; i < n; ++i) steps[t + i] = i < lanes ? load(rows + i * stride + t, n) : Vec<T>{};
     transpose<T>(steps + t);
   }
-  for (; t < length; ++t) {
+  for (; t < count; ++t) {
     steps[t] = Vec<T>{};
-    for (int i = 0; i < lanes; ++i) steps[t][i] = rows[i * length + t];
+    for (int i = 0; i < lanes; ++i) steps[t][i] = rows[i * stride + t];
   }
 }
 
 template <typename T>
-void to_rows(Vec<T>* steps, int lanes, int64_t length, T* rows) {
+void to_rows(Vec<T>* steps, int lanes, int64_t count, T* rows, int64_t stride) {
   constexpr int n = LANES<T>;
   int64_t t = 0;
-  for (; t + n <= length; t += n) {
+  for (; t + n <= count; t += n) {
     transpose<T>(steps + t);
-    for (int i = 0; i < lanes; ++i) store(rows + i * length + t, steps[t + i], n);
+    for (int i = 0; i < lanes; ++i) store(rows + i * stride + t, steps[t + i], n);
   }
-  for (; t < length; ++t)
-    for (int i = 0; i < lanes; ++i) rows[i * length + t] = steps[t][i];
+  for (; t < count; ++t)
+    for (int i = 0; i < lanes; ++i) rows[i * stride + t] = steps[t][i];
 }
 
 }  // namespace
