@@ -1,4 +1,4 @@
-"""What a checkpoint may hold besides tensors and plain Python values: arrays, numbers, logs of MMEngine.
+"""What a checkpoint may hold besides tensors and plain Python values: arrays, numbers, logs, settings.
 
 Under ``weights_only=True`` torch calls what an allowed name stands for with arguments from the file. numpy's
 own functions are not fit for that: the state of a ``dtype`` is taken on trust, and a forged one corrupts
@@ -8,6 +8,7 @@ puts the real objects in their place afterwards.
 
 import functools
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +66,14 @@ class History:
         self.max_length = state['max_length']
 
 
+class Config:
+    """Stands for yacs' ``CfgNode``, the settings in VMamba's and Swin's snapshots: a dictionary."""
+
+    def __new__(cls) -> OrderedDict:
+        """Make what torch lets a file fill."""
+        return OrderedDict()
+
+
 def reconstruct_array(kind: type, *start: Any) -> Array:
     """Stand for ``numpy.core.multiarray._reconstruct``."""
     if kind is not Array:
@@ -115,6 +124,7 @@ ALLOWED = {
     'numpy._core.multiarray._reconstruct': reconstruct_array,
     'numpy._core.multiarray.scalar': scalar,
     'mmengine.logging.history_buffer.HistoryBuffer': History,
+    'yacs.config.CfgNode': Config,
 }
 
 

@@ -29,11 +29,15 @@ def run(args: argparse.Namespace) -> int:
     """Convert a file and say what was left out; return the exit status."""
     from mmhier.compat.checkpoint import load_checkpoint_file
     from mmhier.convert import Report, unwrap
+    from mmhier.convert.lightning import read_lightning_checkpoint
 
     try:
         if args.target.suffix not in ENDINGS:
             raise ValueError(f'{args.target} must end in one of {", ".join(ENDINGS)}')
-        weights = unwrap(load_checkpoint_file(args.source), args.source)
+        # Lightning's files hold configurations beside the weights; their objects are not made.
+        is_lightning = Path(args.source).suffix == '.ckpt'
+        read = read_lightning_checkpoint if is_lightning else load_checkpoint_file
+        weights = unwrap(read(args.source), args.source)
         state_dict, name, dropped = _convert(weights, args)
         _write(state_dict, args.target, dict(source=args.source, format=name))
     except (OSError, ValueError) as error:
@@ -45,12 +49,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _convert(weights: dict, args: argparse.Namespace):
     from mmhier.convert import VIT, convert, find_family
+    from mmhier.convert.hmr2 import convert_hmr2
     from mmhier.convert.vit import convert_vitpose_model, pick_dataset
 
     kept = (args.num_stages, args.out_indices, args.prefix)
     if args.whole_model:
         if any(option is not None for option in kept):
             raise ValueError('--whole-model goes without --num-stages, --out-indices and --prefix')
+        if any(key.startswith('smpl_head.') for key in weights):
+            return convert_hmr2(weights, args.source)
         return convert_vitpose_model(weights, args.dataset, args.source)
     family = find_family(weights, args.source)
     if args.dataset is not None:

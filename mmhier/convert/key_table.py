@@ -148,15 +148,23 @@ class Report(NamedTuple):
         return text
 
 
-def unwrap(checkpoint: Mapping, source: str = 'checkpoint') -> dict[str, Tensor]:
+def unwrap(checkpoint: Mapping, source: str = 'checkpoint', wrapper: str | None = None) -> dict[str, Tensor]:
     """Return the mapping of names to tensors that is in a checkpoint.
+
+    Args:
+        checkpoint: What was read from the file.
+        source: Where it comes from, for messages.
+        wrapper: Key under which the weights are, if not under the first of :data:`WRAPPERS` that is there.
 
     Raises:
         ValueError: If there is none.
     """
-    for wrapper in WRAPPERS:
-        if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(wrapper), Mapping):
-            checkpoint = checkpoint[wrapper]
+    if wrapper is not None and (not isinstance(checkpoint, Mapping) or wrapper not in checkpoint):
+        found = sorted(map(str, checkpoint))[:8] if isinstance(checkpoint, Mapping) else type(checkpoint)
+        raise ValueError(f'{source} has nothing under {wrapper!r}: it has {found}')
+    for key in (wrapper,) if wrapper is not None else WRAPPERS:
+        if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
             break
     is_mapping = isinstance(checkpoint, Mapping)
     if (
@@ -279,6 +287,7 @@ def fit(
     out_indices: Sequence[int] | None = None,
     prefix: str | None = None,
     source: str = 'checkpoint',
+    wrapper: str | None = None,
 ) -> tuple[dict[str, Tensor], Report]:
     """Convert a checkpoint and check that it fits a network.
 
@@ -290,6 +299,7 @@ def fit(
         out_indices: Stages that it returns.
         prefix: What the backbone's keys begin with, if the file holds several networks.
         source: Where the weights come from, for messages.
+        wrapper: See :func:`unwrap`.
 
     Returns:
         The weights, a subset of ``expected``, and a report.
@@ -297,7 +307,7 @@ def fit(
     Raises:
         ValueError: If keys are unknown or missing, or shapes differ.
     """
-    found = convert(family, unwrap(checkpoint, source), num_stages, out_indices, prefix, source)
+    found = convert(family, unwrap(checkpoint, source, wrapper), num_stages, out_indices, prefix, source)
     weights = family.adapt(found.state_dict, expected, source)
     optional = [compile_key(key) for key in family.optional_keys]
     missing = [key for key in expected if key not in weights]
@@ -317,7 +327,9 @@ def fit(
     return weights, Report(source, found.format, sorted(weights), found.dropped, missing)
 
 
-def load(family: Family, backbone: nn.Module, path: str, prefix: str | None = None) -> Report:
+def load(
+    family: Family, backbone: nn.Module, path: str, prefix: str | None = None, wrapper: str | None = None
+) -> Report:
     """Load a checkpoint into a backbone and log what was left out.
 
     Args:
@@ -325,6 +337,7 @@ def load(family: Family, backbone: nn.Module, path: str, prefix: str | None = No
         backbone: The network; what is kept of it is read from its ``truncation`` if it has one.
         path: File or URL, as MMEngine's loader takes them.
         prefix: What the backbone's keys begin with, if the file holds several networks.
+        wrapper: See :func:`unwrap`.
 
     Raises:
         ValueError: If the checkpoint does not fit.
@@ -332,7 +345,7 @@ def load(family: Family, backbone: nn.Module, path: str, prefix: str | None = No
     checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     kept, current = getattr(backbone, 'truncation', None), backbone.state_dict()
     stages = (kept.num_stages, kept.out_indices) if kept else (None, None)
-    weights, report = fit(family, checkpoint, current, *stages, prefix, path)
+    weights, report = fit(family, checkpoint, current, *stages, prefix, path, wrapper)
     backbone.load_state_dict({**current, **weights})
     parameters = dict(backbone.named_parameters())
     report = report._replace(missing=[key for key in report.missing if key in parameters])

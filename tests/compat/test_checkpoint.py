@@ -5,7 +5,9 @@ import hashlib
 import io
 import os
 import pickle
+import sys
 import tarfile
+import types
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +206,29 @@ def test_what_mmengine_writes_is_read(tmp_path, legacy):
         assert np.array_equal(new, old)
         new[...] = new  # writable
     assert read['dtype'] == np.float32 and read['set'] == {1, 2} and read['bytes'] == b'\x00\xff'
+
+
+def test_settings_of_yacs_are_read_as_dictionaries(tmp_path, monkeypatch):
+    """As the trainers of VMamba and Swin save them; the module need not be there when the file is read."""
+    module = types.ModuleType('yacs.config')
+
+    class CfgNode(dict):
+        def __init__(self, content=()):
+            super().__init__(content)
+            self.__dict__['__immutable__'] = True
+
+    CfgNode.__module__, CfgNode.__qualname__ = 'yacs.config', 'CfgNode'
+    module.CfgNode = CfgNode
+    path = tmp_path / 'snapshot.pth'
+    with monkeypatch.context() as context:
+        context.setitem(sys.modules, 'yacs', types.ModuleType('yacs'))
+        context.setitem(sys.modules, 'yacs.config', module)
+        torch.save(
+            dict(model=dict(a=torch.ones(2)), config=CfgNode({'MODEL': CfgNode({'DIM': 96}), 'N': 1})), path
+        )
+    read = load_checkpoint_file(path)
+    assert read['config'] == {'MODEL': {'DIM': 96}, 'N': 1} and torch.equal(read['model']['a'], torch.ones(2))
+    assert isinstance(read['config']['MODEL'], dict) and type(read['config']).__module__ == 'collections'
 
 
 def test_names_of_the_other_numpy_are_read():

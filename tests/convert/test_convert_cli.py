@@ -117,3 +117,13 @@ def test_whole_vitpose_model(tmp_path, capsys):
 def test_dataset_is_for_vitpose(source, tmp_path, capsys):
     assert convert(source, tmp_path / 'no.pth', '--dataset', 'coco') == 1
     assert 'holds a Swin' in capsys.readouterr().err
+
+
+def test_lightning_file_of_a_mesh_model_goes_to_its_converter(tmp_path, capsys):
+    """Objects beside the weights are read as nothing; that this file lacks most of a model is named."""
+    content = dict(
+        state_dict={'smpl_head.init_cam': torch.zeros(1, 3)}, hyper_parameters=argparse.Namespace(a=1)
+    )
+    torch.save(content, tmp_path / 'last.ckpt')
+    assert convert(tmp_path / 'last.ckpt', tmp_path / 'out.pth', '--whole-model') == 1
+    assert 'last.ckpt is no model of HMR2.0' in capsys.readouterr().err

@@ -179,3 +179,20 @@ def test_wrong_arch_is_one_error(change, message, network, tmp_path):
         ours.init_weights()
     assert path in str(error.value) and 'set arch' in str(error.value)
     assert all(torch.equal(value, before[key]) for key, value in ours.state_dict().items())
+
+
+def test_averaged_weights_of_a_snapshot(network, tmp_path):
+    state = {key: value for key, value in network.state_dict().items() if not key.startswith('norm')}
+    averaged = {key: value + 1 for key, value in state.items()}
+    path = tmp_path / 'snapshot.pth'
+    torch.save(dict(model=state, model_ema=averaged, epoch=3), path)
+    options = dict(type='Pretrained', checkpoint=str(path))
+    for wrapper, expected in ((None, state), ('model', state), ('model_ema', averaged)):
+        init_cfg = options | (dict(wrapper=wrapper) if wrapper else {})
+        ours = build(init_cfg=init_cfg)
+        ours.init_weights()
+        found = ours.state_dict()
+        assert found and all(torch.equal(found[key], expected[key]) for key in found)
+    ours = build(init_cfg=options | dict(wrapper='ema'))
+    with pytest.raises(ValueError, match=r"snapshot.pth has nothing under 'ema': it has \['epoch', 'model'"):
+        ours.init_weights()

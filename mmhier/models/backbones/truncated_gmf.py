@@ -390,7 +390,8 @@ class TruncatedGMF(TruncatedEncoder):
         configs = self.init_cfg if isinstance(self.init_cfg, list | tuple) else [self.init_cfg]
         pretrained = [config for config in configs if config.get('type') == 'Pretrained']
         if pretrained:
-            load(GMF, self, pretrained[0]['checkpoint'], pretrained[0].get('prefix'))
+            chosen = pretrained[0]
+            load(GMF, self, chosen['checkpoint'], chosen.get('prefix'), chosen.get('wrapper'))
             self._is_init = True
             return
         super().init_weights()

@@ -228,8 +228,8 @@ class TruncatedVMamba(TruncatedEncoder):
             is the sum of residuals, and the parameters are those of the released network, no more.
         scan_backend: Backend of the selective scan, see :func:`mmhier.ops.selective_scan.selective_scan`.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads released weights; with ``prefix``
-            if the file holds several networks. By default weights of linear layers are drawn with a
-            deviation of 0.02.
+            if the file holds several networks, with ``wrapper='model_ema'`` for the averaged weights of a
+            snapshot. By default weights of linear layers are drawn with a deviation of 0.02.
 
     Attributes:
         feature_info: Channels and stride of each returned map.
@@ -284,7 +284,8 @@ class TruncatedVMamba(TruncatedEncoder):
         configs = self.init_cfg if isinstance(self.init_cfg, list | tuple) else [self.init_cfg]
         pretrained = [config for config in configs if config.get('type') == 'Pretrained']
         if pretrained:
-            load(VMAMBA, self, pretrained[0]['checkpoint'], pretrained[0].get('prefix'))
+            chosen = pretrained[0]
+            load(VMAMBA, self, chosen['checkpoint'], chosen.get('prefix'), chosen.get('wrapper'))
             self._is_init = True
             return
         super().init_weights()
