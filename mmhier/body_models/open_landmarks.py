@@ -29,7 +29,8 @@ from mmhier.body_models.skinning import axis_angle_to_matrix
 from mmhier.body_models.smpl_file import COCO17_NAMES, JOINT_NAMES, PARENTS
 
 PATCH = 20  # vertices that share a landmark on the skin
-RING_CANDIDATES = 600
+RING_CANDIDATES = 300
+RING_SHARE = 0.9  # of a vertex's weight that is on the joint and its parent
 RING_TURNS = 12  # rotations under which a ring keeps its centre
 
 
@@ -58,7 +59,8 @@ def landmark_regressors(
     joints = dict(zip(JOINT_NAMES, joint_regressor))
     for name in ('left_hip', 'left_knee', 'left_ankle', 'left_shoulder', 'left_elbow', 'left_wrist'):
         joint_modes = np.einsum('v,vkc->kc', joints[name], vertex_modes)
-        joints[name] = _ring(vertex_modes - joint_modes, weights[:, _moved_by(name)].sum(axis=1))
+        joint = JOINT_NAMES.index(name)
+        joints[name] = _ring(vertex_modes - joint_modes, weights[:, joint], weights[:, PARENTS[joint]])
         joints[mirror_name(name)] = _mirrored(joints[name], mirror)
     surface = _surface(template, weights, coco_regressor, mirror, left_toes)
     crown = _patch(template, np.flatnonzero(weights[:, JOINT_NAMES.index('head')] > 0.9), [0.0, 1.0, 0.0])
@@ -98,21 +100,16 @@ def fit_weights(modes: np.ndarray, target: np.ndarray) -> np.ndarray:
     return solution / solution.sum()
 
 
-def _moved_by(name: str) -> list[int]:
-    """The joint and all below it."""
-    moved = [JOINT_NAMES.index(name)]
-    moved += [joint for joint in range(moved[0] + 1, len(PARENTS)) if PARENTS[joint] in moved]
-    return moved
-
-
-def _ring(relative: np.ndarray, share: np.ndarray) -> np.ndarray:
+def _ring(relative: np.ndarray, share: np.ndarray, parent_share: np.ndarray) -> np.ndarray:
     """(V,) convex weights of a ring of vertices around a joint.
 
     Args:
         relative: (V, 1 + K, 3) vertices and shape components relative to those of the joint.
-        share: (V,) how much a vertex follows a turn of the joint.
+        share: (V,) how much a vertex follows the joint.
+        parent_share: (V,) how much it follows the joint's parent; vertices that follow others are left out.
     """
-    near = np.argsort(np.linalg.norm(relative[:, 0], axis=1), kind='stable')[:RING_CANDIDATES]
+    only = np.flatnonzero(share + parent_share > RING_SHARE)
+    near = only[np.argsort(np.linalg.norm(relative[only, 0], axis=1), kind='stable')[:RING_CANDIDATES]]
     turns = axis_angle_to_matrix(np.random.default_rng(0).normal(0.0, 0.7, (RING_TURNS, 3)))
     rest = relative[near, 0]
     turned = np.einsum('rij,vj->vri', turns, rest)
