@@ -19,6 +19,10 @@ COMMANDS = {
     'test': ('mmhier.apis.test', 'evaluate a checkpoint'),
     'models': ('mmhier.apis.models', 'list the pose models with parameters and multiply-adds'),
     'benchmark': ('mmhier.apis.benchmark', 'time models on this machine'),
+    'body-model': (
+        'mmhier.body_models.setup_command',
+        'install SMPL files that you have, list what is installed',
+    ),
     'convert': ('mmhier.convert.cli', 'convert weights of other projects'),
     'quickstart': ('mmhier.apis.quickstart', 'people, training, evaluation and pictures in one go'),
 }

@@ -11,7 +11,7 @@ def body_folder(tmp_path_factory):
     from mmhier.body_models.open_body import load_open_body
 
     folder = tmp_path_factory.getbasetemp() / 'body_models'
-    load_open_body(folder / 'open_body_v1.npz')
+    load_open_body(folder / 'open_body_v2.npz')
     return folder
 
 
@@ -20,7 +20,7 @@ def kit(body_folder):
     from mmhier.body_models.open_body import load_open_body
     from mmhier.datasets.synthetic.people import BodyKit
 
-    return BodyKit(load_open_body(body_folder / 'open_body_v1.npz'))
+    return BodyKit(load_open_body(body_folder / 'open_body_v2.npz'))
 
 
 @pytest.fixture(scope='session')
