@@ -29,6 +29,7 @@ from mmhier.ops.selective_scan import cross_selective_scan, selective_scan
 PROBLEMS = ('scan', 'cross', 'block')
 BACKENDS = {'cpu': ['cpp', 'torch'], 'cuda': ['triton', 'torch']}
 DIRECTIONS = 4
+REPEATS = 5  # calls of a backend in a turn, all timed: fewer would time the loop's leftovers in the caches
 FIELDS = (
     'problem',
     'mode',
@@ -179,17 +180,16 @@ class Problem:
 
 
 def alternate(steps: list[Callable[[], Tensor]], runs: int, device: str) -> list[float]:
-    """Median seconds of each step over alternating runs."""
+    """Median seconds of each step in turns: the loop once, then each backend ``REPEATS`` times."""
     seconds = [[] for _ in steps]
     for _ in range(runs):
         for index, call in enumerate(steps):
-            for _repeat in range(2 if index else 1):  # a backend once to find its data, then to be timed
+            for _repeat in range(REPEATS if index else 1):
                 start = time.perf_counter()
                 call()
                 if device != 'cpu':
                     torch.cuda.synchronize()
-                elapsed = time.perf_counter() - start
-            seconds[index].append(elapsed)
+                seconds[index].append(time.perf_counter() - start)
     return [statistics.median(values) for values in seconds]
 
 
