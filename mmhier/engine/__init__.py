@@ -1,5 +1,6 @@
-"""What drives a run beside the model: optimizer constructor, start-up checks, launching."""
+"""What drives a run beside the model: optimizer constructors, start-up checks, launching."""
 
+from mmhier.engine.adversarial import AdversarialConstructor, AdversarialOptimWrapper
 from mmhier.engine.layer_decay import LayerIdDecayConstructor
 
-__all__ = ['LayerIdDecayConstructor']
+__all__ = ['AdversarialConstructor', 'AdversarialOptimWrapper', 'LayerIdDecayConstructor']
