@@ -13,6 +13,7 @@ of a channel, L length, H, W height and width of a map, R rank of the step size 
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 
@@ -36,9 +37,8 @@ FLOAT64 = ('cpp', *ANYWHERE)
 TOLERANCE = 1e-3  # of the check: largest difference in units of the largest value
 
 _modules: dict[str, ModuleType] = {}
-_faults: dict[
-    tuple[str, str], str | None
-] = {}  # of a backend on a type of device: None, or why it is not used
+# Of a backend on a type of device: None, or why it is not used.
+_faults: dict[tuple[str, str], str | None] = {}
 _chosen: dict[tuple[str, bool], str] = {}
 
 
@@ -74,7 +74,18 @@ def selective_scan(
 
     Raises:
         ImportError: The backend that is asked for cannot run here.
+        ValueError: A tensor has another shape than said above.
     """
+    if not torch.compiler.is_compiling():
+        _check_axes(dict(u=(u, 3), A=(A, 2), B=(B, 4)))
+        (batch, rows, length), (groups, states) = u.shape, (B.shape[1], A.shape[1])
+        if groups == 0 or rows % groups:
+            raise ValueError(f'selective scan: the {rows} channels of u do not form the {groups} groups of B')
+        inputs = (batch, groups, states, length)
+        _check_shapes(
+            dict(delta=(delta, u.shape), A=(A, (rows, states)), B=(B, inputs), C=(C, inputs))
+            | dict(D=(D, (rows,)), delta_bias=(delta_bias, (rows,)))
+        )
     return _backend(backend, u).selective_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
 
 
@@ -113,9 +124,33 @@ def cross_selective_scan(
 
     Raises:
         ImportError: The backend that is asked for cannot run here.
+        ValueError: A tensor has another shape than said above.
     """
+    if not torch.compiler.is_compiling():
+        _check_axes(dict(x=(x, 4), A=(A, 2)) | ({} if dt_weight is None else dict(dt_weight=(dt_weight, 2))))
+        (*place, channels), states, rows = x.shape, A.shape[1], NUM_DIRECTIONS * x.shape[3]
+        rank = channels if dt_weight is None else dt_weight.shape[1]
+        inputs = (*place, NUM_DIRECTIONS, states)
+        _check_shapes(
+            dict(dt=(dt, (*place, NUM_DIRECTIONS, rank)), A=(A, (rows, states)), B=(B, inputs), C=(C, inputs))
+            | dict(D=(D, (rows,)), delta_bias=(delta_bias, (rows,)), dt_weight=(dt_weight, (rows, rank)))
+        )
     chosen = _backend(backend, x)
     return chosen.cross_selective_scan(x, dt, A, B, C, D, delta_bias, delta_softplus, dt_weight)
+
+
+def _check_axes(tensors: Mapping[str, tuple[Tensor, int]]) -> None:
+    for name, (tensor, axes) in tensors.items():
+        if tensor.ndim != axes:
+            raise ValueError(f'selective scan: {name} has the shape {tuple(tensor.shape)}, not {axes} axes')
+
+
+def _check_shapes(tensors: Mapping[str, tuple[Tensor | None, Sequence[int]]]) -> None:
+    for name, (tensor, shape) in tensors.items():
+        if tensor is not None and tuple(tensor.shape) != tuple(shape):
+            raise ValueError(
+                f'selective scan: {name} has the shape {tuple(tensor.shape)}, expected {tuple(shape)}'
+            )
 
 
 def _backend(name: str, u: Tensor) -> ModuleType:

@@ -98,6 +98,14 @@ void with_type(const Tensor& tensor, Run run) {
   }
 }
 
+void expect(const char* name, const Tensor& tensor, at::IntArrayRef shape) {
+  TORCH_CHECK_VALUE(tensor.sizes() == shape, "selective_scan: ", name, " is ", tensor.sizes(), ", expected ", shape);
+}
+
+void expect(const char* name, const OptionalTensor& tensor, at::IntArrayRef shape) {
+  if (tensor) expect(name, *tensor, shape);
+}
+
 // ---------------------------------------------------------------------------------------------- sequences
 
 // u, delta (batch, K * D, L), A (K * D, N), B, C (batch, K, N, L), D, bias (K * D).
@@ -110,7 +118,17 @@ struct Sequences {
       const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
       const OptionalTensor& D, const OptionalTensor& bias, bool softplus)
       : u(u.contiguous()), delta(delta.contiguous()), A(A.contiguous()), B(B), C(C), D(dense(D)),
-        bias(dense(bias)), softplus(softplus) {}
+        bias(dense(bias)), softplus(softplus) {
+    TORCH_CHECK_VALUE(u.dim() == 3 && A.dim() == 2 && B.dim() == 4, "selective_scan: u has 3 axes, A 2, B 4");
+    const int64_t batch = u.size(0), rows = u.size(1), length = u.size(2), groups = B.size(1), states = A.size(1);
+    TORCH_CHECK_VALUE(groups > 0 && rows % groups == 0, "selective_scan: ", rows, " channels in ", groups, " groups");
+    expect("delta", delta, {batch, rows, length});
+    expect("A", A, {rows, states});
+    expect("B", B, {batch, groups, states, length});
+    expect("C", C, {batch, groups, states, length});
+    expect("D", D, {rows});
+    expect("delta_bias", bias, {rows});
+  }
 
   template <typename T>
   Problem<T> problem() const {
@@ -205,6 +223,7 @@ Gradients selective_scan_backward(
     const Tensor& dy, const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
     const OptionalTensor& D, const OptionalTensor& bias, bool softplus) {
   const Sequences input(u, delta, A, B, C, D, bias, softplus);
+  expect("dy", dy, u.sizes());
   const auto empty = [&](at::IntArrayRef sizes) { return at::empty(sizes, u.options()); };
   const int64_t batch = u.size(0), rows = u.size(1), K = B.size(1), N = A.size(1), L = u.size(2);
   Gradients grads;
@@ -236,7 +255,19 @@ struct Maps {
   Maps(const Tensor& x, const Tensor& dt, const Tensor& A, const Tensor& B, const Tensor& C,
        const OptionalTensor& D, const OptionalTensor& bias, bool softplus, const OptionalTensor& weight)
       : x(walkable(x)), dt(walkable(dt)), A(A.contiguous()), B(walkable(B)), C(walkable(C)), D(dense(D)),
-        bias(dense(bias)), weight(dense(weight)), softplus(softplus) {}
+        bias(dense(bias)), weight(dense(weight)), softplus(softplus) {
+    TORCH_CHECK_VALUE(x.dim() == 4 && A.dim() == 2, "cross_selective_scan: x has 4 axes, A 2");
+    TORCH_CHECK_VALUE(!weight || weight->dim() == 2, "cross_selective_scan: dt_weight has 2 axes");
+    const int64_t batch = x.size(0), H = x.size(1), W = x.size(2), states = A.size(1);
+    const int64_t channels = x.size(3), rows = DIRECTIONS * channels, rank = weight ? weight->size(1) : channels;
+    expect("dt", dt, {batch, H, W, DIRECTIONS, rank});
+    expect("A", A, {rows, states});
+    expect("B", B, {batch, H, W, DIRECTIONS, states});
+    expect("C", C, {batch, H, W, DIRECTIONS, states});
+    expect("D", D, {rows});
+    expect("delta_bias", bias, {rows});
+    expect("dt_weight", weight, {rows, rank});
+  }
 
   Order order(int64_t k) const { return Order::direction(k, x.size(1), x.size(2)); }
 
@@ -303,6 +334,7 @@ Gradients cross_selective_scan_backward(
     const Tensor& dy, const Tensor& x, const Tensor& dt, const Tensor& A, const Tensor& B, const Tensor& C,
     const OptionalTensor& D, const OptionalTensor& bias, bool softplus, const OptionalTensor& weight) {
   const Maps input(x, dt, A, B, C, D, bias, softplus, weight);
+  expect("dy", dy, x.sizes());
   const Tensor grad_y = walkable(dy);
   const auto empty = [&](at::IntArrayRef sizes) { return at::empty(sizes, x.options()); };
   const int64_t batch = x.size(0), H = x.size(1), W = x.size(2), channels = x.size(3), N = A.size(1);
