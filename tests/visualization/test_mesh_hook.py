@@ -141,7 +141,7 @@ def test_a_second_test_draws_the_same_again(folder, tmp_path):
     for path in (tmp_path / 'pictures').iterdir():
         path.unlink()
     runner.test()
-    assert len(list((tmp_path / 'pictures').iterdir())) == 3
+    assert sorted(path.name for path in (tmp_path / 'pictures').iterdir()) == ['a.jpg', 'a_1.jpg', 'b.jpg']
 
 
 def test_every_nth_batch(folder, tmp_path):

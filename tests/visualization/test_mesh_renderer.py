@@ -226,6 +226,7 @@ def test_light_comes_from_the_upper_left_and_curves_are_smooth():
     grey = picture.mean(axis=2)
     spots = {name: grey[30 + dy, 40 + dx] for name, (dy, dx) in dict(a=(-8, -8), b=(-8, 8), c=(9, 9)).items()}
     assert spots['a'] > spots['b'] + 10 > spots['c'] + 20
+    assert 0.75 * 200 < grey[30, 40] < 200, 'what faces the camera keeps its colour'
     inner = grey[22:39, 32:49]
     assert (cover(ball + [0, 0, 5], faces=faces)[20:41, 30:51] == 1).all(), 'no holes'
     assert np.abs(np.diff(inner, n=2, axis=1)).max() < 8, 'no facets'
