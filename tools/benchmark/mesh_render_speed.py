@@ -19,7 +19,7 @@ FACING = np.diag([1.0, -1.0, -1.0])  # the body's frame to that of a camera whic
 
 
 def line_up(model: BodyModelData, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Bodies 0.9 m apart in a row that the whole image holds when the focal length is its height; (P, V, 3)."""
+    """Bodies (P, V, 3) in a row, 0.9 m apart; it fits the image when the focal length is the height."""
     bodies = []
     for index in range(count):
         rotations = sample_pose(rng, lying_chance=0.0).rotations
