@@ -1,5 +1,6 @@
 """Thin MMEngine metrics over :mod:`mmhier.evaluation.functional`."""
 
 from mmhier.evaluation.metrics.coco_phi_metric import CocoPhiMetric
+from mmhier.evaluation.metrics.mesh_metric import MeshMetric
 
-__all__ = ['CocoPhiMetric']
+__all__ = ['CocoPhiMetric', 'MeshMetric']

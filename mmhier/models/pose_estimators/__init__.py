@@ -1,0 +1,5 @@
+"""Whole models; those of 2D pose are MMPose's."""
+
+from mmhier.models.pose_estimators.topdown_mesh import TopdownMeshEstimator
+
+__all__ = ['TopdownMeshEstimator']
