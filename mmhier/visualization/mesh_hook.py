@@ -77,8 +77,7 @@ class MeshVisualizationHook(Hook):
     ) -> None:
         """Draw the first image of the batch."""
         if self.enable and batch_idx % self.interval == 0 and outputs:
-            first = outputs[0].img_path
-            people = [sample for sample in outputs if sample.img_path == first]
+            people = [sample for sample in outputs if _source(sample) == _source(outputs[0])]
             self._publish(runner, people, f'val_mesh_{batch_idx}', runner.iter, f'_iter_{runner.iter}')
 
     def before_test_epoch(self, runner: Runner) -> None:
@@ -97,7 +96,7 @@ class MeshVisualizationHook(Hook):
         if not self.enable or batch_idx % self.interval:
             return
         for sample in outputs or ():
-            if self._waiting and sample.img_path != self._waiting[-1].img_path:
+            if self._waiting and _source(sample) != _source(self._waiting[-1]):
                 self._draw_waiting(runner)
             self._waiting.append(sample)
         if self.interval > 1:
@@ -117,10 +116,10 @@ class MeshVisualizationHook(Hook):
     ) -> None:
         """Draw the people of one image and hand the picture on."""
         picture = self._draw(runner, people)
-        stem = Path(people[0].img_path).stem + suffix
+        source = Path(_source(people[0]))
+        stem = source.stem.replace(':', '_') + suffix
         if self.show:
-            window = Path(people[0].img_path).name
-            runner.visualizer.show(picture[..., ::-1], win_name=window, wait_time=self.wait_time)
+            runner.visualizer.show(picture[..., ::-1], win_name=source.name, wait_time=self.wait_time)
         elif self.out_dir is None:
             runner.visualizer.add_image(name, picture[..., ::-1], step)
         else:
@@ -141,24 +140,32 @@ class MeshVisualizationHook(Hook):
         if not finite.all():
             runner.logger.warning(
                 f'{(~finite).sum()} of {len(finite)} predicted meshes are not finite and not drawn: '
-                f'{people[0].img_path}'
+                f'{_source(people[0])}'
             )
         scale = min(1.0, self.max_size / max(image.shape[:2]))
         focal = scale * float(predicted[0].focal_length[0])
         if scale < 1.0:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         height, width = image.shape[:2]
-        center = (width / 2, height / 2)
+        # The model counts pixels from the centre of the first one, the renderer from its corner.
+        center = ((width + scale) / 2, (height + scale) / 2)
         return mesh_panel(image, vertices[finite], _faces(runner), focal, center, alpha=self.alpha)
 
     def _read_image(self, runner: Runner, sample: PoseDataSample) -> np.ndarray:
-        """The whole image, or white of its size where there is no such file, as in the shards of training."""
+        """The whole image as stored, or white of its size where there is no such file, as in shards."""
         try:
             content = get(sample.img_path, backend_args=self.backend_args)
         except FileNotFoundError:
-            runner.logger.warning(f'meshes are drawn on white: there is no image {sample.img_path}')
+            runner.logger.warning(f'meshes are drawn on white: there is no file {_source(sample)}')
             return np.full((*sample.ori_shape[:2], 3), WHITE, np.uint8)
-        return mmcv.imfrombytes(content)
+        # Orientation tags are ignored, as in the pipelines of mesh recovery.
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+
+
+def _source(sample: PoseDataSample) -> str:
+    """What names the image: its path, or the sample where it has none."""
+    return sample.img_path or sample.sample_key
 
 
 def _faces(runner: Runner) -> np.ndarray:

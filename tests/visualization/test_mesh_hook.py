@@ -13,6 +13,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
+from PIL import Image
 
 from mmhier.visualization.mesh_hook import MeshVisualizationHook
 from mmhier.visualization.mesh_renderer import mesh_panel
@@ -113,12 +114,18 @@ def make_runner(folder, tmp_path, people=PEOPLE, batch_size=2, model=None, **opt
 
 def expected(path, places):
     people = np.stack([VERTICES + np.float32(place) for place in places])
-    return mesh_panel(cv2.imread(str(path)), people, FACES.numpy(), FOCAL, (32, 24), alpha=0.9)
+    return mesh_panel(cv2.imread(str(path)), people, FACES.numpy(), FOCAL, (32.5, 24.5), alpha=0.9)
 
 
 def close(path, picture):
     """Equal but for JPEG's losses."""
     return np.abs(cv2.imread(str(path)).astype(int) - picture).mean() < 6
+
+
+def test_members_of_a_shard_get_a_proper_file_name(folder, tmp_path):
+    people = [('train/0001.tar:7.jpg', (0.0, 0.0, 4.0))]
+    make_runner(folder, tmp_path, people, out_dir=str(tmp_path / 'pictures')).test()
+    assert [path.name for path in (tmp_path / 'pictures').iterdir()] == ['0001.tar_7.jpg']
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 5])
@@ -194,10 +201,22 @@ def test_images_that_are_no_files_are_white(folder, tmp_path, capsys):
         folder, tmp_path, [('gone.png', (0.0, 0.0, 4.0))], out_dir=str(tmp_path / 'pictures')
     )
     runner.test()
-    assert 'there is no image' in capsys.readouterr().out
+    assert 'there is no file' in capsys.readouterr().out
     picture = cv2.imread(str(tmp_path / 'pictures' / 'gone.jpg'))
     assert picture.shape == (48, 192, 3)
     assert picture[:, :48].min() > 240 and picture[24, 96].min() < 230
+
+
+def test_orientation_tags_are_ignored(folder, tmp_path):
+    """As by the pipeline that the predictions come from."""
+    runner = make_runner(folder, tmp_path, [PEOPLE[3]], out_dir=str(tmp_path / 'pictures'))
+    picture = expected(folder / 'b.jpg', [PEOPLE[3][1]])
+    tag = Image.Exif()
+    tag[274] = 6  # to be shown turned by 90 degrees
+    Image.open(folder / 'b.jpg').save(folder / 'b.jpg', exif=tag, quality=95)
+    assert cv2.imread(str(folder / 'b.jpg')).shape == (64, 48, 3)
+    runner.test()
+    assert close(tmp_path / 'pictures' / 'b.jpg', picture)
 
 
 def test_large_images_are_drawn_smaller(folder, tmp_path):
