@@ -12,6 +12,8 @@ from mmengine.logging import print_log
 from mmpose.datasets.datasets.body import CocoDataset
 from mmpose.registry import DATASETS
 
+from mmhier.datasets import mesh  # noqa: F401  (registers its data sets)
+
 
 @DATASETS.register_module()
 class CheckedCocoDataset(CocoDataset):

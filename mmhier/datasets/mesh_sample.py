@@ -19,9 +19,10 @@ of HMR2.0 (4D-Humans). K = 44 joints, the set ``hmr44`` of :mod:`mmhier.body_mod
 | global_orient  | (1, 3)       | float32 | axis-angle, radians, body to camera |
 | body_pose      | (23, 3)      | float32 | axis-angle, radians, relative to the parent joint |
 | betas          | (10,)        | float32 | components of SMPL's shape |
-| has_body_pose  |              | float   | 1: ``global_orient`` and ``body_pose`` are known; 0: they are zeros |
-| has_betas      |              | float   | 1: ``betas`` are known; 0: they are zeros |
-| fitting_error  |              | float   | optional: how badly the annotated body fits the image |
+| has_body_pose  |              | float   | 1: ``global_orient`` and ``body_pose`` are known; 0: zeros |
+| has_betas      |              | float   | 1: ``betas`` are known; 0: zeros |
+| fitting_error  |              | float   | how badly the annotated body fits the image; NaN: unknown |
+| rng            |              | Generator | optional: where augmentation draws its random numbers from |
 | center         | (2,)         | float32 | centre of the annotated box, pixels of the image, (x, y) |
 | scale          | (2,)         | float32 | size of the annotated box, pixels of the image, (width, height) |
 
@@ -34,7 +35,7 @@ they are the annotation.
 
 | field             | shape      | type    | unit and frame |
 |-------------------|------------|---------|----------------|
-| keypoints_2d      | (N, K, 3)  | float32 | sides of the square: -0.5 is its left or top edge, 0.5 the other; confidence |
+| keypoints_2d      | (N, K, 3)  | float32 | sides of the square, from -0.5 (left, top) to 0.5; confidence |
 | keypoints_3d      | (N, K, 4)  | float32 | metres, axes of the crop's camera, any origin; confidence |
 | global_orient     | (N, 1, 3)  | float32 | axis-angle, radians, body to the crop's camera |
 | body_pose         | (N, 23, 3) | float32 | axis-angle, radians, relative to the parent joint |
@@ -50,7 +51,7 @@ they are the annotation.
 | keypoints            | (N, K, 2) | float32 | pixels of the image |
 | keypoints_confidence | (N, K)    | float32 | 0: not annotated |
 | bbox_centers         | (N, 2)    | float32 | pixels of the image, (x, y): ``center`` above |
-| bbox_scales          | (N, 2)    | float32 | pixels of the image, (width, height): ``scale`` above, nothing added |
+| bbox_scales          | (N, 2)    | float32 | pixels of the image, (width, height): ``scale`` above |
 
 ``data_samples.metainfo``:
 
@@ -60,7 +61,7 @@ they are the annotation.
 | ori_shape     | (2,)   | tuple   | (height, width) of the image |
 | img_shape     | (2,)   | tuple   | (height, width) of ``inputs`` |
 | input_size    | (2,)   | tuple   | (width, height) of ``inputs`` |
-| box_center    | (2,)   | float32 | centre of the square crop in pixels of the image, as stored (not mirrored) |
+| box_center    | (2,)   | float32 | centre of the square crop, pixels of the image (not mirrored) |
 | box_size      |        | float   | side of the square crop in pixels of the image |
 | box_rotation  |        | float   | degrees by which the crop turns the (mirrored) person counter-clockwise |
 | flip          |        | bool    | whether the crop is mirrored |
@@ -92,6 +93,9 @@ ANNOTATION_SHAPES = {
     'betas': (NUM_BETAS,),
     'center': (2,),
     'scale': (2,),
+    'has_body_pose': (),
+    'has_betas': (),
+    'fitting_error': (),
 }
 # Fields of gt_instance_labels, without N.
 LABEL_SHAPES = {

@@ -1,5 +1,21 @@
 """Data transforms beside MMPose's own."""
 
 from mmhier.datasets.transforms.loading import LoadCheckedImage
+from mmhier.datasets.transforms.mesh_affine import MeshAffine
+from mmhier.datasets.transforms.mesh_box import MeshBox, RandomMeshBox
+from mmhier.datasets.transforms.mesh_colour import RandomChannelScale
+from mmhier.datasets.transforms.mesh_filters import SuppressBodyParameters, SuppressKeypoints
+from mmhier.datasets.transforms.mesh_loading import LoadMeshImage
+from mmhier.datasets.transforms.mesh_packing import PackMeshInputs
 
-__all__ = ['LoadCheckedImage']
+__all__ = [
+    'LoadCheckedImage',
+    'LoadMeshImage',
+    'MeshAffine',
+    'MeshBox',
+    'PackMeshInputs',
+    'RandomChannelScale',
+    'RandomMeshBox',
+    'SuppressBodyParameters',
+    'SuppressKeypoints',
+]

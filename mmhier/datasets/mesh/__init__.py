@@ -1,0 +1,8 @@
+"""Data sets of mesh recovery."""
+
+from mmhier.datasets.mesh.mixed_dataset import DrawSampler, MixedDataset
+from mmhier.datasets.mesh.mocap import MocapDataset
+from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
+from mmhier.datasets.mesh.tar_dataset import MeshTarDataset
+
+__all__ = ['DrawSampler', 'MeshNpzDataset', 'MeshTarDataset', 'MixedDataset', 'MocapDataset']

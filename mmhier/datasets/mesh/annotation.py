@@ -1,0 +1,71 @@
+"""One annotated person, checked: from what a file holds to the fields of :mod:`mmhier.datasets.mesh_sample`.
+
+What is missing becomes zeros with a flag or confidence of 0. What is there but of no use makes the whole
+person unusable, for one of :data:`PROBLEMS`; it is the data set that counts, reports and drops, or refuses.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmhier.datasets.mesh_sample import ANNOTATION_SHAPES
+
+ANNOTATION_DTYPE = np.dtype([(name, '<f4', shape) for name, shape in ANNOTATION_SHAPES.items()])
+
+# A person's problem is stored as its number here.
+PROBLEMS = (
+    '',
+    'no box, or one narrower than a pixel',
+    'a field of another shape (44 joints, 24 rotations and 10 betas are expected)',
+    'a number that is not finite',
+)
+
+
+def check_annotation(fields: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int]:
+    """Bring the fields of a person into order.
+
+    Args:
+        fields: Some of ``ANNOTATION_SHAPES``, any numeric type; those of pose may be flat. Without
+            ``has_body_pose`` or ``has_betas`` the parameters count as known if they are there.
+
+    Returns:
+        A record of type ``ANNOTATION_DTYPE``, shape (), and the number of the problem. With a problem the
+        record is zero.
+    """
+    record = np.zeros((), ANNOTATION_DTYPE)
+    record['fitting_error'] = np.nan
+    present = {
+        name: np.asarray(value, np.float32) for name, value in fields.items() if name in ANNOTATION_SHAPES
+    }
+    for name, value in present.items():
+        if value.size != record[name].size:
+            return np.zeros((), ANNOTATION_DTYPE), 2
+        record[name] = value.reshape(record[name].shape)
+    for flag, names in (('has_body_pose', ('global_orient', 'body_pose')), ('has_betas', ('betas',))):
+        known = all(name in present for name in names)
+        record[flag] = known and (flag not in present or record[flag] > 0)
+        if not record[flag]:
+            for name in names:
+                record[name] = 0
+    for name in ('keypoints_2d', 'keypoints_3d'):
+        confidence = record[name][:, -1]
+        record[name][confidence <= 0] = 0
+    if not all(np.isfinite(record[name]).all() for name in record.dtype.names if name != 'fitting_error'):
+        return np.zeros((), ANNOTATION_DTYPE), 3
+    if not (record['scale'] >= 1).all():
+        return np.zeros((), ANNOTATION_DTYPE), 1
+    return record, 0
+
+
+def count_problems(problems: Sequence[int] | np.ndarray) -> dict[str, int]:
+    """How many people have which problem, without those that have none."""
+    numbers, counts = np.unique(np.asarray(problems, int), return_counts=True)
+    return {PROBLEMS[number]: int(count) for number, count in zip(numbers, counts, strict=True) if number}
+
+
+def to_results(record: np.ndarray) -> dict[str, np.ndarray | float]:
+    """The fields of a record as the pipeline wants them; own copies."""
+    return {
+        name: np.array(record[name]) if shape else float(record[name])
+        for name, shape in ANNOTATION_SHAPES.items()
+    }

@@ -1,0 +1,54 @@
+"""Poses and shapes of motion capture, what the adversarial prior takes for real.
+
+``cmu_mocap.npz`` of HMR2.0: ``body_pose`` (N, 72), axis-angle in radians, whose first three numbers (the
+orientation of the body) are not used, and ``betas`` (N, 10).
+"""
+
+import numpy as np
+from mmpose.registry import DATASETS
+from torch.utils.data import Dataset
+
+from mmhier.datasets.mesh.npz_file import read_npz
+from mmhier.datasets.mesh_sample import NUM_BETAS, NUM_BODY_JOINTS
+
+
+@DATASETS.register_module()
+class MocapDataset(Dataset):
+    """Bodies without images.
+
+    Args:
+        ann_file: The npz file.
+
+    Raises:
+        ValueError: If it is malformed or holds a number that is not finite.
+    """
+
+    def __init__(self, ann_file: str):
+        fields = read_npz(ann_file, ('body_pose', 'betas'))
+        missing = {'body_pose', 'betas'} - set(fields)
+        if missing:
+            raise ValueError(f'{ann_file} has no {", ".join(sorted(missing))}')
+        pose, betas = (fields[name].astype(np.float32) for name in ('body_pose', 'betas'))
+        if (
+            not len(pose)
+            or pose.shape != (len(pose), 3 + 3 * NUM_BODY_JOINTS)
+            or betas.shape != (len(pose), NUM_BETAS)
+        ):
+            raise ValueError(
+                f'{ann_file}: body_pose is {pose.shape}, betas {betas.shape}; expected (N, 72) and (N, 10)'
+            )
+        finite = np.isfinite(pose).all(1) & np.isfinite(betas).all(1)
+        if not finite.all():
+            raise ValueError(
+                f'{ann_file}: {int((~finite).sum())} of {len(pose)} bodies hold numbers that are not finite, '
+                f'the first is number {int(np.argmin(finite))}'
+            )
+        self.body_pose = pose[:, 3:].reshape(-1, NUM_BODY_JOINTS, 3)
+        self.betas = betas
+
+    def __len__(self) -> int:
+        return len(self.betas)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """``body_pose`` (23, 3), axis-angle in radians, and ``betas`` (10,), float32."""
+        return dict(body_pose=self.body_pose[index], betas=self.betas[index])
