@@ -1,5 +1,6 @@
 """The hook in real validation and test loops, with a model that returns what each image's name says."""
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,14 +8,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
+from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 from PIL import Image
 
+from mmhier.testing.mesh_samples import random_mesh_samples
 from mmhier.visualization.mesh_hook import MeshVisualizationHook
 from mmhier.visualization.mesh_renderer import mesh_panel
 
@@ -103,10 +107,10 @@ def make_runner(folder, tmp_path, people=PEOPLE, batch_size=2, model=None, **opt
         val_evaluator=[Counting()],
         test_evaluator=[Counting()],
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        visualizer=dict(type='Visualizer', vis_backends=[dict(type='mmengine.LocalVisBackend')]),
+        visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
         default_hooks=dict(checkpoint=None),
         custom_hooks=[hook],
-        default_scope='mmengine',
+        default_scope='mmpose',
         experiment_name=str(tmp_path),
         log_level='WARNING',
     )
@@ -228,6 +232,41 @@ def test_large_images_are_drawn_smaller(folder, tmp_path):
         expected(folder / 'b.jpg', [PEOPLE[3][1]])[:, :128], (64, 24), interpolation=cv2.INTER_AREA
     )
     assert np.abs(picture[:, :64].astype(int) - small).mean() < 8
+
+
+def test_predictions_of_the_estimator_appear_under_its_keypoints(body_folder, tmp_path, monkeypatch):
+    """Mesh and keypoints go through different cameras; in the picture they meet."""
+    monkeypatch.setenv('MMHIER_BODY_MODELS', str(body_folder))
+    init_default_scope('mmpose')
+    arch = dict(embed_dims=8, depths=[1, 1], num_heads=[1, 2], window_size=4)
+    decoder = dict(embed_dims=16, num_layers=1, num_heads=2, head_dims=8, feedforward_channels=16)
+    model = MODELS.build(
+        dict(
+            type='TopdownMeshEstimator',
+            data_preprocessor=dict(type='PoseDataPreprocessor'),
+            backbone=dict(type='TruncatedSwin', arch=arch, num_stages=2),
+            neck=dict(type='ResolutionNeck', in_channels=16, in_stride=8, out_channels=16),
+            head=dict(type='HMR2Head', in_channels=16, arch=decoder),
+        )
+    ).eval()
+    with torch.no_grad():
+        outputs = model.test_step(pseudo_collate(random_mesh_samples(6)))
+    runner = SimpleNamespace(
+        model=model, logger=logging.getLogger(), world_size=1, work_dir=tmp_path, timestamp=''
+    )
+    hook = MeshVisualizationHook(enable=True, interval=1, out_dir='pictures')
+    hook.after_test_iter(runner, 0, None, outputs)
+    hook.after_test_epoch(runner)
+    compared = 0
+    for sample in outputs:
+        picture = cv2.imread(str(tmp_path / 'pictures' / f'{sample.sample_key}.jpg'))
+        height, width = sample.ori_shape
+        column, row = np.round(sample.pred_instances.keypoints[0]).astype(int).T
+        seen = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        overlay = picture[:, width : 2 * width]
+        assert (overlay[row[seen], column[seen]].min(axis=1) < 240).all()
+        compared += seen.sum()
+    assert compared > 30
 
 
 def test_windows(folder, tmp_path, monkeypatch):
