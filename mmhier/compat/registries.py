@@ -17,6 +17,7 @@ LOCATIONS = {
     'TRANSFORMS': 'mmhier.datasets.transforms',
     'METRICS': 'mmhier.evaluation.metrics',
     'OPTIM_WRAPPER_CONSTRUCTORS': 'mmhier.engine',
+    'HOOKS': 'mmhier.visualization.mesh_hook',
 }
 
 
