@@ -1,8 +1,19 @@
 """Data sets of mesh recovery."""
 
+from mmhier.datasets.mesh.concat_dataset import ConcatMeshDataset
 from mmhier.datasets.mesh.mixed_dataset import DrawSampler, MixedDataset
 from mmhier.datasets.mesh.mocap import MocapDataset
 from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
+from mmhier.datasets.mesh.synthetic_dataset import SyntheticMeshDataset, SyntheticPoses
 from mmhier.datasets.mesh.tar_dataset import MeshTarDataset
 
-__all__ = ['DrawSampler', 'MeshNpzDataset', 'MeshTarDataset', 'MixedDataset', 'MocapDataset']
+__all__ = [
+    'ConcatMeshDataset',
+    'DrawSampler',
+    'MeshNpzDataset',
+    'MeshTarDataset',
+    'MixedDataset',
+    'MocapDataset',
+    'SyntheticMeshDataset',
+    'SyntheticPoses',
+]
