@@ -22,16 +22,22 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         loaders: The data loaders about to be used, e.g. ``('train_dataloader', 'val_dataloader')``.
 
     Raises:
-        FileNotFoundError: If an annotation file, a box file, an image folder or the file of the encoder's
-            initial weights is missing.
-        ValueError: If input size and heatmap size of the codec do not fit each other.
+        FileNotFoundError: If an annotation file, a box file, an image folder, the file of the encoder's
+            initial weights or a body model is missing.
+        ValueError: If input size and heatmap size of the codec do not fit each other, or the optimizers do
+            not fit the model.
     """
     for loader in loaders:
         if cfg.get(loader):
             for field, dataset in _datasets(cfg[loader].get('dataset'), f'{loader}.dataset'):
                 _check_paths(field, dataset)
+    model = cfg.get('model') or {}
     if 'train_dataloader' in loaders:
-        _check_initial_weights((cfg.get('model') or {}).get('backbone') or {})
+        _check_initial_weights(model.get('backbone') or {})
+    if model.get('type') == 'TopdownMeshEstimator':
+        _check_body_model(model)
+        if 'train_dataloader' in loaders and model.get('mocap'):
+            _check_prior(model, cfg.get('optim_wrapper') or {})
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
 
@@ -56,6 +62,7 @@ def _check_paths(field: str, dataset: ConfigDict) -> None:
         'ann_file': _join(root, dataset.get('ann_file')),
         'bbox_file': dataset.get('bbox_file'),
         'data_prefix.img': _join(root, prefix.get('img')),
+        'img_dir': _join(root, dataset.get('img_dir')),
     }
     for name, path in paths.items():
         if path and '://' not in path and not exists(path):
@@ -71,6 +78,28 @@ def _check_initial_weights(backbone: ConfigDict) -> None:
             f'{path} does not exist (model.backbone.init_cfg.checkpoint). The head of the config says where '
             'to get it; --cfg-options model.backbone.init_cfg.checkpoint=PATH names another, '
             'model.backbone.init_cfg=None starts from random weights'
+        )
+
+
+def _check_body_model(model: ConfigDict) -> None:
+    """Load the body model, which says what to do if it is not installed or lacks a regressor."""
+    from mmhier.body_models.model_directory import load_body_model
+
+    load_body_model(model.get('body_model', 'open'), model.get('joints', 'hmr44'))
+
+
+def _check_prior(model: ConfigDict, optim_wrapper: ConfigDict) -> None:
+    if optim_wrapper.get('constructor') != 'AdversarialConstructor':
+        raise ValueError(
+            'a model with discriminator and mocap needs two optimizers: optim_wrapper.constructor='
+            f"'AdversarialConstructor', not {optim_wrapper.get('constructor')!r}; see "
+            'configs/_base_/schedules/hmr2_500k.py'
+        )
+    path = model.mocap.get('ann_file')
+    if path and not exists(path):
+        raise FileNotFoundError(
+            f'{path} does not exist (model.mocap.ann_file). --cfg-options model.mocap.ann_file=PATH names '
+            'another'
         )
 
 

@@ -87,3 +87,24 @@ def test_missing_initial_weights_name_the_remedy(cfg, tmp_path):
         check_config(cfg, LOADERS)
     cfg.model.backbone.init_cfg = [dict(type='TruncNormal', layer='Linear')]
     check_config(cfg, LOADERS)
+
+
+def _mesh_config(**model):
+    model = dict(type='TopdownMeshEstimator', mocap=dict(ann_file='nobody.npz'), **model)
+    return Config(dict(model=model, optim_wrapper=dict(constructor='AdversarialConstructor')))
+
+
+def test_a_missing_body_model_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMHIER_BODY_MODELS', str(tmp_path))
+    with pytest.raises(FileNotFoundError, match='SMPL neutral is not installed.*mmhier body-model setup'):
+        check_config(_mesh_config(body_model='neutral'), ('test_dataloader',))
+
+
+def test_the_prior_of_a_mesh_model():
+    check_config(_mesh_config(), ('test_dataloader',))
+    with pytest.raises(FileNotFoundError, match='nobody.npz does not exist .model.mocap.ann_file'):
+        check_config(_mesh_config(), ('train_dataloader',))
+    cfg = _mesh_config()
+    cfg.optim_wrapper = dict(type='OptimWrapper')
+    with pytest.raises(ValueError, match='needs two optimizers'):
+        check_config(cfg, ('train_dataloader',))

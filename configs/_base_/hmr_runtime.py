@@ -1,0 +1,9 @@
+# Counts iterations; a run that is resumed goes on with the next people of its mix.
+_base_ = './default_runtime.py'
+
+default_hooks = dict(
+    checkpoint=dict(by_epoch=False, interval=5_000, save_best='mesh/PCK@0.05'),
+    visualization=dict(_delete_=True, type='MeshVisualizationHook', enable=False),
+)
+custom_hooks = [dict(type='SyncBuffersHook'), dict(type='DrawHook')]
+log_processor = dict(by_epoch=False)

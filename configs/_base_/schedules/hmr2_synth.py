@@ -1,0 +1,28 @@
+# On synthetic people: warm-up, then cosine to zero.
+max_epochs = 30
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=5)
+val_cfg = dict()
+test_cfg = dict()
+
+optim_wrapper = dict(
+    constructor='AdversarialConstructor',
+    generator=dict(
+        optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
+        constructor='LayerIdDecayConstructor',
+        paramwise_cfg=dict(
+            layer_decay_rate=1.0,
+            custom_keys=dict(
+                relative_position_bias_table=dict(decay_mult=0.0),
+                pos_embed=dict(decay_mult=0.0),
+                A_logs=dict(decay_mult=0.0),
+                dt_projs_bias=dict(decay_mult=0.0),
+            ),
+        ),
+    ),
+    discriminator=dict(optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=1e-4)),
+)
+param_scheduler = [
+    dict(type='LinearLR', begin=0, end=100, start_factor=0.01, by_epoch=False),
+    dict(type='CosineAnnealingLR', begin=0, end=max_epochs, by_epoch=True, convert_to_iter_based=True),
+]
+auto_scale_lr = dict(base_batch_size=32)

@@ -1,0 +1,8 @@
+# python tools/train.py configs/hmr/gmfhmr2_b_s4_mixed.py
+# 3DPW, Human3.6M, LSP-Extended, COCO, PoseTrack: not run by us yet.
+_base_ = './gmfhmr2_b_s3_mixed.py'
+
+model = dict(
+    backbone=dict(num_stages=4, init_cfg=dict(checkpoint='pretrained/gmfpose_b_s4_coco.pth')),
+    neck=dict(in_channels=480, in_stride=32),
+)

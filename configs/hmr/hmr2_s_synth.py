@@ -1,0 +1,22 @@
+# mmhier synth data/synth --train 20000 --val 500 --seed 0
+# python tools/train.py configs/hmr/hmr2_s_synth.py
+# Held-out synthetic people: not run by us yet.
+# Initial weights: the encoder of a pose model, trained with configs/hpe/vitpose_s_synth.py.
+_base_ = [
+    '../_base_/hmr_synth_runtime.py',
+    '../_base_/schedules/hmr2_synth.py',
+    '../_base_/datasets/hmr_synth.py',
+    '../_base_/models/mesh_synth.py',
+]
+
+model = dict(
+    backbone=dict(
+        type='ViT',
+        arch='small',
+        img_size=(256, 192),
+        drop_path_rate=0.1,
+        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/vitpose_s_synth/epoch_30.pth'),
+    ),
+    neck=dict(in_channels=384, in_stride=16, out_channels=384),
+    head=dict(in_channels=384),
+)

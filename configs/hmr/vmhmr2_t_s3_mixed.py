@@ -1,0 +1,22 @@
+# python tools/train.py configs/hmr/vmhmr2_t_s3_mixed.py
+# 3DPW, Human3.6M, LSP-Extended, COCO, PoseTrack: not run by us yet.
+# Initial weights: the encoder of a pose model, trained with configs/hpe/vmpose_t_s3_coco.py.
+_base_ = [
+    '../_base_/hmr_runtime.py',
+    '../_base_/schedules/hmr2_500k.py',
+    '../_base_/datasets/hmr_mixed.py',
+    '../_base_/datasets/hmr_eval.py',
+    '../_base_/models/mesh_hmr2.py',
+]
+
+model = dict(
+    backbone=dict(
+        type='TruncatedVMamba',
+        arch='tiny',
+        num_stages=3,
+        drop_path_rate=0.2,
+        init_cfg=dict(type='Pretrained', checkpoint='pretrained/vmpose_t_s3_coco.pth'),
+    ),
+    neck=dict(in_channels=384, in_stride=16, out_channels=384),
+    head=dict(in_channels=384),
+)

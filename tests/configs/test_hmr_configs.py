@@ -1,0 +1,221 @@
+"""Every mesh config builds with the published number of parameters, trains and is evaluated."""
+
+import gc
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmpose.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+
+from mmhier.apis.model_zoo import find_configs
+from mmhier.engine.adversarial import AdversarialConstructor
+from mmhier.testing.mesh_samples import random_mesh_samples
+
+# Encoder, neck, decoder.
+PARAMETERS = {
+    'swinhmr2_t_s2_mixed': (1_196_226, 295_296, 2_305_565),
+    'swinhmr2_t_s3_mixed': (12_152_010, 0, 2_305_565),
+    'swinhmr2_t_s4_mixed': (27_519_354, 1_180_032, 2_305_565),
+    'swinhmr2_s_s2_mixed': (1_196_226, 295_296, 2_305_565),
+    'swinhmr2_s_s3_mixed': (33_469_914, 0, 2_305_565),
+    'swinhmr2_s_s4_mixed': (48_837_258, 1_180_032, 2_305_565),
+    'swinhmr2_b_s2_mixed': (2_119_256, 524_800, 2_354_717),
+    'swinhmr2_b_s3_mixed': (59_437_688, 0, 2_354_717),
+    'swinhmr2_b_s4_mixed': (86_743_224, 2_097_664, 2_354_717),
+    'gmfhmr2_t_s2_mixed': (1_687_008, 128_200, 2_234_909),
+    'gmfhmr2_t_s3_mixed': (7_768_368, 0, 2_234_909),
+    'gmfhmr2_t_s4_mixed': (10_707_672, 192_200, 2_234_909),
+    'gmfhmr2_s_s2_mixed': (1_518_848, 205_120, 2_280_989),
+    'gmfhmr2_s_s3_mixed': (16_888_352, 0, 2_280_989),
+    'gmfhmr2_s_s4_mixed': (22_099_680, 409_920, 2_280_989),
+    'gmfhmr2_b_s2_mixed': (6_955_568, 307_520, 2_280_989),
+    'gmfhmr2_b_s3_mixed': (22_351_392, 0, 2_280_989),
+    'gmfhmr2_b_s4_mixed': (45_345_312, 614_720, 2_280_989),
+    'vmhmr2_t_s2_mixed': (1_200_384, 295_296, 2_305_565),
+    'vmhmr2_t_s3_mixed': (14_374_272, 0, 2_305_565),
+    'vmhmr2_t_s4_mixed': (29_478_528, 1_180_032, 2_305_565),
+    'vmhmr2_s_s2_mixed': (1_448_640, 295_296, 2_305_565),
+    'vmhmr2_s_s3_mixed': (31_276_224, 0, 2_305_565),
+    'vmhmr2_s_s4_mixed': (49_377_216, 1_180_032, 2_305_565),
+    'vmhmr2_b_s2_mixed': (2_556_160, 524_800, 2_354_717),
+    'vmhmr2_b_s3_mixed': (55_400_704, 0, 2_354_717),
+    'vmhmr2_b_s4_mixed': (87_530_752, 2_097_664, 2_354_717),
+    'hmr2_s_mixed': (21_663_360, 0, 2_305_565),
+    'hmr2_b_mixed': (85_794_048, 0, 12_261_533),
+    'hmr2_l_mixed': (303_295_488, 0, 37_974_173),
+    'hmr2_h_mixed': (630_910_720, 0, 39_547_037),
+}
+DISCRIMINATOR = 1_807_619
+PEOPLE = 2
+NAMES = [path.stem for path in find_configs(['*'], task='hmr')]
+SMALL = [name for name in NAMES if name.endswith('_synth') or name.split('_')[1] == 't']
+LARGE = [name for name in NAMES if name not in SMALL]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _scope():
+    init_default_scope('mmpose')
+
+
+def load(name):
+    (path,) = find_configs([name], task='hmr')
+    cfg = Config.fromfile(path)
+    cfg.model.backbone.init_cfg = None
+    return cfg
+
+
+def walk(dataset):
+    """Data sets inside of data sets."""
+    yield dataset
+    for child in dataset.get('datasets', ()):
+        yield from walk(child)
+
+
+def counts_on_meta(name):
+    with torch.device('meta'):
+        model = MODELS.build(load(name).model)
+    return {part: sum(p.numel() for p in child.parameters()) for part, child in model.named_children()}
+
+
+def test_nothing_is_left_out():
+    assert sorted(PARAMETERS) == sorted(name for name in NAMES if name.endswith('_mixed'))
+    assert len(PARAMETERS) == 31 and len(NAMES) >= 36
+
+
+@pytest.mark.parametrize('name', PARAMETERS)
+def test_parameter_count_is_exact(name):
+    found = counts_on_meta(name)
+    assert (found['backbone'], found['neck'], found['head']) == PARAMETERS[name]
+    assert found['discriminator'] == DISCRIMINATOR
+
+
+def test_published_parameter_counts():
+    """arXiv 2510.12660: 31.6 % fewer at S3 than at S4, and 19.2 to 19.3 M."""
+    total = {name: sum(parts) for name, parts in PARAMETERS.items()}
+    saved = 1 - total['swinhmr2_s_s3_mixed'] / total['swinhmr2_s_s4_mixed']
+    assert round(100 * saved, 1) == 31.6
+    assert 19.15e6 < total['gmfhmr2_s_s3_mixed'] < 19.3e6
+
+
+def accepts(registry, cfg):
+    """Raise if a keyword of ``cfg`` is read by no constructor on the class's way up."""
+    cls = registry.get(cfg['type'])
+    names = set()
+    for base in cls.__mro__:
+        if '__init__' in vars(base):
+            parameters = inspect.signature(base.__init__).parameters.values()
+            names |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+            if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+                break
+    unread = set(cfg) - names - {'type'}
+    assert not unread, f'{cfg["type"]} does not read {sorted(unread)}'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_no_config_holds_a_key_that_nobody_reads(name):
+    cfg = load(name)
+    ours = (
+        'custom_imports data_root tar_root eval_root shards train_pipeline val_pipeline eval_pipeline '
+        'eval_files benchmarks auto_scale_lr max_epochs'
+    )
+    top_level = set(inspect.signature(Runner.__init__).parameters) | set(ours.split())
+    assert set(cfg) <= top_level, sorted(set(cfg) - top_level)
+    accepts(MODELS, cfg.model)
+    for part in (
+        'backbone',
+        'neck',
+        'head',
+        'data_preprocessor',
+        'loss',
+        'discriminator',
+        'adversarial_loss',
+    ):
+        accepts(MODELS, cfg.model[part])
+    accepts(DATASETS, cfg.model.mocap)
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        if loader.sampler.type == 'DrawSampler':
+            accepts(DATA_SAMPLERS, loader.sampler)
+        for dataset in walk(loader.dataset):
+            accepts(DATASETS, dataset)
+            for transform in dataset.get('pipeline', ()):
+                accepts(TRANSFORMS, transform)
+    names = {}
+    for split in ('val', 'test'):
+        evaluator = cfg[f'{split}_evaluator']
+        accepts(METRICS, evaluator)
+        METRICS.build(evaluator)
+        names[split] = {
+            d.get('name', 'synth') for d in walk(cfg[f'{split}_dataloader'].dataset) if 'datasets' not in d
+        }
+        assert names[split] == set(evaluator.datasets)
+    if name.endswith('_mixed'):
+        assert len(names['test']) == 5
+    for hook in [*cfg.default_hooks.values(), *cfg.custom_hooks]:
+        accepts(HOOKS, hook)
+    AdversarialConstructor({k: v for k, v in cfg.optim_wrapper.items() if k != 'constructor'})
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_leaf_opens_with_its_command_and_score(name, repo_root):
+    path = repo_root / 'configs' / 'hmr' / f'{name}.py'
+    head = path.read_text().splitlines()[:4]
+    assert any(line.startswith(f'# python tools/train.py configs/hmr/{name}.py') for line in head)
+    assert any('run by us' in line or 'our log' in line for line in head)
+    checkpoint = Config.fromfile(path).model.backbone.init_cfg.checkpoint
+    pose = checkpoint.split('/')[1].removesuffix('.pth')
+    assert (repo_root / 'configs' / 'hpe' / f'{pose}.py').is_file()
+    cfg, pose_cfg = load(name), Config.fromfile(repo_root / 'configs' / 'hpe' / f'{pose}.py')
+    for config in (cfg.model.backbone, pose_cfg.model.backbone):
+        config.pop('init_cfg', None)
+    assert cfg.model.backbone == pose_cfg.model.backbone, 'the encoder is that of the pose model'
+
+
+def take_steps(name):
+    torch.manual_seed(0)
+    cfg = load(name)
+    cfg.model.body_model = 'open'
+    poses = [sample['data_samples'].gt_instance_labels for sample in random_mesh_samples(4, seed=1)]
+    real = [dict(body_pose=pose.body_pose[0], betas=pose.betas[0]) for pose in poses]
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model._real_people = real
+    model._draws = np.random.default_rng(0)
+    optimizers = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = {key: value.detach().clone() for key, value in model.named_parameters()}
+    model.train()
+    log = model.train_step(pseudo_collate(random_mesh_samples(PEOPLE)), optimizers)
+    assert all(value.isfinite() for value in log.values()) and log['loss'] > 0
+    for wrapper in optimizers.values():
+        states = wrapper.optimizer.state.values()
+        assert all(state['exp_avg'].isfinite().all() for state in states) and states
+    # stochastic depth may drop a block for both people
+    moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
+    assert len(moved) > 0.8 * len(before)
+    del before, optimizers
+
+    metric = METRICS.build(dict(type='MeshMetric', datasets=dict(synth=dict(measures=['joints', 'image']))))
+    model.eval()
+    with torch.no_grad():
+        samples = model.test_step(pseudo_collate(random_mesh_samples(PEOPLE)))
+    metric.process({}, [sample.to_dict() for sample in samples])
+    scores = metric.evaluate(PEOPLE)
+    assert 0 < scores['mesh/PA-MPJPE'] <= scores['mesh/MPJPE'] < 5000 and 0 <= scores['mesh/PCK@0.1'] <= 1
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_small_model_takes_steps(name):
+    take_steps(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', LARGE)
+def test_large_model_takes_steps(name):
+    gc.collect()
+    take_steps(name)
