@@ -35,13 +35,17 @@ def random_person(rng: np.random.Generator, image_hw: tuple[int, int] = (240, 32
     }
 
 
-def draw_image(rng: np.random.Generator, image_hw: tuple[int, int], people: Sequence[dict]) -> np.ndarray:
-    """A picture (H, W, 3) uint8 with smooth noise and a dot at every joint."""
+def draw_image(
+    rng: np.random.Generator, image_hw: tuple[int, int], people: Sequence[dict], grain: float = 0.0
+) -> np.ndarray:
+    """A picture (H, W, 3) uint8 with smooth noise and a dot at every joint; ``grain`` adds fine noise."""
     noise = rng.integers(0, 256, (8, 8, 3), np.uint8)
     image = cv2.resize(noise, image_hw[::-1], interpolation=cv2.INTER_CUBIC)
     for person in people:
         for x, y, _ in person['keypoints_2d']:
             cv2.circle(image, (round(x), round(y)), DOT_RADIUS, rng.integers(0, 256, 3).tolist(), -1)
+    if grain:
+        image = (image + rng.normal(0, grain, image.shape)).clip(0, 255).astype(np.uint8)
     return image
 
 
@@ -66,11 +70,12 @@ def shard_members(
     num_samples: int,
     people_per_image: int = 1,
     image_hw: tuple[int, int] = (240, 320),
+    grain: float = 0.0,
 ) -> dict[str, bytes]:
     """Members of a tar in the layout of 4D-Humans, keys ``set/000000`` and so on."""
     members = {}
     for number in range(num_samples):
         people = [random_person(rng, image_hw) for _ in range(people_per_image)]
-        members[f'set/{number:06d}.jpg'] = encode(draw_image(rng, image_hw, people))
+        members[f'set/{number:06d}.jpg'] = encode(draw_image(rng, image_hw, people, grain))
         members[f'set/{number:06d}.data.pyd'] = pickle.dumps(people)
     return members

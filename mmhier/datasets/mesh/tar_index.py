@@ -62,7 +62,7 @@ def expand_shards(patterns: str | Sequence[str], root: str = '') -> list[Path]:
     """
     shards = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        for name in _expand_braces(os.path.expandvars(os.path.expanduser(pattern))):
+        for name in expand_braces(os.path.expandvars(os.path.expanduser(pattern))):
             path = Path(root, name)
             if any(letter in name for letter in '*?['):
                 anchor = Path(path.anchor)
@@ -75,7 +75,7 @@ def expand_shards(patterns: str | Sequence[str], root: str = '') -> list[Path]:
     return shards
 
 
-def _expand_braces(pattern: str) -> list[str]:
+def expand_braces(pattern: str) -> list[str]:
     """``{08..10}`` -> 08, 09, 10, filled up with zeros as the longer end is; several braces multiply."""
     match = re.search(r'\{(\d+)\.\.(\d+)\}', pattern)
     if match is None:
@@ -83,7 +83,7 @@ def _expand_braces(pattern: str) -> list[str]:
     width = max(len(match[1]), len(match[2]))
     if match[1][0] != '0' and match[2][0] != '0':
         width = 0
-    head, tail = pattern[: match.start()], _expand_braces(pattern[match.end() :])
+    head, tail = pattern[: match.start()], expand_braces(pattern[match.end() :])
     numbers = range(int(match[1]), int(match[2]) + 1)
     return [f'{head}{number:0{width}d}{rest}' for number in numbers for rest in tail]
 

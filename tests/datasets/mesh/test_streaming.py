@@ -1,0 +1,71 @@
+"""The stream gives what the tars hold, skips and counts what is of no use, and ends if nothing is of use."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from mmhier.datasets.mesh import MeshStreamDataset, MeshTarDataset
+from mmhier.datasets.transforms.mesh_loading import UnusableSample
+from mmhier.testing.mesh_data import shard_members, write_tar
+
+PIPELINE = [dict(type=name) for name in ('MeshBox', 'LoadMeshImage', 'MeshAffine', 'PackMeshInputs')]
+
+
+def test_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'webdataset', None)
+    with pytest.raises(ImportError, match='pip install webdataset'):
+        MeshStreamDataset('x', 'x.tar')
+
+
+@pytest.fixture
+def root(tmp_path):
+    pytest.importorskip('webdataset')
+    for number in range(2):
+        members = shard_members(np.random.default_rng(number), 4, 2)
+        write_tar(
+            tmp_path / f'{number}.tar', {name.replace('set', f's{number}'): members[name] for name in members}
+        )
+    return tmp_path
+
+
+def first(stream, count):
+    return [sample for sample, _ in zip(stream, range(count))]
+
+
+def test_same_samples_as_by_index(root):
+    stream = MeshStreamDataset('x', f'{root}/{{0..1}}.tar', PIPELINE, buffer_size=5)
+    indexed = MeshTarDataset('x', '*.tar', str(root), pipeline=PIPELINE)
+    samples = [indexed[number] for number in range(16)]
+    images = {sample['data_samples'].sample_key: sample['inputs'] for sample in samples}
+    keys = set()
+    for sample in first(stream, 100):
+        name = sample['data_samples'].sample_key
+        keys.add(name)
+        assert torch.equal(sample['inputs'], images[name])
+    assert len(keys) == 16
+
+
+def test_what_is_of_no_use_is_counted(root):
+    members = shard_members(np.random.default_rng(0), 4)
+    members['set/000001.jpg'] = b''
+    members['set/000002.data.pyd'] = b'x'
+    write_tar(root / 'bad.tar', members)
+    stream = MeshStreamDataset('x', f'{root}/bad.tar', PIPELINE, buffer_size=1)
+    keys = [sample['data_samples'].sample_key[-8:-6] for sample in first(stream, 6)]
+    assert len(keys) == 6
+    assert set(stream.skipped) == {'image that cannot be used', 'annotation that cannot be read'}
+
+
+def test_filter_is_applied(root):
+    stream = MeshStreamDataset(
+        'x', f'{root}/0.tar', PIPELINE, person_filter=dict(min_keypoints=45), max_in_a_row=50
+    )  # fmt: skip
+    with pytest.raises(UnusableSample, match='fewer than 45 joints'):
+        first(stream, 1)
+
+
+def test_missing_tars_end_the_stream(root):
+    with pytest.raises(UnusableSample, match='51 in a row are of no use'):
+        first(MeshStreamDataset('x', f'{root}/gone.tar', PIPELINE, max_in_a_row=50), 1)

@@ -1,0 +1,140 @@
+"""People from tars: each once; damage reported; bad ones survived in training, refused in evaluation."""
+
+import logging
+import pickle
+
+import numpy as np
+import pytest
+from mmengine.logging import MMLogger
+from torch.utils.data import DataLoader
+
+from mmhier.datasets.mesh import MeshTarDataset
+from mmhier.datasets.transforms.mesh_loading import UnusableSample
+from mmhier.testing.mesh_data import random_person, shard_members, write_tar
+
+RNG = np.random.default_rng
+PIPELINE = [
+    dict(type='MeshBox'),
+    dict(type='LoadMeshImage'),
+    dict(type='MeshAffine'),
+    dict(type='PackMeshInputs'),
+]
+
+
+@pytest.fixture
+def root(tmp_path):
+    for number in range(2):
+        write_tar(tmp_path / f'{number:02d}.tar', shard_members(RNG(number), 4, 2))
+    return tmp_path
+
+
+@pytest.fixture
+def messages():
+    """What is logged."""
+    found = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+def test_everybody_once(root):
+    dataset = MeshTarDataset('x', '{00..01}.tar', str(root), pipeline=PIPELINE, test_mode=True)
+    samples = [dataset[number]['data_samples'] for number in range(len(dataset))]
+    keys = [sample.sample_key for sample in samples]
+    assert len(set(keys)) == len(keys) == 16
+    assert keys[9] == f'{root}/01.tar:set/000000.jpg#1'
+    people = pickle.loads(shard_members(RNG(1), 4, 2)['set/000000.data.pyd'])
+    instances = samples[9].gt_instances
+    np.testing.assert_allclose(instances.keypoints[0], people[1]['keypoints_2d'][:, :2], rtol=1e-6)
+    np.testing.assert_allclose(instances.bbox_scales[0], people[1]['scale'] * 200, rtol=1e-6)
+
+
+@pytest.mark.parametrize('context', ['fork', 'spawn'])
+def test_workers_read_the_same(root, context):
+    dataset = MeshTarDataset('x', '*.tar', str(root), pipeline=PIPELINE)
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context=context)
+    loaded = [sample['data_samples'].sample_key for sample in loader]
+    assert loaded == [dataset[number]['data_samples'].sample_key for number in range(len(dataset))]
+
+
+def test_damage_is_reported_and_skipped_only_if_asked(root, messages):
+    path = root / '01.tar'
+    path.write_bytes(path.read_bytes()[:-20000])
+    arguments = dict(name='h36m', shards='{00..02}.tar', data_root=str(root), pipeline=PIPELINE)
+    with pytest.raises(ValueError) as error:
+        MeshTarDataset(**arguments)
+    for text in (
+        '2 of 3 tars',
+        '01.tar: it is cut off',
+        'whole samples',
+        '02.tar: it is missing',
+        "on_damage='skip'",
+    ):
+        assert text in str(error.value)
+    dataset = MeshTarDataset(**arguments, on_damage='skip')
+    assert 8 <= len(dataset) < 16
+    assert any('02.tar: it is missing; 0 whole samples' in message for message in messages)
+    with pytest.raises(ValueError, match='on_damage must be'):
+        MeshTarDataset(**arguments, on_damage='ignore')
+
+
+def test_people_that_are_no_use_are_counted(root, messages):
+    people = [random_person(RNG(number)) for number in range(6)]
+    people[1]['keypoints_2d'][3] = np.nan
+    people[2]['scale'] = np.zeros(2)
+    people[3]['keypoints_2d'] = np.ones((17, 3))
+    people[4]['keypoints_2d'][4:, 2] = 0.1
+    members = shard_members(RNG(0), 1)
+    members['set/000000.data.pyd'] = pickle.dumps(people)
+    write_tar(root / 'mine.tar', members)
+    dataset = MeshTarDataset('mine', 'mine.tar', str(root), pipeline=PIPELINE, person_filter={})
+    assert len(dataset) == 2
+    (message,) = (message for message in messages if message.startswith('mine: 2 of 6'))
+    for text in (
+        '1: no box',
+        '1: a field of another shape',
+        '1: a number that is not finite',
+        '1: fewer than 5 joints',
+    ):
+        assert text in message
+    with pytest.raises(ValueError, match=r'evaluation leaves nobody out.*numbers \[1, 2, 3\]'):
+        MeshTarDataset('mine', 'mine.tar', str(root), pipeline=PIPELINE, test_mode=True)
+
+
+def test_nobody_left_is_an_error(root):
+    with pytest.raises(ValueError, match='none can be used'):
+        MeshTarDataset('x', '*.tar', str(root), person_filter=dict(min_keypoints=45))
+
+
+def test_excluded_keys_are_left_out(root):
+    dataset = MeshTarDataset('x', '*.tar', str(root), exclude_keys=['set/000002'])
+    assert len(dataset) == 12
+
+
+def test_damaged_image_is_survived_and_counted(root, messages):
+    members = shard_members(RNG(0), 3)
+    members['set/000001.jpg'] = members['set/000001.jpg'][:500]
+    write_tar(root / 'mine.tar', members)
+    dataset = MeshTarDataset('mine', 'mine.tar', str(root), pipeline=PIPELINE)
+    loader = DataLoader(dataset, batch_size=None, num_workers=1)
+    keys = [sample['data_samples'].sample_key for sample in loader]
+    assert [key[-8:-6] for key in keys] == ['00', '02', '02'] or keys[1] == keys[2]
+    assert dataset.num_skipped == 1
+    evaluation = MeshTarDataset('mine', 'mine.tar', str(root), pipeline=PIPELINE, test_mode=True)
+    with pytest.raises(UnusableSample, match=r'mine\.tar:set/000001\.jpg'):
+        evaluation[1]
+    dataset[1]
+    assert any('skipped sample 2: ' in message and '000001.jpg' in message for message in messages)
+
+
+def test_all_images_damaged_ends_training(root):
+    members = shard_members(RNG(0), 3)
+    write_tar(
+        root / 'mine.tar', {name: b'' if name.endswith('jpg') else data for name, data in members.items()}
+    )
+    dataset = MeshTarDataset('mine', 'mine.tar', str(root), pipeline=PIPELINE, max_refetch=4)
+    with pytest.raises(UnusableSample, match='5 samples in a row'):
+        dataset[0]

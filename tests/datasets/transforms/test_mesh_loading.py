@@ -1,0 +1,58 @@
+"""Images of mesh samples: damage is noticed, orientation tags are ignored, reduction leaves enough pixels."""
+
+import cv2
+import numpy as np
+import pytest
+
+from mmhier.datasets.transforms.mesh_loading import LoadMeshImage, UnusableSample, jpeg_size
+from mmhier.testing.mesh_data import draw_image, encode
+
+IMAGE = draw_image(np.random.default_rng(0), (301, 403), [])
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+def test_bytes_and_files_give_the_same_image(tmp_path, suffix):
+    content = encode(IMAGE, suffix)
+    path = tmp_path / f'x.{suffix}'
+    path.write_bytes(content)
+    from_file = LoadMeshImage().transform(dict(img_path=str(path)))
+    from_bytes = LoadMeshImage().transform(dict(img_path='x', img_bytes=content))
+    np.testing.assert_array_equal(from_file['img'], from_bytes['img'])
+    assert from_file['ori_shape'] == (301, 403)
+    assert 'img_bytes' not in from_bytes
+
+
+@pytest.mark.parametrize('content', [b'', b'no image', encode(IMAGE)[:2000], b'\xff\xd8\xff\xd9'])
+def test_damaged_image_is_named(content):
+    with pytest.raises(UnusableSample, match='x#0: image a.tar:x.jpg'):
+        LoadMeshImage().transform(dict(sample_key='x#0', img_path='a.tar:x.jpg', img_bytes=content))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UnusableSample, match='gone.jpg'):
+        LoadMeshImage().transform(dict(img_path=str(tmp_path / 'gone.jpg')))
+
+
+def test_orientation_tag_is_ignored():
+    exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+    jpeg = encode(IMAGE)
+    tagged = jpeg[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif + jpeg[2:]
+    obeyed = cv2.imdecode(np.frombuffer(tagged, np.uint8), cv2.IMREAD_COLOR)
+    assert obeyed.shape[:2] == (403, 301)
+    assert LoadMeshImage().transform(dict(img_path='x', img_bytes=tagged))['ori_shape'] == (301, 403)
+
+
+@pytest.mark.parametrize(('box_size', 'factor'), [(200, 1), (511, 1), (512, 2), (1500, 4), (9999, 8)])
+def test_reduction_leaves_enough_pixels(box_size, factor):
+    made = LoadMeshImage(reduced=True).transform(
+        dict(img_path='x', img_bytes=encode(IMAGE), box_size=box_size)
+    )
+    assert made['img_reduction'] == factor
+    assert made['img'].shape[:2] == (-(-301 // factor), -(-403 // factor))
+    assert made['ori_shape'] == (301, 403)
+
+
+def test_size_in_the_header():
+    assert jpeg_size(encode(IMAGE)) == (301, 403)
+    assert jpeg_size(encode(IMAGE, 'png')) is None
+    assert jpeg_size(b'\xff\xd8\xff') is None
