@@ -4,6 +4,7 @@ python tools/prepare/synth_to_npz.py data/synth
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from mmhier.body_models.model_directory import load_body_model
@@ -18,7 +19,7 @@ def main() -> None:
     args = parser.parse_args()
     body = load_body_model('open', 'hmr44')
     for split in args.splits:
-        people = convert_synthetic(args.folder, split, body)
+        people = convert_synthetic(args.folder, split, body, os.path.join('images', split))
         path = args.folder / 'annotations' / f'mesh_{split}.npz'
         write_people(path, **people)
         print(f'{path}: {len(people["imgname"])} people')
