@@ -1,5 +1,5 @@
-# As mesh_hmr2.py with the licence-free body, and poses of synthetic people in the place of motion capture. All
-# parameters are exact: they weigh more than in HMR2.0, whose bodies are fitted to joints.
+# As mesh_hmr2.py with the licence-free body, and poses of synthetic people in the place of motion capture.
+# Parameters are exact: they weigh more than in HMR2.0, whose bodies are fitted to joints.
 _base_ = './mesh_hmr2.py'
 
 model = dict(
