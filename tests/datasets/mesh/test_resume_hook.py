@@ -35,8 +35,8 @@ class Recorder(BaseModel):
         return dict(loss=self.weight**2)
 
 
-def train(root, work_dir, iterations, seed, batch_size=2, resume=False):
-    """Train; return the model and the data sets' count of samples read in this process."""
+def train(root, work_dir, iterations, seed, batch_size=2, resume=False, num_workers=0):
+    """Train; return the names and the sums of the crops that the model has seen."""
     dataset = dict(
         type='mmpose.MeshTarDataset', name='x', shards='*.tar', data_root=str(root), pipeline=PIPELINE
     )  # fmt: skip
@@ -46,6 +46,8 @@ def train(root, work_dir, iterations, seed, batch_size=2, resume=False):
         work_dir=str(work_dir),
         train_dataloader=dict(
             batch_size=batch_size,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
             dataset=dict(type='mmpose.MixedDataset', datasets=[dataset]),
             sampler=dict(type='mmpose.DrawSampler'),
         ),
@@ -83,3 +85,10 @@ def test_resumed_run_goes_on_where_it_stopped(root, tmp_path, monkeypatch, secon
     assert first + second == whole[: len(first) + len(second)]
     third = train(root, tmp_path / 'b', 6, seed=8, batch_size=second_batch_size, resume=True)
     assert first + second + third == whole[: len(first) + len(second) + len(third)]
+
+
+def test_workers_that_read_ahead_change_nothing(root, tmp_path):
+    whole = train(root, tmp_path / 'a', 6, seed=3)
+    parts = train(root, tmp_path / 'b', 2, seed=3, num_workers=2)
+    parts += train(root, tmp_path / 'b', 6, seed=3, num_workers=2, resume=True)
+    assert parts == whole
