@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate."""
+    from mmhier.engine.launch import finish_distributed
+
     cfg = load_config(args)
     if '://' not in args.checkpoint and not osp.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
@@ -37,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     metrics = runner.test()
     if args.out and runner.rank == 0:
         write_json(metrics, args.out)
+    finish_distributed()
     return 0
 
 

@@ -98,6 +98,8 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
+    from mmhier.engine.launch import finish_distributed
+
     cfg = load_config(args)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -115,4 +117,5 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
         cfg.auto_scale_lr.enable = True
     start(cfg, args, ('train_dataloader', 'val_dataloader')).train()
+    finish_distributed()
     return 0
