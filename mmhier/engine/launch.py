@@ -35,8 +35,8 @@ def prepare_distributed(cfg: Config) -> None:
 def finish_distributed() -> None:
     """Wait for the other processes and take the process group down; nothing without one.
 
-    A process that ends with its group alive can be aborted by the group's own threads (gloo: "terminate called
-    without an active exception"), and a run that has succeeded is then reported as failed.
+    A process that ends with its group alive can be aborted by the group's own threads (gloo: "terminate
+    called without an active exception"), and a run that has succeeded is then reported as failed.
     """
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
