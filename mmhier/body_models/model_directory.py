@@ -19,7 +19,7 @@ from mmhier.body_models.joint_regressor import NUM_SMPL_VERTICES, surface_regres
 from mmhier.body_models.joint_sets import H36M17_NAMES, J19_NAMES, JointSet
 from mmhier.body_models.model_files import GENDERS, FoundBody, FoundRegressor
 from mmhier.body_models.open_body import cache_directory, load_open_body
-from mmhier.body_models.smpl import SMPL
+from mmhier.body_models.smpl import SMPL, SMPL_LICENCE
 from mmhier.body_models.smpl_file import (
     LANDMARK_GROUPS,
     ROOT_PARENT,
@@ -108,7 +108,7 @@ def install_body(found: FoundBody, gender: str, num_betas: int) -> Path:
         'name': f'SMPL {gender} {found.version}',
         'gender': gender,
         'version': found.version,
-        'licence': f'SMPL licence, not to be passed on: {SITE}',
+        'licence': SMPL_LICENCE,
         'source': Path(found.source.split(': ')[-1]).name,
         'units': 'metres',
     }

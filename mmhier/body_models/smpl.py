@@ -25,11 +25,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmhier.body_models.joint_regressor import JointRegressor
+from mmhier.body_models.joint_regressor import NUM_SMPL_VERTICES, JointRegressor
 from mmhier.body_models.joint_sets import JointSet
-from mmhier.body_models.smpl_file import BodyModelData
+from mmhier.body_models.smpl_file import JOINT_NAMES, PARENTS, BodyModelData
 from mmhier.geometry.rotations import axis_angle_to_matrix
 from mmhier.ops.linear import linear
+
+# What is known of a file of SMPL's topology that does not state its licence.
+SMPL_LICENCE = (
+    'SMPL Model License (https://smpl.is.tue.mpg.de/modellicense.html): free for non-commercial scientific '
+    'research, not to be passed on; commercial use needs a licence from Meshcapade'
+)
 
 
 class BodyOutput(NamedTuple):
@@ -61,6 +67,9 @@ class SMPL(nn.Module):
         weights (Tensor): (V, J) skinning weights; rows sum to one.
         joint_set (JointSet): names, flip and parents of ``output.joints``.
         name (str): name of the model, for protocols and messages.
+        joint_names (tuple[str, ...]): names of the model's own joints; ``joint_00`` and so on if the file does
+            not say and the skeleton is not SMPL's.
+        licence (str): licence of the model, for files that hold a part of it.
 
     Raises:
         ValueError: if ``num_betas`` exceeds what the model has, or a regressor of the joint set is missing.
@@ -93,6 +102,9 @@ class SMPL(nn.Module):
         self.has_pose_correctives = model.posedirs is not None
         self.parents = tuple(model.parents.tolist())
         self.name = str(model.metadata.get('name', f'body of {self.num_vertices} vertices'))
+        self.joint_names = _joint_names(model)
+        unstated = SMPL_LICENCE if self.num_vertices == NUM_SMPL_VERTICES else 'not stated in the model file'
+        self.licence = str(model.metadata.get('licence', unstated))
         self.regressor = JointRegressor(joints, model, update_hips)
         self.joint_set = self.regressor.joint_set
 
@@ -245,6 +257,15 @@ class SMPL(nn.Module):
             raise ValueError(f'{name} of shape {tuple(given.shape)}: expected {wanted}.')
         if given.shape[0] != 1 and given.shape[0] != batch:
             raise ValueError(f'{name} has a batch of {given.shape[0]}, other arguments one of {batch}.')
+
+
+def _joint_names(model: BodyModelData) -> tuple[str, ...]:
+    names = tuple(map(str, model.metadata.get('joint_names', ())))
+    if len(set(names)) == model.num_joints == len(names):
+        return names
+    if tuple(model.parents.tolist()) == PARENTS:
+        return JOINT_NAMES
+    return tuple(f'joint_{number:02d}' for number in range(model.num_joints))
 
 
 def _ancestor_table(parents: tuple[int, ...]) -> np.ndarray:

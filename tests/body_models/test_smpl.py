@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmhier.body_models.joint_sets import JointSet
 from mmhier.body_models.skinning import pose_body
 from mmhier.body_models.smpl import SMPL
 from mmhier.body_models.smpl_file import JOINT_NAMES, PARENTS, body_from_arrays
@@ -180,6 +181,26 @@ def test_what_exporters_read(small):
     betas = arguments(2)['betas']
     expected = layer(betas=betas).skeleton
     torch.testing.assert_close(layer.rest_joints(betas), expected, rtol=0, atol=1e-6)
+
+
+def test_names_and_licence(make_body, smpl_arrays, open_body):
+    assert SMPL(open_body).joint_names == JOINT_NAMES
+    assert SMPL(open_body).licence.startswith('CC0-1.0')
+    smpl = SMPL(body_from_arrays(smpl_arrays, 'SMPL_NEUTRAL.npz'))
+    assert smpl.joint_names == JOINT_NAMES
+    assert all(word in smpl.licence for word in ('non-commercial', 'Meshcapade'))
+    arrays = make_body(9, posedirs=False)
+    chain = arrays | {
+        'weights': np.eye(9)[:, :3] + np.eye(9)[:, 3:].sum(axis=1, keepdims=True) * [1.0, 0.0, 0.0],
+        'J_regressor': arrays['J_regressor'][:3],
+        'kintree_table': np.array([[-1, 0, 1], [0, 1, 2]]),
+    }
+    other = body_from_arrays(chain, 'chain')
+    root = JointSet('root', ('root',), ('smpl.pelvis',), (-1,))
+    assert SMPL(other, root).joint_names == ('joint_00', 'joint_01', 'joint_02')
+    assert SMPL(other, root).licence == 'not stated in the model file'
+    other.metadata['joint_names'] = ['root', 'rod', 'reel']
+    assert SMPL(other, root).joint_names == ('root', 'rod', 'reel')
 
 
 @pytest.mark.parametrize(
