@@ -67,8 +67,8 @@ class SMPL(nn.Module):
         weights (Tensor): (V, J) skinning weights; rows sum to one.
         joint_set (JointSet): names, flip and parents of ``output.joints``.
         name (str): name of the model, for protocols and messages.
-        joint_names (tuple[str, ...]): names of the model's own joints; ``joint_00`` and so on if the file does
-            not say and the skeleton is not SMPL's.
+        joint_names (tuple[str, ...]): names of the model's own joints; ``joint_00`` and so on if the file
+            does not say and the skeleton is not SMPL's.
         licence (str): licence of the model, for files that hold a part of it.
 
     Raises:
