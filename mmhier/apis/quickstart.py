@@ -1,7 +1,8 @@
-"""From nothing to a trained pose model: synthetic people, training, evaluation and pictures.
+"""From nothing to a pose model and a mesh model: synthetic people, training, evaluation and pictures.
 
-Every step is a command that a user could type; each is printed before it runs. Running it again goes on
-where it was stopped: people that are there are kept, and training resumes from its last checkpoint.
+The mesh model's encoder starts as the pose model's. Every step is a command that a user could type; each is
+printed before it runs. Running it again goes on where it was stopped: people that are there are kept, and
+training resumes from its last checkpoint.
 """
 
 import argparse
@@ -18,48 +19,98 @@ import numpy as np
 from mmhier.visualization.curves import plot_training, read_scalars
 from mmhier.visualization.skeleton import contact_sheet, draw_skeleton
 
-SHEET_COLUMNS, SHEET_ROWS, SHEET_CELL_HW = 6, 4, (208, 260)
+SHEET_COLUMNS, SHEET_ROWS = 2, 7
+CELL_HW = (208, 260)  # of each picture of a person
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        '--config', default='configs/hpe/swinpose_micro_s3_synth.py', help='default: %(default)s'
+        '--config', default='configs/hpe/swinpose_micro_s3_synth.py', help='pose model (default: %(default)s)'
     )
+    parser.add_argument(
+        '--mesh-config',
+        default='configs/hmr/swinhmr2_micro_s3_synth.py',
+        help='mesh model with the same encoder (default: %(default)s)',
+    )
+    parser.add_argument('--no-mesh', action='store_true', help='stop after the pose model')
     parser.add_argument('--out', default='work_dirs/quickstart', help='default: %(default)s')
     parser.add_argument('--train', type=int, default=4000, help='training images (default: %(default)s)')
     parser.add_argument('--val', type=int, default=300, help='held-out images (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='default: %(default)s')
-    parser.add_argument('--cfg-options', nargs='+', default=[], help='passed on to training and testing')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], help='passed on to training and testing of both models'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run all steps; the results lie in ``args.out``."""
-    if not Path(args.config).is_file():
-        raise FileNotFoundError(f'{args.config} does not exist; run from the root of the repository')
+    for config in (args.config, args.mesh_config):
+        if not Path(config).is_file():
+            raise FileNotFoundError(f'{config} does not exist; run from the root of the repository')
     out = Path(args.out)
-    data, train_dir = out / 'data', out / 'train'
-    seconds = {}
+    data = out / 'data'
     people = [f'--train={args.train}', f'--val={args.val}', f'--seed={args.seed}', '--scenes=simple']
-    options = ['--cfg-options', f'data_root={data}/', *_rooted(data), *args.cfg_options]
-    seconds['people'] = _step(['synth', str(data), *people])
-    seconds['train'] = _step(['train', args.config, '--work-dir', str(train_dir), '--resume', *options])
-    best = max(train_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
-    test_options = [*options, f'test_evaluator.outfile_prefix={out}/predictions']
-    metrics_file = out / 'metrics.json'
-    command = ['test', args.config, str(best), '--work-dir', str(out / 'test'), '--out', str(metrics_file)]
-    seconds['test'] = _step([*command, *test_options])
+    seconds = {'people': _step(['synth', str(data), *people])}
 
-    plot_training(read_scalars(train_dir), out / 'loss_curve.png')
     annotations = data / 'annotations' / 'person_keypoints_val.json'
-    sheet = draw_predictions(annotations, data / 'images' / 'val', out / 'predictions.keypoints.json')
+    options = [f'data_root={data}/', *_rooted(data), *args.cfg_options]
+    options += [f'{evaluator}.ann_file={annotations}' for evaluator in ('val_evaluator', 'test_evaluator')]
+    written = [f'test_evaluator.outfile_prefix={out}/predictions']
+    checkpoint = _train_and_test(args.config, out, '', options, written, [], seconds)
+    scalars = read_scalars(out / 'train')
+    plot_training(scalars, out / 'loss_curve.png')
+
+    panels = None
+    if not args.no_mesh:
+        options = [
+            *_rooted(data),
+            f'model.mocap.ann_file={data}/annotations/smpl_train.npz',
+            f'model.backbone.init_cfg.checkpoint={checkpoint}',
+            *args.cfg_options,
+        ]
+        written = [f'test_evaluator.outfile_prefix={out}/mesh_table']
+        show = ['--show-dir', 'meshes', '--interval', str(args.val)]  # the first batch
+        _train_and_test(args.mesh_config, out, 'mesh_', options, written, show, seconds)
+        panels = max((out / 'mesh_test').glob('*/meshes'))
+    sheet = draw_predictions(annotations, data / 'images' / 'val', out / 'predictions.keypoints.json', panels)
     cv2.imwrite(str(out / 'predictions.png'), sheet)
-    _report(out, json.loads(metrics_file.read_text()), seconds, args.val)
+    _report(out, seconds, args)
     return 0
 
 
-def draw_predictions(annotation_file: Path, image_dir: Path, prediction_file: Path) -> np.ndarray:
-    """Draw the skeletons predicted on the first images of a COCO-format set on a contact sheet (BGR)."""
+def _train_and_test(
+    config: str,
+    out: Path,
+    prefix: str,
+    options: list[str],
+    test_options: list[str],
+    show: list[str],
+    seconds: dict[str, float],
+) -> Path:
+    """Train and evaluate a model in ``out``, note the seconds and return its best checkpoint."""
+    folder, metrics = out / f'{prefix}train', out / f'{prefix}metrics.json'
+    options = ['--cfg-options', *options]
+    command = ['train', config, '--work-dir', str(folder), '--resume', *options]
+    seconds[f'{prefix}train'] = _step(command)
+    best = max(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    command = ['test', config, str(best), '--work-dir', str(out / f'{prefix}test'), '--out', str(metrics)]
+    seconds[f'{prefix}test'] = _step([*command, *show, *options, *test_options])
+    return best
+
+
+def draw_predictions(
+    annotation_file: Path, image_dir: Path, prediction_file: Path, panels: Path | None = None
+) -> np.ndarray:
+    """Draw what was predicted on the first images of a COCO-format set on a contact sheet (BGR).
+
+    Args:
+        annotation_file: The set.
+        image_dir: Its images.
+        prediction_file: Keypoints, in COCO's results format.
+        panels: Pictures of meshes by :class:`mmhier.visualization.mesh_hook.MeshVisualizationHook`. Their
+            overlay and side view are put beside the skeletons.
+    """
     annotations = json.loads(annotation_file.read_text())
     category = annotations['categories'][0]
     links = [(a - 1, b - 1) for a, b in category['skeleton']]
@@ -67,27 +118,31 @@ def draw_predictions(annotation_file: Path, image_dir: Path, prediction_file: Pa
     for prediction in json.loads(prediction_file.read_text()):
         keypoints = np.reshape(prediction['keypoints'], (-1, 3))
         predictions.setdefault(prediction['image_id'], []).append(keypoints)
-    images = []
-    for info in annotations['images'][: SHEET_COLUMNS * SHEET_ROWS]:
-        image = cv2.imread(str(image_dir / Path(info['file_name']).name))
-        scale = min(side / length for side, length in zip(SHEET_CELL_HW, image.shape[:2]))
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    columns = SHEET_COLUMNS if panels else 3 * SHEET_COLUMNS
+    pictures = []
+    for info in annotations['images'][: columns * SHEET_ROWS]:
+        file = image_dir / Path(info['file_name']).name
+        image = cv2.imread(str(file))
+        size_wh = (CELL_HW[1], round(CELL_HW[1] * image.shape[0] / image.shape[1]))
+        scale = size_wh[0] / image.shape[1]
+        picture = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
         for keypoints in predictions.get(info['id'], []):
-            image = draw_skeleton(
-                image, keypoints[:, :2] * scale, keypoints[:, 2], category['keypoints'], links
+            picture = draw_skeleton(
+                picture, keypoints[:, :2] * scale, keypoints[:, 2], category['keypoints'], links
             )
-        images.append(image)
-    return contact_sheet(images, SHEET_COLUMNS, SHEET_CELL_HW)
+        if panels:
+            meshes = cv2.imread(str(panels / f'{file.stem}.jpg'))[:, image.shape[1] :]
+            meshes = cv2.resize(meshes, (2 * size_wh[0], size_wh[1]), interpolation=cv2.INTER_AREA)
+            picture = np.concatenate([picture, meshes], axis=1)
+        pictures.append(picture)
+    width = pictures[0].shape[1]
+    return contact_sheet(pictures, columns, (CELL_HW[0], width))
 
 
 def _rooted(data: Path) -> list[str]:
-    """Point every place of a synthetic config that holds the data root to ``data``."""
+    """Point the loaders of a synthetic config to ``data``."""
     loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-    annotations = f'{data}/annotations/person_keypoints_val.json'
-    return [
-        *(f'{loader}.dataset.data_root={data}/' for loader in loaders),
-        *(f'{evaluator}.ann_file={annotations}' for evaluator in ('val_evaluator', 'test_evaluator')),
-    ]
+    return [f'{loader}.dataset.data_root={data}/' for loader in loaders]
 
 
 def _step(arguments: list[str]) -> float:
@@ -100,14 +155,24 @@ def _step(arguments: list[str]) -> float:
     return time.monotonic() - start
 
 
-def _report(out: Path, metrics: dict, seconds: dict[str, float], images: int) -> None:
-    spent = ', '.join(f'{name} {duration:.0f} s' for name, duration in seconds.items())
+def _report(out: Path, seconds: dict[str, float], args: argparse.Namespace) -> None:
+    spent = ', '.join(f'{name.replace("_", " ")} {duration:.0f} s' for name, duration in seconds.items())
+    pose = json.loads((out / 'metrics.json').read_text())
     lines = [
-        f'AP {metrics["coco/AP"]:.3f}   AR {metrics["coco/AR"]:.3f}   Phi {metrics["coco/Phi"]:.3f}   '
-        f'on the people of {images} held-out synthetic images',
-        f'time: {spent}',
-        f'{out}/predictions.png   predicted skeletons',
-        f'{out}/loss_curve.png    loss and AP over training',
-        f'{out}/metrics.json      all scores',
+        f'on the people of {args.val} held-out synthetic images',
+        f'pose: AP {pose["coco/AP"]:.3f}   AR {pose["coco/AR"]:.3f}   Phi {pose["coco/Phi"]:.3f}',
     ]
-    print('\n' + '\n'.join(lines), flush=True)
+    files = [
+        f'{out}/predictions.png   what was predicted',
+        f'{out}/loss_curve.png    loss and AP over training',
+        f'{out}/metrics.json      all scores of the pose model',
+    ]
+    if not args.no_mesh:
+        mesh = json.loads((out / 'mesh_metrics.json').read_text())
+        errors = (
+            f'{name} {mesh[f"mesh/{name}"]:.1f} mm (mean pose: {mesh[f"mesh/{name} of the mean pose"]:.1f})'
+            for name in ('MPJPE', 'PA-MPJPE')
+        )
+        lines.append(f'mesh: {"   ".join(errors)}   PCK@0.05 {mesh["mesh/PCK@0.05"]:.3f}')
+        files.append(f'{out}/mesh_table.md      scores of the mesh model, each with its protocol')
+    print('\n' + '\n'.join([*lines, f'time: {spent}', *files]), flush=True)

@@ -6,6 +6,9 @@ import sys
 
 import cv2
 import pytest
+import torch
+
+from mmhier.compat.checkpoint import load_checkpoint_file
 
 TINY = ['train_cfg.max_epochs=1', 'param_scheduler.1.end=1', 'default_hooks.logger.interval=1']
 
@@ -20,9 +23,22 @@ def test_quickstart_leaves_scores_and_pictures(repo_root, tmp_path, config):
     metrics = json.loads((out / 'metrics.json').read_text())
     assert 0 <= metrics['coco/AP'] <= 1
     assert f'AP {metrics["coco/AP"]:.3f}' in first.stdout
+    errors = json.loads((out / 'mesh_metrics.json').read_text())
+    assert 0 < errors['mesh/PA-MPJPE'] < errors['mesh/MPJPE']
+    for name in ('MPJPE', 'PA-MPJPE'):
+        mean = errors[f'mesh/{name} of the mean pose']
+        assert f'{name} {errors[f"mesh/{name}"]:.1f} mm (mean pose: {mean:.1f})' in first.stdout
+    assert 'PA-MPJPE' in (out / 'mesh_table.md').read_text()
+    pose, mesh = (
+        load_checkpoint_file(out / folder / 'epoch_1.pth')['state_dict'] for folder in ('train', 'mesh_train')
+    )
+    weights = [name for name in pose if name.startswith('backbone') and name.endswith('weight')]
+    assert len(weights) > 20
+    for name in weights:
+        torch.testing.assert_close(mesh[name], pose[name], atol=1e-2, rtol=0, msg=name)
     for picture in ('predictions.png', 'loss_curve.png'):
         assert cv2.imread(str(out / picture)).std() > 10
-    again = subprocess.run(command, cwd=repo_root, capture_output=True, text=True)
+    again = subprocess.run([*command, '--no-mesh'], cwd=repo_root, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr[-3000:]
     assert 'Reused' in again.stdout
     assert json.loads((out / 'metrics.json').read_text()) == metrics, 'nothing was trained again'
