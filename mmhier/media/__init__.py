@@ -1,0 +1,7 @@
+"""Pictures and videos in and out: frames from files, folders, arrays and cameras; overlays and pictures back."""
+
+from mmhier.media.frames import Frame, Skip, Source, to_bgr
+from mmhier.media.stream import FrameStream
+from mmhier.media.writers import VideoWriter, write_image
+
+__all__ = ['Frame', 'FrameStream', 'Skip', 'Source', 'VideoWriter', 'to_bgr', 'write_image']

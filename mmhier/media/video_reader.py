@@ -1,0 +1,179 @@
+"""Frames of a video file, one after the other: through PyAV, or through OpenCV where PyAV is not installed.
+
+A damaged part of a file is passed over: what can be decoded comes out, the rest is counted. PyAV tells how
+much is missing; OpenCV stops where it meets damage that it cannot cross, and only the length that the file
+claims shows that frames are missing.
+
+Times are those of the file; a picture that is stored turned (phones) is turned upright.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+Report = Callable[[str, int], None]
+
+# Packets in a row that fail before the rest of a file is given up.
+MAX_FAILURES = 1000
+
+
+class VideoInfo(NamedTuple):
+    """What the head of a video file says.
+
+    Attributes:
+        fps: Frames per second on average, or None.
+        length: Number of frames, or None; often an estimate.
+    """
+
+    fps: float | None
+    length: int | None
+
+
+def video_info(path: str | Path) -> VideoInfo:
+    """Open a video and look at its head.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no video that can be read.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'video {path} does not exist')
+    av = _import_av()
+    if av is None:
+        capture = _open_capture(path)
+        fps, length = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        capture.release()
+        return VideoInfo(fps or None, int(length) if length > 0 else None)
+    with _open_container(av, path) as container:
+        stream = container.streams.video[0]
+        rate = stream.average_rate or stream.guessed_rate
+        length = stream.frames
+        if not length and rate and (seconds := _duration(stream, container)):
+            length = round(seconds * rate)
+        return VideoInfo(float(rate) if rate else None, length or None)
+
+
+def read_video(path: str | Path, report: Report) -> Iterator[tuple[np.ndarray, float | None]]:
+    """Decode a video.
+
+    Args:
+        path: The file.
+        report: Called with a reason and a number of frames when something is missing.
+
+    Yields:
+        Images (H, W, 3) uint8 BGR and their times in seconds.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no video that can be read.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'video {path} does not exist')
+    av = _import_av()
+    return _read_with_opencv(path, report) if av is None else _read_with_av(av, path, report)
+
+
+def _import_av():
+    try:
+        import av
+    except ImportError:
+        return None
+    return av
+
+
+def _open_container(av, path: str | Path):
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, ValueError) as error:
+        raise ValueError(f'video {path} cannot be opened ({_cause(error)})') from None
+    if not container.streams.video:
+        container.close()
+        raise ValueError(f'{path} has no video stream')
+    return container
+
+
+def _duration(stream, container) -> float | None:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1e6 if container.duration else None
+
+
+def _read_with_av(av, path, report: Report) -> Iterator[tuple[np.ndarray, float | None]]:
+    with _open_container(av, path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = 'AUTO'
+        damaged, start = 0, None
+        for packet in _packets(av, container, stream, path, report):
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError as error:
+                report(f'a part of the video cannot be decoded ({_cause(error)})', 1)
+                continue
+            for frame in frames:
+                damaged += bool(frame.is_corrupt)
+                start = frame.time if start is None else start
+                seconds = None if frame.time is None else frame.time - start
+                yield _upright(frame.to_ndarray(format='bgr24'), frame.rotation), seconds
+        if damaged:
+            report('frames are damaged and were used all the same', damaged)
+
+
+def _packets(av, container, stream, path, report: Report) -> Iterator:
+    """Packets of a stream as far as the file can be read."""
+    packets, failures = container.demux(stream), 0
+    while failures < MAX_FAILURES:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError as error:
+            report(f'a part of the file cannot be read ({_cause(error)})', 1)
+            if isinstance(error, av.error.EOFError):
+                return
+            failures += 1
+            continue
+        failures = 0
+        yield packet
+
+
+def _upright(image: np.ndarray, degrees: int) -> np.ndarray:
+    """Turn counter-clockwise by a multiple of 90 degrees, as FFmpeg's display matrix asks."""
+    turns = round(degrees / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _open_capture(path: str | Path) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise ValueError(f'video {path} cannot be opened; `pip install av` reads more formats')
+    return capture
+
+
+def _read_with_opencv(path, report: Report) -> Iterator[tuple[np.ndarray, float | None]]:
+    capture = _open_capture(path)
+    with contextlib.closing(_Released(capture)):
+        expected, count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        while True:
+            read, image = capture.read()
+            if not read:
+                break
+            yield image, count / fps if fps else None
+            count += 1
+        if count < expected:
+            report('the video ends before the length that it claims', expected - count)
+
+
+class _Released:
+    """Lets ``contextlib.closing`` release a capture."""
+
+    def __init__(self, capture: cv2.VideoCapture):
+        self.close = capture.release
+
+
+def _cause(error: Exception) -> str:
+    return getattr(error, 'strerror', None) or str(error)
