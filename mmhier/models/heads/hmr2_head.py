@@ -3,7 +3,8 @@
 Goel et al., "Humans in 4D", arXiv 2305.20091; the small decoder and its use behind truncated encoders:
 arXiv 2510.12660. The numbers are those of the official code (4D-Humans, MIT); its checkpoints are converted
 by :mod:`mmhier.convert.hmr2`. Each layer is self-attention, cross-attention to the map and an MLP, all
-pre-normed and residual, without a norm at the end; the context is not normed and has no positions of its own.
+pre-normed and residual, without a norm at the end; the context is not normed and has no positions of its own
+(``map_positions`` adds some, an option of ours).
 
 The query is a constant and there is only one. Two consequences are used, both exact:
 
@@ -193,6 +194,23 @@ class DecoderLayer(nn.Module):
         return x + self.ffn(self.norm3(x))
 
 
+def sine_positions(channels: int, map_hw: tuple[int, int]) -> Tensor:
+    """Sines and cosines of the place in the map, from a quarter of a period across the map to eight periods.
+
+    Args:
+        channels: C, a multiple of 4.
+        map_hw: Height and width of the map.
+
+    Returns:
+        (C, h, w) float32 between -1 and 1: sines and cosines of the row, then of the column.
+    """
+    frequencies = torch.pi * torch.logspace(-1, 4, channels // 4, base=2)
+    rows, columns = (((torch.arange(size) + 0.5) / size)[:, None] * frequencies for size in map_hw)
+    rows, columns = (torch.cat([angle.sin(), angle.cos()], 1).T for angle in (rows, columns))
+    height, width = map_hw
+    return torch.cat([rows[:, :, None].expand(-1, -1, width), columns[:, None].expand(-1, height, -1)])
+
+
 @MODELS.register_module()
 class HMR2Head(BaseModule):
     """Regress pose, shape and camera from a feature map.
@@ -210,6 +228,9 @@ class HMR2Head(BaseModule):
             For training from scratch only: checkpoints contain what they were trained with.
         readout_gain: Gain of the Xavier initialisation of the three read-outs; 0.01 starts at the mean
             parameters. None, the official value, leaves PyTorch's initialisation.
+        map_positions: Add :func:`sine_positions` to the map. Ours, not in any released or published model:
+            without it the decoder learns where something is only as far as the encoder says it, and encoders
+            with relative positions alone (Swin, VMamba, GMF) say little in short training.
         init_cfg: Initial weights; by default PyTorch's.
 
     Raises:
@@ -225,10 +246,14 @@ class HMR2Head(BaseModule):
         mean_params: str | None = None,
         scrambled_mean_params: bool = False,
         readout_gain: float | None = None,
+        map_positions: bool = False,
         init_cfg: dict | list | None = None,
     ):
         super().__init__(init_cfg=init_cfg)
+        if map_positions and in_channels % 4:
+            raise ValueError(f'map_positions needs in_channels divisible by 4, got {in_channels}')
         self.in_channels = in_channels
+        self.map_positions = map_positions
         self.arch = settings = resolve_arch(arch)
         dims = settings['embed_dims']
         # The official query is this layer applied to zero, plus a position.
@@ -281,6 +306,8 @@ class HMR2Head(BaseModule):
             raise ValueError(
                 f'the head was built for maps (B, {self.in_channels}, h, w), the neck gives {tuple(x.shape)}'
             )
+        if self.map_positions:
+            x = x + sine_positions(self.in_channels, x.shape[2:]).to(x)
         context = x.flatten(2)
         token = self.query(self.query_position.new_zeros(1, 1)) + self.query_position
         for layer in self.layers:

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmhier.convert.hmr2 import HEAD_TABLE
 from mmhier.convert.key_table import Shaped
 from mmhier.models.backbones.truncated_swin import TruncatedSwin
-from mmhier.models.heads.hmr2_head import ARCHS, HMR2Head, resolve_arch
+from mmhier.models.heads.hmr2_head import ARCHS, HMR2Head, resolve_arch, sine_positions
 from mmhier.models.necks.resolution_neck import ResolutionNeck
 
 REFERENCE = runpy.run_path(str(Path(__file__).parents[2] / 'reference' / 'hmr2_head.py'))
@@ -293,3 +293,26 @@ def test_onnx_round_trip(tmp_path):
     with torch.no_grad():
         for ours, expected in zip(found, head(maps), strict=True):
             assert (torch.from_numpy(ours) - expected).abs().max() < 1e-5
+
+
+def test_only_map_positions_tell_where_something_is():
+    """A map turned upside down is the same to the official decoder, which has no positions of the map."""
+    maps = torch.randn(2, 12, 4, 3)
+    for map_positions in (False, True):
+        torch.manual_seed(0)
+        head = HMR2Head(12, MICRO, map_positions=map_positions).eval()
+        with torch.no_grad():
+            found, turned = (head(given).rotations for given in (maps, maps.flip(2)))
+        assert torch.allclose(found, turned, atol=1e-6) is not map_positions
+
+
+def test_sine_positions_differ_from_place_to_place():
+    positions = sine_positions(8, (16, 12))
+    assert positions.shape == (8, 16, 12)
+    assert positions.abs().max() <= 1
+    places = positions.flatten(1).T
+    assert torch.cdist(places, places).fill_diagonal_(1).min() > 0.05
+    # the first row is half a cell from the top: sin(pi / 2 * 1 / 32)
+    torch.testing.assert_close(positions[0, 0], torch.full((12,), 0.0490677), atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match='divisible by 4, got 10'):
+        HMR2Head(10, MICRO, map_positions=True)
