@@ -7,8 +7,8 @@ and ``results.npz``, written beside their names and renamed, and ``results.jsonl
 
 Of a run that was killed: ``finish('OUT/results.jsonl', ('json', 'npz'))``.
 
-**results.json**: the header (``schema``, ``version``, ``conventions``, ...), ``complete`` (false if the run was
-interrupted), ``skipped`` (what could not be read) and ``frames``; see :mod:`mmhier.apis.results`.
+**results.json**: the header (``schema``, ``version``, ``conventions``, ...), ``complete`` (false if the run
+was interrupted), ``skipped`` (what could not be read) and ``frames``; see :mod:`mmhier.apis.results`.
 
 **results.npz**: F frames, N people on them, K keypoints, J joints of the body but the root, S shape
 components, M joints of the joint set.
@@ -26,7 +26,9 @@ components, M joints of the joint set.
 | track_id         | (N,)           | int64   | -1: none |
 | keypoints        | (N, K, 2)      | float32 | |
 | keypoint_scores  | (N, K)         | float32 | |
-| global_orient, body_pose, betas, camera, transl, focal_length, joints_3d | (N, ...) | float32 | mesh models |
+
+Of mesh models also ``global_orient, body_pose, betas, camera, transl, focal_length, joints_3d``, (N, ...)
+float32.
 """
 
 import json
@@ -226,9 +228,13 @@ class _Columns:
 
     def copy_into(self, archive: zipfile.ZipFile, num_keypoints: int) -> None:
         """Write all arrays; of those that have no rows, too."""
-        empty = dict(frame_index=(), time_s=(), image_hw=(2,), frame=(), bbox=(4,), bbox_score=(), track_id=())
+        empty = dict(
+            frame_index=(), time_s=(), image_hw=(2,), frame=(), bbox=(4,), bbox_score=(), track_id=()
+        )
         empty |= dict(keypoints=(num_keypoints, 2), keypoint_scores=(num_keypoints,))
-        kinds = dict(_PERSON_FIELDS, frame_index=np.int64, time_s=np.float64, image_hw=np.int64, frame=np.int64)
+        kinds = dict(
+            _PERSON_FIELDS, frame_index=np.int64, time_s=np.float64, image_hw=np.int64, frame=np.int64
+        )
         for name in empty.keys() | self._kinds.keys():
             kind, shape = self._kinds.get(name) or (kinds[name], empty[name])
             head = dict(

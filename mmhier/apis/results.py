@@ -25,7 +25,7 @@ import numpy as np
 from mmhier.version import __version__
 
 if TYPE_CHECKING:
-    from mmhier.body_models.smpl import SMPL
+    from mmhier.body_models.smpl import SMPL, BodyOutput
 
 SCHEMA, VERSION = 'mmhier.results', 1
 
@@ -34,9 +34,9 @@ CONVENTIONS = {
     'camera': 'x right, y down, z forward; metres; its axis meets the centre of the image',
     'bbox': 'left, top, right, bottom; pixels',
     'bbox_score': '0 to 1',
-    'track_id': 'the same number is the same person within one video, camera or folder; absent without tracking',
+    'track_id': 'the same number is the same person within a video, camera or folder',
     'keypoints': '(keypoints, 2) x and y, pixels, in the order of keypoint_names',
-    'keypoint_scores': '(keypoints,) 0 to 1; 1 everywhere for a mesh model, which does not say how sure it is',
+    'keypoint_scores': '(keypoints,) 0 to 1; of a mesh model 1: it does not say how sure it is',
     'time_s': 'seconds from the start of the video or camera',
     'mesh.global_orient': '(1, 3, 3) rotation matrix, body to camera, acts on columns',
     'mesh.body_pose': '(joints, 3, 3) rotation matrices relative to the parent joint',
@@ -90,19 +90,24 @@ class BodyMesh:
             FileNotFoundError: If it is not installed.
         """
         if self.body is None:
-            self.body = _load_body(self.body_model, len(self.betas))
+            self.body = _load_body(self.body_model, self.joint_set, len(self.betas))
         return self.body
 
     def vertices(self) -> np.ndarray:
         """Compute the mesh: (V, 3) metres, axes of the camera, origin of the body. It is not kept."""
+        return self._posed().vertices[0].cpu().numpy()
+
+    def joints(self) -> np.ndarray:
+        """Compute ``joints_3d`` from the parameters."""
+        return self._posed().joints[0].cpu().numpy()
+
+    def _posed(self) -> 'BodyOutput':
         import torch
 
         layer = self.layer()
-        device = layer.template.device
         pose = {name: getattr(self, name)[None] for name in ('global_orient', 'body_pose', 'betas')}
         with torch.inference_mode():
-            tensors = {name: torch.as_tensor(array, device=device) for name, array in pose.items()}
-            return layer(**tensors).vertices[0].cpu().numpy()
+            return layer(**{name: torch.as_tensor(array).to(layer.template) for name, array in pose.items()})
 
     @property
     def faces(self) -> np.ndarray:
@@ -297,8 +302,8 @@ def frame_from_json(frame: dict[str, Any], header: dict[str, Any]) -> FrameResul
     """
     if header.get('schema') != SCHEMA or header.get('version', 0) > VERSION:
         raise ValueError(
-            f'this is {header.get("schema")!r} version {header.get("version")!r}; this mmhier reads {SCHEMA!r} '
-            f'up to version {VERSION}'
+            f'this is {header.get("schema")!r} version {header.get("version")!r}; this mmhier reads '
+            f'{SCHEMA!r} up to version {VERSION}'
         )
     return FrameResult(
         **{name: frame[name] for name in ('source', 'kind', 'sequence', 'fps', 'frame_index', 'time_s')},
@@ -326,14 +331,12 @@ def _person_to_json(person: Person) -> dict[str, Any]:
 def _person_from_json(content: dict[str, Any]) -> Person:
     mesh = None
     if 'mesh' in content:
-        given = content['mesh']
-        mesh = BodyMesh(**{n: np.asarray(v, np.float32) if isinstance(v, list) else v for n, v in given.items()})
+        fields = content['mesh'].items()
+        mesh = BodyMesh(**{n: np.asarray(v, np.float32) if isinstance(v, list) else v for n, v in fields})
     arrays = {
         name: np.asarray(content[name], np.float32) for name in ('bbox', 'keypoints', 'keypoint_scores')
     }
-    return Person(
-        **arrays, bbox_score=content['bbox_score'], track_id=content.get('track_id'), mesh=mesh
-    )
+    return Person(**arrays, bbox_score=content['bbox_score'], track_id=content.get('track_id'), mesh=mesh)
 
 
 def _numbers(owner: Any, name: str) -> list:
@@ -349,7 +352,7 @@ def _with_nulls(values: Any) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _load_body(name: str, num_betas: int) -> 'SMPL':
+def _load_body(name: str, joints: str, num_betas: int) -> 'SMPL':
     from mmhier.body_models.model_directory import load_body_model
 
-    return load_body_model(name, num_betas=num_betas)
+    return load_body_model(name, joints, num_betas)

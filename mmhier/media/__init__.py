@@ -1,4 +1,4 @@
-"""Pictures and videos in and out: frames from files, folders, arrays and cameras; overlays and pictures back."""
+"""Pictures and videos: frames from files, folders, arrays and cameras, and files from frames."""
 
 from mmhier.media.frames import Frame, Skip, Source, to_bgr
 from mmhier.media.stream import FrameStream

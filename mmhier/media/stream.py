@@ -162,11 +162,11 @@ class FrameStream:
                 yield Frame(_read_image(file.path), Source(name, 'image', str(file.path.parent)), 0)
                 return
             source = Source(name, 'video', name, video_info(file.path).fps)
-            frames = read_video(file.path, lambda reason, count: self._note(name, reason, count))
+            frames = read_video(file.path, lambda reason, count: self.note(name, reason, count))
             for index, (image, seconds) in enumerate(frames):
                 yield Frame(image, source, index, seconds)
         except (OSError, ValueError) as error:
-            self._note(name, str(error), 1)
+            self.note(name, str(error), 1)
 
     def _camera_frames(self, number: int) -> Iterator[Frame]:
         capture = cv2.VideoCapture(number)
@@ -185,7 +185,7 @@ class FrameStream:
         finally:
             capture.release()
 
-    def _note(self, name: str, reason: str, count: int) -> None:
+    def note(self, name: str, reason: str, count: int) -> None:
         """Remember a skip; equal ones of a file are counted together."""
         for number, skip in enumerate(self.skips):
             if (skip.name, skip.reason) == (name, reason):

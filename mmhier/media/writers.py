@@ -152,8 +152,8 @@ def _make_sink(encoder: str | None, path: Path, fps: float, size_wh: tuple[int, 
             if encoder == 'av':
                 raise ImportError('H.264 videos need: pip install av') from error
             logger.warning(
-                'PyAV is not installed: %s is written as MPEG-4 Part 2, which browsers do not play. For H.264: '
-                'pip install av',
+                'PyAV is not installed: %s is written as MPEG-4 Part 2, which browsers do not play; '
+                'pip install av for H.264',
                 path.name,
             )
     return _OpenCvSink(path, fps, size_wh)

@@ -1,0 +1,93 @@
+"""Who is who from frame to frame, where people are while no detector looks, and poses smoothed over time.
+
+The parts are those of :mod:`mmhier.tracking`. A new video, camera or folder begins anew.
+"""
+
+import math
+
+import numpy as np
+
+from mmhier.apis.results import Person
+from mmhier.media.frames import Frame
+from mmhier.tracking import Tracker, TrackSmoother, boxes_from_keypoints
+
+# Frames per second where nobody says.
+_FPS = 30.0
+
+
+class PeopleOverTime:
+    """Follows the people of one sequence after the other.
+
+    Boxes of a frame are asked for before its poses are known, and frames wait for their poses in a queue;
+    :meth:`predict` may be called only when all frames before have been through :meth:`follow`.
+
+    Args:
+        smooth: Smooth poses.
+
+    Attributes:
+        number (int): Number of the latest frame of :meth:`begin` in its sequence.
+    """
+
+    def __init__(self, smooth: bool):
+        self.number = -1
+        self._smooth = smooth
+        self._begun: str | None = None
+        self._followed: str | None = None
+        self._tracker = Tracker()
+
+    def begin(self, frame: Frame) -> None:
+        """Take note of the next frame, before anything is known about it."""
+        self.number = self.number + 1 if frame.source.sequence == self._begun else 0
+        self._begun = frame.source.sequence
+
+    def predict(self) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (N, 4) and ids (N,) of the people expected on a frame on which no detector looks."""
+        return self._tracker.predict()
+
+    def follow(self, frame: Frame, people: list[Person], ids: np.ndarray | None) -> None:
+        """Set ``track_id`` of the people, and smooth their poses.
+
+        Args:
+            frame: Their frame.
+            people: The people.
+            ids: (N,) those of :meth:`predict`; None if they were detected.
+        """
+        if frame.source.sequence != self._followed:
+            self._followed = frame.source.sequence
+            self._tracker = Tracker()
+            self._smoother = TrackSmoother()
+            self._now = -math.inf
+        keypoints = np.stack([person.keypoints for person in people]) if people else None
+        scores = np.stack([person.keypoint_scores for person in people]) if people else None
+        if ids is None:
+            boxes = np.array([person.bbox for person in people], np.float32).reshape(-1, 4)
+            confidence = np.array([person.bbox_score for person in people], np.float32)
+            ids = self._tracker.update(boxes, confidence, keypoints, scores)
+        elif people:
+            boxes, valid = boxes_from_keypoints(keypoints, scores)
+            self._tracker.correct(ids, boxes, valid, keypoints, scores)
+        self._now = max(self._now + 1e-3, self._now + 1 / _FPS if frame.time_s is None else frame.time_s)
+        self._now = max(self._now, 0.0)
+        for person, number in zip(people, ids):
+            person.track_id = int(number) if number >= 0 else None
+            if self._smooth and person.track_id is not None:
+                self._smooth_person(person)
+
+    def _smooth_person(self, person: Person) -> None:
+        """Smooth keypoints; of bodies rotations, shape and place, from which the joints follow."""
+        number, now = person.track_id, self._now
+        size = float(max(person.bbox[3] - person.bbox[1], 1.0))
+        smoother = self._smoother
+        person.keypoints = smoother.values(number, 'keypoints', person.keypoints, now, size).astype(
+            np.float32
+        )
+        mesh = person.mesh
+        if mesh is None:
+            return
+        for name in ('global_orient', 'body_pose'):
+            smooth = smoother.rotations(number, name, getattr(mesh, name), now)
+            setattr(mesh, name, smooth.astype(np.float32))
+        for name in ('betas', 'transl'):
+            smooth = smoother.values(number, name, getattr(mesh, name), now)
+            setattr(mesh, name, smooth.astype(np.float32))
+        mesh.joints_3d = mesh.joints()
