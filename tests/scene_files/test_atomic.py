@@ -1,0 +1,26 @@
+import os
+
+import pytest
+
+from mmhier.scene_files.atomic import new_file
+
+
+def test_the_new_file_replaces_the_old(tmp_path):
+    path = tmp_path / 'folder' / 'a.usda'
+    for text in ('one', 'two'):
+        with new_file(path) as temporary:
+            assert temporary.suffix == '.usda'
+            assert temporary.parent == path.parent
+            temporary.write_text(text)
+        assert path.read_text() == text
+    assert os.listdir(path.parent) == ['a.usda']
+
+
+def test_after_an_error_the_old_file_stands(tmp_path):
+    path = tmp_path / 'a.txt'
+    path.write_text('old')
+    with pytest.raises(RuntimeError), new_file(path) as temporary:
+        temporary.write_text('half of the new')
+        raise RuntimeError
+    assert path.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['a.txt']
