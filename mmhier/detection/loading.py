@@ -1,0 +1,90 @@
+"""How a source of person boxes is named.
+
+===========================  ==========================================================================
+``load_detector(...)``       boxes
+===========================  ==========================================================================
+``'whole_image'``            one box, the image
+``'boxes.json'``             from a file: mmhier's own simple format, COCO annotations or COCO results
+``'detector.onnx'``          YOLOX or RTMDet through onnxruntime; ``'yolox:detector.onnx'`` and
+                             ``'rtmdet:detector.onnx'`` say which, where the file does not
+``'torchvision'``            Faster R-CNN of torchvision with its released weights;
+                             ``'torchvision:NAME'`` another of its detection models
+``'mmdet:CONFIG,WEIGHTS'``   a model of MMDetection
+``dict(type=..., ...)``      any of these with all its settings, such as ``dict(type='onnx', path=...)``
+a function                   what it returns for an image
+===========================  ==========================================================================
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mmhier.detection.box_file import BoxFile
+from mmhier.detection.detector import Detector, FunctionDetector, WholeImage
+from mmhier.detection.libraries import MMDetDetector, TorchvisionDetector
+from mmhier.detection.onnx_detector import FAMILIES, OnnxDetector
+
+TYPES: dict[str, type] = {
+    'whole_image': WholeImage,
+    'json': BoxFile,
+    'onnx': OnnxDetector,
+    'torchvision': TorchvisionDetector,
+    'mmdet': MMDetDetector,
+}
+
+EXPECTED = (
+    "expected 'whole_image', a .json file of boxes, an .onnx file of YOLOX or RTMDet, 'torchvision', "
+    f"'mmdet:CONFIG,WEIGHTS', a function, or a dict with a type of {', '.join(TYPES)}"
+)
+
+
+def load_detector(
+    spec: str | Path | Callable | Mapping, score_threshold: float = 0.3, device: str = 'cpu'
+) -> Detector:
+    """Make a detector from its name; see the table of this module.
+
+    Args:
+        spec: Which one.
+        score_threshold: Boxes with a lower score are dropped.
+        device: Where a network runs, such as 'cpu' or 'cuda:0'.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ImportError: If a library is missing; the text says how to install it.
+        ValueError: If there is no such detector, or a file is not what it should be.
+    """
+    if callable(spec):
+        return FunctionDetector(spec, score_threshold)
+    given = dict(spec) if isinstance(spec, Mapping) else _parse(spec)
+    kind = given.pop('type', None)
+    if kind not in TYPES:
+        raise ValueError(f'unknown detector {spec!r}: {EXPECTED}')
+    parameters = inspect.signature(TYPES[kind]).parameters
+    required = [name for name, one in parameters.items() if one.default is inspect.Parameter.empty]
+    if not set(required) <= set(given) <= set(parameters):
+        raise ValueError(
+            f'detector {spec!r}: type {kind!r} needs {", ".join(required) or "nothing"} and has the settings '
+            f'{", ".join(parameters) or "(none)"}'
+        )
+    general = dict(score_threshold=score_threshold, device=device)
+    return TYPES[kind](**{name: value for name, value in general.items() if name in parameters} | given)
+
+
+def _parse(spec: str | Path) -> dict:
+    """Settings from a string; without a type if it is none of those known."""
+    text = str(spec)
+    prefix, _, rest = text.partition(':')
+    if text == 'whole_image':
+        return dict(type='whole_image')
+    if prefix in FAMILIES and rest:
+        return dict(type='onnx', path=rest, family=prefix)
+    if prefix == 'torchvision':
+        return dict(type='torchvision', **({'name': rest} if rest else {}))
+    if prefix == 'mmdet':
+        config, _, weights = rest.partition(',')
+        return dict(
+            type='mmdet', **{key: value for key, value in [('config', config), ('weights', weights)] if value}
+        )
+    types = {'.json': 'json', '.onnx': 'onnx'}
+    suffix = Path(text).suffix.lower()
+    return dict(type=types[suffix], path=text) if suffix in types else {}
