@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmhier.apis.boxes import Boxes, box_source, split_scores, usable
+from mmhier.apis.boxes import load_boxes
 from mmhier.apis.crops import Crop
 from mmhier.apis.estimators import MeshEstimator, Pose, PoseEstimator, load_estimator
 from mmhier.apis.people_over_time import PeopleOverTime
 from mmhier.apis.results import FrameResult, Person
+from mmhier.detection import Detector, load_detector
 from mmhier.media.frames import Frame, Skip
 from mmhier.media.stream import FrameStream
 
@@ -68,7 +69,7 @@ class Inferencer:
         weights: str | Path | None = None,
         device: str = 'auto',
         engine: str | Path = 'eager',
-        detector: str | Path | Callable[[np.ndarray], Boxes] | None = None,
+        detector: str | Path | Callable | dict | None = None,
         batch_size: int = 8,
         box_threshold: float = 0.3,
         detector_stride: int = 1,
@@ -84,11 +85,9 @@ class Inferencer:
         self.estimator: PoseEstimator | MeshEstimator = load_estimator(
             model, weights, device, engine, flip_test
         )
-        if detector is not None and not callable(detector):
-            from mmhier.detection import load_detector
-
-            detector = load_detector(detector)
-        self.detector = detector
+        self.detector: Detector | None = None
+        if detector is not None:
+            self.detector = load_detector(detector, box_threshold, str(self.estimator.device))
         self.batch_size = batch_size
         self.box_threshold = box_threshold
         self.detector_stride = detector_stride
@@ -109,22 +108,15 @@ class Inferencer:
         Raises:
             FileNotFoundError: If an input does not exist. While iterating: if nothing could be read.
         """
-        return InferenceRun(self, FrameStream(inputs), self._box_source(boxes))
+        return InferenceRun(self, FrameStream(inputs), self._detector(boxes))
 
-    def _box_source(self, boxes: Any) -> Callable[[Frame], Boxes]:
+    def _detector(self, boxes: Any) -> Detector:
         if boxes is not None:
-            return box_source(boxes, self.box_threshold)
+            return load_boxes(boxes, self.box_threshold)
         if self.detector is None:
             logger.warning('without boxes and detector the whole image is taken as one person')
-            return box_source('whole')
-
-        def detect(frame: Frame) -> Boxes:
-            found, scores = self.detector(frame.image)
-            found, scores = split_scores(found, 'boxes of the detector')[0], np.asarray(scores, np.float32)
-            kept = scores >= self.box_threshold
-            return found[kept], scores[kept]
-
-        return detect
+            return load_detector('whole_image')
+        return self.detector
 
 
 @dataclass
@@ -152,13 +144,13 @@ class InferenceRun:
         people (int): People on them.
     """
 
-    def __init__(self, inferencer: Inferencer, stream: FrameStream, find_boxes: Callable[[Frame], Boxes]):
+    def __init__(self, inferencer: Inferencer, stream: FrameStream, detector: Detector):
         self.seconds = dict.fromkeys(STAGES, 0.0)
         self.frames = self.people = 0
         self._settings = inferencer
         self._estimator = inferencer.estimator
         self._stream = stream
-        self._find_boxes = find_boxes
+        self._detector = detector
         self._over_time = PeopleOverTime(inferencer.smooth) if inferencer.track else None
         self._queue: deque[_Waiting] = deque()
         self._crops: deque[tuple[_Waiting, int, Crop]] = deque()
@@ -214,16 +206,8 @@ class InferenceRun:
     def _take_in(self, frame: Frame) -> None:
         """Find the people of a frame and cut them out."""
         with self._timed('boxes'):
-            ids = None
-            if self._over_time is not None:
-                self._over_time.begin(frame)
-            if self._over_time is not None and self._over_time.number % self._settings.detector_stride:
-                boxes, ids = self._over_time.predict()
-            else:
-                boxes, scores = self._find_boxes(frame)
-            if ids is not None:
-                scores = np.ones(len(boxes), np.float32)
-            good = usable(boxes)
+            boxes, scores, ids = self._find_people(frame)
+            good = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
             if not good.all():
                 self._stream.note(
                     frame.source.name, 'boxes have no area or are not finite', int((~good).sum())
@@ -234,6 +218,15 @@ class InferenceRun:
         with self._timed('crops'):
             for number, box in enumerate(boxes):
                 self._crops.append((waiting, number, self._estimator.crop(frame.image, box)))
+
+    def _find_people(self, frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Boxes (N, 4), scores (N,) and, of people who are followed without looking, ids (N,)."""
+        if self._over_time is not None:
+            self._over_time.begin(frame)
+            if self._over_time.number % self._settings.detector_stride:
+                boxes, ids = self._over_time.predict()
+                return boxes, np.ones(len(boxes), np.float32), ids
+        return *self._detector(frame.image, frame.source.name, frame.index), None
 
     def _run_batch(self, count: int) -> None:
         batch = [self._crops.popleft() for _ in range(count)]

@@ -55,17 +55,26 @@ class ResultLines:
     """The growing file of a run.
 
     Args:
-        path: The file, ending in .jsonl; one that is there is replaced.
+        path: The file, ending in .jsonl.
 
     Attributes:
         count (int): Frames written.
+
+    Raises:
+        FileExistsError: If the file is there: of a run that goes on, or was killed.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.count = 0
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, 'wb', buffering=0)  # noqa: SIM115 (closed by close)
+        try:
+            self._file = open(self.path, 'xb', buffering=0)  # noqa: SIM115 (closed by close)
+        except FileExistsError:
+            raise FileExistsError(
+                f'{self.path} holds results of a run that goes on or was killed. Turn them into JSON and npz '
+                f'(mmhier infer --finish {self.path}), remove them, or choose another folder'
+            ) from None
 
     def write(self, result: FrameResult) -> None:
         """Append a frame.
@@ -88,8 +97,9 @@ class ResultLines:
         try:
             while line:
                 line = line[self._file.write(line) :]
-        except OSError:
+        except BaseException:
             os.ftruncate(self._file.fileno(), start)  # takes the cut line away, also on a full disk
+            self._file.seek(start)
             raise
 
 

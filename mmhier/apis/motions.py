@@ -1,0 +1,95 @@
+"""Motions of people for animation files, gathered from results frame by frame.
+
+People are told apart by ``track_id``. Where nobody has one (an image, or a video without tracking), the n-th
+person of each frame counts as the same; where some have one, people without are left out.
+
+Memory: about 1 kB for every person on every frame.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmhier.apis.results import BodyMesh, FrameResult
+from mmhier.body_models.smpl import SMPL
+
+if TYPE_CHECKING:
+    from mmhier.scene_files import Motion
+
+# Frames per second of images, and of videos that do not say.
+DEFAULT_FPS = 30.0
+
+_Key = tuple[bool, int]
+
+
+class MotionRecorder:
+    """Takes in the results of one clip and makes motions of them."""
+
+    def __init__(self):
+        self._fps: float | None = None
+        self._body: SMPL | None = None
+        self._seen: dict[_Key, list[tuple[int, BodyMesh]]] = {}
+
+    def add(self, result: FrameResult) -> None:
+        """Take in a frame; people whose parameters are not finite are left out."""
+        self._fps = self._fps or result.fps
+        for position, person in enumerate(result.people):
+            mesh = person.mesh
+            if mesh is None or not _is_finite(mesh):
+                continue
+            self._body = self._body or mesh.layer()
+            tracked = person.track_id is not None
+            key = (tracked, person.track_id if tracked else position)
+            self._seen.setdefault(key, []).append((result.frame_index, mesh))
+
+    def motions(self, body: SMPL | None = None) -> list['Motion']:
+        """Motions of everybody, empty if there is nobody.
+
+        Args:
+            body: Body model of the motions; by default that of the results.
+        """
+        from mmhier.scene_files import Motion
+
+        tracked = any(is_track for is_track, _ in self._seen)
+        motions = []
+        for (is_track, number), frames in sorted(self._seen.items(), key=lambda item: item[0]):
+            if is_track != tracked:
+                continue
+            meshes = [mesh for _, mesh in frames]
+            motions.append(
+                Motion(
+                    fps=self._fps or DEFAULT_FPS,
+                    frame_numbers=np.array([index for index, _ in frames], np.int64),
+                    rotations=np.stack(
+                        [np.concatenate([mesh.global_orient, mesh.body_pose]) for mesh in meshes]
+                    ),
+                    transl=np.stack([mesh.transl for mesh in meshes]),
+                    betas=np.mean([mesh.betas for mesh in meshes], axis=0),
+                    name=f'person_{number}',
+                    body_model=body or self._body,
+                )
+            )
+        return motions
+
+
+def motions_from_results(results: Iterable[FrameResult], body: SMPL | None = None) -> list['Motion']:
+    """Make motions of the results of one clip.
+
+    Args:
+        results: Frames of one video or camera, in order; or one image.
+        body: Body model of the motions; by default that of the results.
+
+    Returns:
+        One motion per person, empty if nobody has a mesh.
+    """
+    recorder = MotionRecorder()
+    for result in results:
+        recorder.add(result)
+    return recorder.motions(body)
+
+
+def _is_finite(mesh: BodyMesh) -> bool:
+    return all(
+        np.isfinite(array).all() for array in (mesh.global_orient, mesh.body_pose, mesh.betas, mesh.transl)
+    )

@@ -1,0 +1,216 @@
+"""All files of a run, written while results come in.
+
+| kind     | of an image                  | of a video                                       |
+|----------|------------------------------|--------------------------------------------------|
+| json     | ``results.json``, one for the whole run, see :mod:`mmhier.apis.result_files` | the same |
+| npz      | ``results.npz``, likewise    | the same                                         |
+| overlay  | ``NAME_overlay.jpg``         | ``NAME_overlay.mp4``, same size, times of the video |
+| side     | ``NAME_side.jpg``            | ``NAME_side.mp4``: meshes from the side          |
+| obj, ply | ``NAME_person_0.obj`` ...    | ``NAME_obj/000012_person_0.obj`` ...             |
+| glb, usd | ``NAME.glb``: everybody      | ``NAME.glb``: everybody, animated                |
+| bvh      | ``NAME.bvh``, or one per person | the same, animated                            |
+
+NAME is that of the input, with a number where two inputs share it. Files of a video are finished when it
+ends; whatever ends the run, :meth:`ResultWriter.close` finishes those of the video that was being read.
+Meshes in OBJ and PLY stand in the world of :mod:`mmhier.scene_files`, seen from the camera.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmhier.apis.motions import MotionRecorder
+from mmhier.apis.result_files import FORMATS, ResultLines, finish
+from mmhier.apis.results import FrameResult
+from mmhier.media.frames import Skip
+from mmhier.media.writers import VideoWriter, write_image
+
+MESH_KINDS = ('side', 'obj', 'ply', 'glb', 'bvh', 'usd')
+KINDS = (*FORMATS, 'overlay', *MESH_KINDS)
+
+_MESH_FILES = ('obj', 'ply')
+ANIMATIONS = ('glb', 'bvh', 'usd')
+_PICTURES: dict[str, Callable[[FrameResult], np.ndarray]] = {
+    'overlay': FrameResult.draw,
+    'side': FrameResult.draw_side,
+}
+_MOVING = ('video', 'camera')
+
+
+class OutputError(OSError):
+    """A file cannot be written; those that were finished before are whole."""
+
+
+class ResultWriter:
+    """Writes the files of a run; use it in a ``with`` statement, or close it.
+
+    Args:
+        folder: Where to.
+        kinds: Which files, of :data:`KINDS`.
+
+    Attributes:
+        files (list[Path]): Those that are finished.
+
+    Raises:
+        ValueError: If there is no such kind.
+        FileExistsError: If the folder holds results of a run that goes on or was killed.
+        ImportError: If a kind needs a library that is not installed.
+    """
+
+    def __init__(self, folder: str | Path, kinds: Sequence[str]):
+        unknown = [kind for kind in kinds if kind not in KINDS]
+        if unknown or not kinds:
+            raise ValueError(
+                f'no files of the kind {", ".join(unknown) or "nothing"}; there are: {", ".join(KINDS)}'
+            )
+        if 'usd' in kinds:
+            _check_usd()
+        self.folder = Path(folder)
+        self.kinds = tuple(dict.fromkeys(kinds))
+        self.files: list[Path] = []
+        self._formats = [kind for kind in self.kinds if kind in FORMATS]
+        self._lines = ResultLines(self.folder / 'results.jsonl') if self._formats else None
+        self._names: dict[str, str] = {}
+        self._source: str | None = None
+        self._name = ''
+        self._videos: dict[str, VideoWriter] = {}
+        self._recorder: MotionRecorder | None = None
+
+    def __enter__(self) -> 'ResultWriter':
+        return self
+
+    def __exit__(self, kind: type | None, *_) -> None:
+        self.close(complete=kind is None)
+
+    def write(self, result: FrameResult) -> None:
+        """Write what belongs to a frame.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
+        try:
+            self._write(result)
+        except OSError as error:
+            raise _output_error(error) from error
+
+    def close(self, complete: bool = True, skipped: Iterable[Skip] = ()) -> None:
+        """Finish all files.
+
+        Args:
+            complete: False if the run was interrupted; files say so.
+            skipped: What could not be read; files say so.
+
+        Raises:
+            OutputError: If a file cannot be finished; the others are finished all the same.
+        """
+        errors: list[OSError] = []
+        for step in (self._finish_source, lambda: self._finish_results(complete, skipped)):
+            try:
+                step()
+            except OSError as error:
+                errors.append(error)
+        if errors:
+            raise _output_error(errors[0]) from errors[0]
+
+    def _write(self, result: FrameResult) -> None:
+        if self._lines is not None:
+            self._lines.write(result)
+        self._begin_source(result)
+        for kind, draw in _PICTURES.items():
+            if kind in self.kinds:
+                self._write_picture(kind, draw(result), result)
+        for kind in _MESH_FILES:
+            if kind in self.kinds:
+                self._write_meshes(kind, result)
+        if self._recorder is not None:
+            self._recorder.add(result)
+
+    def _begin_source(self, result: FrameResult) -> None:
+        source = result.source if result.kind != 'array' else f'array_{result.frame_index:06d}'
+        if source == self._source:
+            return
+        self._finish_source()
+        self._source = source
+        stem = Path(source).stem if result.kind in ('image', 'video') else source.replace(' ', '_')
+        taken, number = set(self._names.values()), 2
+        name = stem
+        while source not in self._names and name in taken:
+            name, number = f'{stem}_{number}', number + 1
+        self._name = self._names.setdefault(source, name)
+        if any(kind in self.kinds for kind in ANIMATIONS):
+            self._recorder = MotionRecorder()
+
+    def _write_picture(self, kind: str, picture: np.ndarray, result: FrameResult) -> None:
+        if result.kind not in _MOVING:
+            self.files.append(write_image(self.folder / f'{self._name}_{kind}.jpg', picture))
+            return
+        if kind not in self._videos:
+            self._videos[kind] = VideoWriter(self.folder / f'{self._name}_{kind}.mp4', result.fps)
+        self._videos[kind].write(picture, result.time_s)
+
+    def _write_meshes(self, kind: str, result: FrameResult) -> None:
+        from mmhier.scene_files import body_note, write_obj, write_ply
+
+        writer = dict(obj=write_obj, ply=write_ply)[kind]
+        start = self.folder / f'{self._name}_'
+        if result.kind in _MOVING:
+            start = self.folder / f'{self._name}_{kind}' / f'{result.frame_index:06d}_'
+        for position, person in enumerate(result.people):
+            vertices = None if person.mesh is None else person.mesh.vertices() + person.mesh.transl
+            if vertices is None or not np.isfinite(vertices).all():
+                continue
+            number = position if person.track_id is None else person.track_id
+            path = start.with_name(f'{start.name}person_{number}.{kind}')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.files.append(writer(path, vertices, person.mesh.faces, body_note(person.mesh.layer())))
+
+    def _finish_source(self) -> None:
+        """Finish the files of the current input."""
+        videos, self._videos = self._videos, {}
+        recorder, self._recorder = self._recorder, None
+        errors: list[OSError] = []
+        for video in videos.values():
+            try:
+                video.close()
+                self.files.append(video.path)
+            except OSError as error:
+                errors.append(error)
+        if motions := recorder.motions() if recorder is not None else []:
+            from mmhier.scene_files import write_bvh, write_glb, write_usd
+
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for kind, write in dict(glb=write_glb, bvh=write_bvh, usd=write_usd).items():
+                if kind in self.kinds:
+                    try:
+                        written = write(self.folder / f'{self._name}.{kind}', motions)
+                        self.files += written if isinstance(written, list) else [written]
+                    except OSError as error:
+                        errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _finish_results(self, complete: bool, skipped: Iterable[Skip]) -> None:
+        lines, self._lines = self._lines, None
+        if lines is None:
+            return
+        lines.close()
+        records = [dict(name=skip.name, reason=skip.reason, count=skip.count) for skip in skipped]
+        if lines.count:
+            self.files += finish(lines.path, self._formats, complete, records)
+        else:
+            lines.path.unlink()
+
+
+def _output_error(error: OSError) -> OutputError:
+    if isinstance(error, OutputError):
+        return error
+    place = f'{error.filename}: ' if getattr(error, 'filename', None) else ''
+    return OutputError(error.errno, f'results cannot be written: {place}{error.strerror or error}')
+
+
+def _check_usd() -> None:
+    try:
+        import pxr  # noqa: F401
+    except ImportError as error:
+        raise ImportError('USD files need: pip install usd-core') from error
