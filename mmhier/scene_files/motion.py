@@ -82,6 +82,10 @@ class Motion:
                 raise ValueError(f'{self.name}: {name} of shape {array.shape}: expected {shape}.')
             if not np.isfinite(array).all():
                 raise ValueError(f'{self.name}: {name} is not finite; leave such frames out.')
+        if (np.linalg.det(self.rotations) < 0.5).any():
+            raise ValueError(
+                f'{self.name}: rotations are no rotation matrices; one has a determinant below 0.5.'
+            )
         numbers = np.asarray(self.frame_numbers)
         if not frames or numbers[0] < 0 or (np.diff(numbers) <= 0).any():
             raise ValueError(f'{self.name}: frame_numbers {numbers}: expected some, >= 0, increasing.')

@@ -8,8 +8,9 @@ Letters: V vertices, F triangles, J joints, T frames of a person.
 Convention:
     ``upAxis`` Y, ``metersPerUnit`` 1, right-handed; a body in its rest pose faces +z. Time codes are frame
     numbers of the clip, ``timeCodesPerSecond`` is its frame rate. Frames in which a person was not seen are
-    interpolated and the person is invisible there. All skinning weights are kept. The comment and
-    ``customLayerData`` of the file name the body models, their licences and the camera's place.
+    interpolated and the person is invisible there (Blender 5.0 does not read that: take .glb for it). All
+    skinning weights are kept. The comment and ``customLayerData`` of the file name the body models, their
+    licences and the camera's place.
 """
 
 from collections.abc import Sequence

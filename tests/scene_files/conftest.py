@@ -18,6 +18,12 @@ _random_body = runpy.run_path(str(Path(__file__).parents[1] / 'body_models' / 'c
 
 
 @pytest.fixture(scope='session')
+def random_body():
+    """``random_body`` of the tests of body models."""
+    return _random_body
+
+
+@pytest.fixture(scope='session')
 def open_layer(tmp_path_factory):
     """The open body of this session, which tests of body models use as well."""
     if importlib.util.find_spec('anny') is None:

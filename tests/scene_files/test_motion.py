@@ -6,6 +6,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from mmhier.body_models.skinning import axis_angle_to_matrix
+from mmhier.body_models.smpl import SMPL
+from mmhier.body_models.smpl_file import body_from_arrays
 from mmhier.scene_files.motion import Motion, body_note, camera_to_world, make_scene, world_joints
 
 
@@ -118,8 +120,11 @@ def test_shape_is_in_the_mesh(small_layer, make_motion):
     np.testing.assert_allclose(actor.rest_joints, small_layer.rest_joints(betas)[0], atol=1e-6)
 
 
-def test_note(open_layer):
+def test_note(open_layer, small_data, random_body):
     assert body_note(open_layer).startswith('Body model: mmhier open body. Licence: CC0-1.0')
+    assert body_note(SMPL(small_data)).endswith('Licence: not stated in the model file')
+    smpl = SMPL(body_from_arrays(random_body(6890, posedirs=False), 'SMPL_NEUTRAL.npz'))
+    assert 'non-commercial' in body_note(smpl)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +136,7 @@ def test_note(open_layer):
         (dict(transl=np.zeros((2, 3))), r'transl of shape \(2, 3\): expected \(3, 3\)'),
         (dict(transl=np.full((3, 3), np.nan)), 'transl is not finite'),
         (dict(rotations=np.zeros((3, 23, 3, 3))), r'rotations of shape .* expected \(3, 24, 3, 3\)'),
+        (dict(rotations=np.tile(-np.eye(3), (3, 24, 1, 1))), 'person_0: rotations are no rotation matrices'),
         (dict(betas=np.zeros((1, 10))), r'betas of shape \(1, 10\)'),
     ],
 )

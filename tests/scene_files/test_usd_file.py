@@ -84,6 +84,16 @@ def test_the_stage_says_what_it_is(pxr, open_layer, make_motion, tmp_path):
     assert os.listdir(tmp_path) == ['clip.usda']
 
 
+def test_the_validators_of_usd_find_no_fault(pxr, open_layer, chain_layer, make_motion, tmp_path):
+    validation = pytest.importorskip('pxr.UsdValidation', reason='came with usd-core 25')
+    motions = [make_motion(open_layer, range(4), 'a'), make_motion(chain_layer, [1, 3], 'b', 1)]
+    stage = pxr.Usd.Stage.Open(str(write_usd(tmp_path / 'clip.usdc', motions)))
+    validators = validation.ValidationRegistry().GetOrLoadAllValidators()
+    assert len(validators) > 5
+    errors = validation.ValidationContext(validators).Validate(stage)
+    assert [error.GetMessage() for error in errors] == []
+
+
 def test_other_endings_are_refused(pxr, plain_layer, make_motion, tmp_path):
     with pytest.raises(ValueError, match=r'clip\.fbx: expected a name that ends in \.usd'):
         write_usd(tmp_path / 'clip.fbx', [make_motion(plain_layer, [0])])
