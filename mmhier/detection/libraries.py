@@ -33,8 +33,11 @@ class TorchvisionDetector:
     ):
         try:
             from torchvision.models import detection, get_model, list_models
-        except ImportError as error:
-            raise ImportError(f'detector torchvision:{name} needs: pip install torchvision') from error
+        except (ImportError, RuntimeError) as error:  # the latter with a torch of another version
+            raise ImportError(
+                f'detector torchvision:{name} needs the torchvision that belongs to the installed torch '
+                f'({error}): pip install torchvision'
+            ) from error
         import torch
 
         known = list_models(module=detection)
