@@ -2,6 +2,9 @@
 # that the field compares with; for ground-truth boxes pass
 #   --cfg-options val_dataloader.dataset.bbox_file=None test_dataloader.dataset.bbox_file=None
 codec = dict(type='UDPHeatmap', input_size=(192, 256), heatmap_size=(48, 64), sigma=2)
+# The first two are also read by MMPose's inferencers.
+dataset_type = 'CheckedCocoDataset'
+data_mode = 'topdown'
 data_root = 'data/coco/'
 
 train_pipeline = [
@@ -27,9 +30,9 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='CheckedCocoDataset',
+        type=dataset_type,
         data_root=data_root,
-        data_mode='topdown',
+        data_mode=data_mode,
         ann_file='annotations/person_keypoints_train2017.json',
         data_prefix=dict(img='train2017/'),
         pipeline=train_pipeline,
@@ -42,9 +45,9 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
-        type='CheckedCocoDataset',
+        type=dataset_type,
         data_root=data_root,
-        data_mode='topdown',
+        data_mode=data_mode,
         ann_file='annotations/person_keypoints_val2017.json',
         bbox_file=data_root + 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json',
         data_prefix=dict(img='val2017/'),
