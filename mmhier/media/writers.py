@@ -86,19 +86,30 @@ class VideoWriter:
         os.replace(self._part, self.path)
 
 
+def _exact_colours() -> int:
+    """How PyAV converts RGB to YUV: the fast way is off by 3 of 255 and blurs colours."""
+    from av.video.reformatter import Interpolation
+
+    kinds = ('BICUBIC', 'ACCURATE_RND', 'FULL_CHR_H_INT', 'FULL_CHR_H_INP')
+    return sum(int(getattr(Interpolation, kind)) for kind in kinds)
+
+
 class _AvSink:
     def __init__(self, av, path: Path, fps: float, size_wh: tuple[int, int]):
         self._av = av
-        options = dict(movflags='+hybrid_fragmented')  # whole when it is closed, playable when it is not
+        # Whole when it is closed, playable when it is not.
+        options = dict(movflags='+hybrid_fragmented', flush_packets='1')
         self._container = av.open(str(path), 'w', format='mp4', options=options)
         self._rate = Fraction(fps).limit_denominator(1001)
         self._stream = self._add_stream()
         self._stream.width, self._stream.height = size_wh
         self._stream.pix_fmt = 'yuv420p'
         self._stream.codec_context.time_base = Fraction(1, _TICKS)
-        self._stream.codec_context.gop_size = _GROUP
+        # Without frames that refer to later ones, a video begins at its first time.
+        options = dict(g=str(_GROUP), bf='0')
         if self._stream.codec_context.name == 'libx264':
-            self._stream.options = dict(preset='veryfast', crf='20')
+            options |= dict(preset='veryfast', crf='20')
+        self._stream.options = options
         self._last = None
 
     def _add_stream(self):
@@ -119,6 +130,7 @@ class _AvSink:
                 ticks = self._last + 1
         self._last = ticks
         frame = self._av.VideoFrame.from_ndarray(image, format='bgr24')
+        frame = frame.reformat(format='yuv420p', interpolation=_exact_colours())
         frame.pts, frame.time_base = ticks, Fraction(1, _TICKS)
         self._container.mux(self._stream.encode(frame))
 

@@ -1,0 +1,237 @@
+"""A stream takes whatever there is, in order, past damage, with a bounded number of frames in memory."""
+
+import gc
+import threading
+import time
+import weakref
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmhier.media import Frame, FrameStream, Source
+from mmhier.media import stream as module
+
+
+@pytest.fixture
+def folder(tmp_path, numbered):
+    path = tmp_path / 'pictures'
+    path.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(path / f'{number}.png'), numbered(number))
+    (path / 'notes.txt').write_text('no picture')
+    (path / 'folder.png').mkdir()
+    return path
+
+
+def shades(frames):
+    return [int(frame.image[30, 40, 0] - 40) // 4 for frame in frames]
+
+
+def test_a_file_a_folder_a_pattern_and_a_list(folder):
+    inputs = [
+        (str(folder / '1.png'), [1]),
+        (folder, [0, 1, 2]),
+        (str(folder / '[02].png'), [0, 2]),
+        ([str(folder / '2.png'), folder / '0.png'], [2, 0]),
+        ([folder, [folder / '1.png']], [0, 1, 2, 1]),
+    ]
+    for given, expected in inputs:
+        stream = FrameStream(given)
+        assert stream.total() == len(expected)
+        frames = list(stream)
+        assert shades(frames) == expected and stream.skips == []
+        assert all(frame.source.kind == 'image' and frame.index == 0 for frame in frames)
+        assert {frame.source.sequence for frame in frames} == {str(folder)}
+
+
+def test_arrays_and_iterators(numbered):
+    images = [numbered(number) for number in range(4)]
+    for given in (images, np.stack(images), iter(images), (image for image in images), [iter(images)]):
+        frames = list(FrameStream(given))
+        assert shades(frames) == [0, 1, 2, 3]
+        assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    assert FrameStream(np.stack(images)).total() == 4
+    assert FrameStream(iter(images)).total() is None
+    assert shades(FrameStream(images[2][..., 0])) == [2]
+    own = Frame(images[1], Source('mine', 'video', 'mine', 5.0), 7, 1.4)
+    assert list(FrameStream([own])) == [own]
+
+
+def test_videos_have_times_and_a_rate(video, folder):
+    stream = FrameStream([video, folder])
+    assert stream.total() == 33
+    frames = list(stream)
+    assert [frame.source.kind for frame in frames] == ['video'] * 30 + ['image'] * 3
+    assert frames[5].source == Source(str(video), 'video', str(video), 20.0)
+    assert frames[5].index == 5 and frames[5].time_s == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_exif_orientation_is_applied_as_opencv_does(tmp_path, orientation):
+    pixels = np.zeros((16, 24, 3), np.uint8)
+    pixels[:8, :8], pixels[:8, 16:] = 255, (200, 0, 0)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / 'turned.jpg'
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    (frame,) = FrameStream(path)
+    assert frame.image.shape == ((16, 24, 3) if orientation <= 4 else (24, 16, 3))
+    np.testing.assert_array_equal(frame.image, cv2.imread(str(path)))
+
+
+@pytest.mark.parametrize('mode', ['grey', 'alpha', '16 bits', '16 bits with alpha'])
+def test_other_pixels_are_read_as_opencv_does(tmp_path, mode):
+    kind = np.uint16 if '16' in mode else np.uint8
+    shape = (9, 8) if mode == 'grey' else (9, 8, 4 if 'alpha' in mode else 3)
+    array = np.random.default_rng(0).integers(0, np.iinfo(kind).max, shape).astype(kind)
+    cv2.imwrite(str(tmp_path / 'picture.png'), array)
+    (frame,) = FrameStream(tmp_path / 'picture.png')
+    assert frame.image.dtype == np.uint8 and frame.image.shape == (9, 8, 3)
+    np.testing.assert_array_equal(frame.image, cv2.imread(str(tmp_path / 'picture.png')))
+
+
+def test_one_pixel(tmp_path):
+    cv2.imwrite(str(tmp_path / 'dot.png'), np.full((1, 1, 3), 7, np.uint8))
+    (frame,) = FrameStream(tmp_path / 'dot.png')
+    assert frame.image.tolist() == [[[7, 7, 7]]]
+
+
+def test_damaged_files_of_a_folder_are_named_and_counted(folder, noisy_video):
+    whole = (folder / '1.png').read_bytes()
+    (folder / '1.png').write_bytes(whole[: len(whole) // 2])
+    (folder / '1b.jpg').write_bytes(b'')
+    (folder / '1c.mp4').write_text('no video')
+    stream = FrameStream(folder)
+    assert shades(stream) == [0, 2]
+    assert [(skip.name.split('/')[-1], skip.count) for skip in stream.skips] == [
+        ('1.png', 1),
+        ('1b.jpg', 1),
+        ('1c.mp4', 1),
+    ]
+    assert 'is empty' in stream.skips[1].reason and 'cannot be opened' in stream.skips[2].reason
+
+
+def test_a_damaged_file_alone_is_an_error(tmp_path):
+    (tmp_path / 'broken.jpg').write_bytes(b'\xff\xd8 and then nothing')
+    with pytest.raises(ValueError, match=r'nothing could be read: .*broken.jpg'):
+        list(FrameStream(tmp_path / 'broken.jpg'))
+
+
+def test_a_corrupt_video_goes_on_after_the_damage(corrupt_video):
+    stream = FrameStream(corrupt_video)
+    frames = list(stream)
+    assert len(frames) > 100 and frames[-1].time_s == pytest.approx(199 / 25, abs=1e-6)
+    assert sum(skip.count for skip in stream.skips) > 0
+    assert {skip.name for skip in stream.skips} == {str(corrupt_video)}
+    reasons = [skip.reason for skip in stream.skips]
+    assert len(reasons) == len(set(reasons))
+
+
+def test_what_is_not_there_is_an_error_at_once(tmp_path, folder):
+    for given in (tmp_path / 'absent.jpg', str(tmp_path / '*.jpg'), [tmp_path / 'absent.jpg']):
+        with pytest.raises(FileNotFoundError):
+            FrameStream(given)
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match='holds no images or videos'):
+        FrameStream(tmp_path / 'empty')
+    with pytest.raises(ValueError, match='float is no input'):
+        FrameStream(3.5)
+
+
+def test_one_missing_file_of_several_is_counted(folder):
+    stream = FrameStream([folder / 'absent.png', folder / '1.png'])
+    assert shades(stream) == [1]
+    assert [skip.reason for skip in stream.skips] == [f'{folder / "absent.png"} does not exist']
+
+
+def test_a_stream_is_read_once(folder):
+    stream = FrameStream(folder)
+    list(stream)
+    with pytest.raises(ValueError, match='once'):
+        list(stream)
+
+
+class Counting:
+    """Hands out frames and knows how many are alive."""
+
+    def __init__(self, count):
+        self.count, self.alive, self.most, self.made = count, 0, 0, 0
+
+    def __iter__(self):
+        for _ in range(self.count):
+            image = np.zeros((8, 8, 3), np.uint8)
+            self.alive, self.made = self.alive + 1, self.made + 1
+            self.most = max(self.most, self.alive)
+            weakref.finalize(image, self._gone)
+            yield image
+            del image
+
+    def _gone(self):
+        self.alive -= 1
+
+
+def test_only_a_few_frames_are_in_memory():
+    source, count = Counting(500), 0
+    for frame in FrameStream(source, queue_size=5):
+        count += 1
+        if count % 100 == 0:
+            time.sleep(0.02)  # the thread runs ahead as far as it may
+        del frame
+    assert count == 500
+    assert 5 <= source.most <= 9
+
+
+def test_closing_stops_the_thread():
+    source = Counting(10**6)
+    with FrameStream(source) as stream:
+        next(iter(stream))
+    gc.collect()
+    assert source.made < 50
+    assert 'mmhier-frames' not in {thread.name for thread in threading.enumerate()}
+
+
+def test_errors_of_a_source_reach_the_reader(numbered):
+    def broken():
+        yield numbered(0)
+        raise ZeroDivisionError('of the source')
+
+    with pytest.raises(ZeroDivisionError, match='of the source'):
+        list(FrameStream(broken()))
+
+
+class FakeCamera:
+    """Ten frames, one every 10 ms."""
+
+    def __init__(self, number):
+        self.number, self.count, self.open = number, 0, True
+
+    def isOpened(self):
+        return self.number == 0
+
+    def get(self, field):
+        return 100.0 if field == cv2.CAP_PROP_FPS else 0.0
+
+    def read(self):
+        time.sleep(0.01)
+        self.count += 1
+        return self.count <= 10, np.full((4, 4, 3), self.count, np.uint8)
+
+    def release(self):
+        self.open = False
+
+
+def test_a_camera_shows_what_is_new(monkeypatch):
+    monkeypatch.setattr(module.cv2, 'VideoCapture', FakeCamera)
+    stream = FrameStream(0)
+    assert stream.live and stream.total() is None
+    numbers = []
+    for frame in stream:
+        numbers.append(frame.index)
+        assert frame.source.kind == 'camera' and frame.source.fps == 100
+        time.sleep(0.025)
+    assert numbers == sorted(numbers) and numbers[-1] == 9
+    assert len(numbers) < 9  # those nobody waited for are lost
+    with pytest.raises(ValueError, match='camera 1 cannot be opened'):
+        list(FrameStream(1))
