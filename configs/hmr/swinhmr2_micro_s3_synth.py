@@ -1,6 +1,5 @@
-# python tools/train.py configs/hmr/swinhmr2_micro_s3_synth.py                                (128x96 crops)
-# 300 held-out images of simple synthetic scenes: MPJPE 152.6, PA-MPJPE 104.8 mm (our log, 4000 images); the
-# mean pose has 255.5 and 139.2.
+# make quickstart                                                                             (128x96 crops)
+# python tools/train.py configs/hmr/swinhmr2_micro_s3_synth.py
 # Initial weights: the encoder of the pose model, trained with configs/hpe/swinpose_micro_s3_synth.py.
 _base_ = [
     '../_base_/hmr_synth_runtime.py',
@@ -24,6 +23,7 @@ model = dict(
         type='HMR2Head',
         in_channels=128,
         readout_gain=0.01,
+        map_positions=True,
         arch=dict(embed_dims=256, num_layers=3, num_heads=16, head_dims=16, feedforward_channels=512),
     ),
 )
@@ -41,15 +41,15 @@ train_pipeline = [
     dict(type='MeshAffine'),
     dict(type='PackMeshInputs'),
 ]
-train_dataloader = dict(num_workers=1, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1)
 test_dataloader = dict(num_workers=1)
 
-max_epochs = 12
-train_cfg = dict(max_epochs=max_epochs, val_interval=4)
-optim_wrapper = dict(generator=dict(optimizer=dict(lr=1e-3)))
+max_epochs = 14
+train_cfg = dict(max_epochs=max_epochs, val_interval=7)
+optim_wrapper = dict(generator=dict(optimizer=dict(lr=7e-4)))
 param_scheduler = [
-    dict(type='LinearLR', begin=0, end=100, start_factor=0.01, by_epoch=False),
+    dict(type='LinearLR', begin=0, end=200, start_factor=0.01, by_epoch=False),
     dict(type='CosineAnnealingLR', begin=0, end=max_epochs, by_epoch=True, convert_to_iter_based=True),
 ]
 default_hooks = dict(checkpoint=dict(interval=1))

@@ -9,6 +9,7 @@ _PLACES = (Path(__file__).parents[2] / 'configs', Path(__file__).parents[1] / 'c
 
 # Folders of configs: keypoints, meshes.
 TASKS = ('hpe', 'hmr')
+DEFAULT = {'*_coco': 'hpe', '*_mixed': 'hmr'}
 
 
 def config_folder() -> Path:
@@ -25,25 +26,27 @@ def config_folder() -> Path:
     )
 
 
-def find_configs(patterns: list[str] | None = None, task: str = 'hpe') -> list[Path]:
+def find_configs(patterns: list[str] | None = None, task: str | None = 'hpe') -> list[Path]:
     """List configs by name.
 
     Args:
         patterns: Paths of config files, or names in which ``*`` and ``?`` stand for others, such as
-            ``swinpose_*_s3_coco``; by default all models for COCO.
-        task: Folder of the configs.
+            ``swinpose_*_s3_coco``; by default all models for COCO and for the mix of HMR2.0.
+        task: Folder of the configs; None: all.
 
     Raises:
         FileNotFoundError: If a pattern fits none.
     """
-    known = sorted((config_folder() / task).glob('*.py'), key=_order)
+    folders = [config_folder() / name for name in ([task] if task else TASKS)]
+    known = [path for folder in folders for path in sorted(folder.glob('*.py'), key=_order)]
     found: list[Path] = []
-    for pattern in patterns or ['*_coco']:
+    for pattern in patterns or [name for name, of in DEFAULT.items() if task in (None, of)]:
         paths = [Path(pattern)] if Path(pattern).is_file() else []
         paths = paths or [path for path in known if fnmatch(path.stem, pattern)]
         if not paths:
             raise FileNotFoundError(
-                f'{pattern!r} is neither a config file nor the name of one in {config_folder() / task}; '
+                f'{pattern!r} is neither a config file nor the name of one in '
+                f'{" or ".join(map(str, folders))}; '
                 '`mmhier models` lists them'
             )
         found += [path for path in paths if path not in found]

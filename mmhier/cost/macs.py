@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a model, without computing or storing anything.
+"""Parameters and multiply-adds of a pose or mesh model, without computing or storing anything.
 
 The model is built and run on PyTorch's meta device. Counted are the multiply-adds of convolutions and matrix
 products, those of attention included. A module adds by its method ``uncounted_macs(*inputs)`` what its paper
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 FORMULA = """\
@@ -25,17 +25,19 @@ activations and other element-wise work are not counted."""
 
 @dataclass(frozen=True)
 class Cost:
-    """What a pose model costs for one image.
+    """What a pose or mesh model costs for one image.
 
     Attributes:
         name: Name of the config.
         input_wh: Width and height of the image, pixels.
         encoder_params: Parameters of the backbone.
-        params: Parameters of the model.
+        params: Parameters of the model; a discriminator, needed in training only, is left out.
         encoder_macs: Multiply-adds of the backbone.
         macs: Multiply-adds of the model.
         reported_ap: AP on COCO val as the head of the config reports it, in percent, or None.
+        reported_pa_mpjpe: Likewise PA-MPJPE on Human3.6M, in millimetres.
         source: Who reported it.
+        has_mesh: Whether the model recovers meshes.
     """
 
     name: str
@@ -45,7 +47,9 @@ class Cost:
     encoder_macs: int
     macs: int
     reported_ap: float | None
+    reported_pa_mpjpe: float | None
     source: str
+    has_mesh: bool
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -83,7 +87,7 @@ def build_model(path: str | Path, device: str = 'cpu') -> tuple[nn.Module, tuple
     """Build the model of a config with random weights, in evaluation mode.
 
     Args:
-        path: Config file of a top-down pose model.
+        path: Config file of a top-down pose or mesh model.
         device: Where its parameters are made; ``'meta'`` makes none.
 
     Returns:
@@ -99,37 +103,56 @@ def build_model(path: str | Path, device: str = 'cpu') -> tuple[nn.Module, tuple
     with torch.device(device):
         model = MODELS.build(settings)
     model.train(False)
-    return model, tuple(settings.head.decoder.input_size)
+    if 'decoder' in settings.head:
+        return model, tuple(settings.head.decoder.input_size)
+    return model, _crop_of(cfg)
+
+
+def _crop_of(cfg: Config) -> tuple[int, int]:
+    """Width and height of the crops of a mesh model."""
+    (box,) = [step for step in cfg.val_dataloader.dataset.pipeline if step['type'] == 'MeshBox']
+    shrink = cfg.model.data_preprocessor.get('shrink', 1)
+    width, height = box['aspect_wh']
+    return width // shrink, height // shrink
 
 
 def cost_of(path: str | Path) -> Cost:
     """Look up or count everything that :class:`Cost` has, for the model of a config.
 
     Args:
-        path: Config file of a top-down pose model.
+        path: Config file of a top-down pose or mesh model.
     """
     path = Path(path)
     model, (width, height) = build_model(path, 'meta')
     images = torch.empty(1, 3, height, width, device='meta')
 
-    def run_all() -> Tensor:
-        return model(images, None, mode='tensor')
+    def run_all() -> object:
+        return model.head.forward(model.extract_feat(images))
 
-    ap, source = reported_ap(path)
+    ap, ap_source = reported(path, r'AP')
+    error, error_source = reported(path, r'PA-MPJPE on Human3\.6M')
+    parts = [part for name, part in model.named_children() if name != 'discriminator']
     return Cost(
         path.stem,
         (width, height),
         count_parameters(model.backbone),
-        count_parameters(model),
+        sum(count_parameters(part) for part in parts),
         count_macs(model.backbone, lambda: model.backbone(images)),
         count_macs(model, run_all),
         ap,
-        source,
+        error,
+        ap_source or error_source,
+        hasattr(model, 'body'),
     )
 
 
-def reported_ap(path: str | Path) -> tuple[float | None, str]:
-    """Read the AP, in percent, and its source from the comment at the head of a config."""
+def reported(path: str | Path, what: str) -> tuple[float | None, str]:
+    """Read a score and its source from the comment at the head of a config.
+
+    Args:
+        path: The config.
+        what: Regular expression of what follows the number.
+    """
     comment = [line for line in Path(path).read_text(encoding='utf-8').splitlines()[:6] if line[:1] == '#']
-    found = re.search(r'(\d\d\.\d) AP \(([^)]*)\)', ' '.join(comment))
+    found = re.search(rf'(\d\d\.\d) {what} \(([^)]*)\)', ' '.join(comment))
     return (float(found[1]), found[2]) if found else (None, '')

@@ -7,7 +7,8 @@ import pytest
 from mmhier.apis import model_zoo
 from mmhier.apis.cli import main
 from mmhier.apis.model_zoo import find_configs
-from mmhier.apis.models import BEGIN, END
+from mmhier.apis.models import MARKS, table
+from mmhier.cost.macs import cost_of
 
 
 def test_the_whole_family_is_there():
@@ -35,9 +36,10 @@ def test_an_installation_without_configs_says_so(tmp_path, monkeypatch):
 
 def test_command(tmp_path, capsys):
     text = tmp_path / 'README.md'
-    text.write_text(f'# A\n{BEGIN}\n{END}\nB\n')
+    text.write_text('\n'.join(['# A', *MARKS[False], *MARKS[True], 'B\n']))
     arguments = [
         'swinpose_s_s[34]_coco',
+        'gmfhmr2_s_s3_mixed',
         '--csv',
         tmp_path / 'a.csv',
         '--plot',
@@ -52,11 +54,17 @@ def test_command(tmp_path, capsys):
         and '(9 N + 1) L K D' in printed
     )
     rows = list(csv.DictReader((tmp_path / 'a.csv').open()))
-    assert [row['Config'] for row in rows] == ['swinpose_s_s3_coco', 'swinpose_s_s4_coco']
-    assert rows[0]['AP reported'].startswith('74.6')
+    assert [row['Config'] for row in rows] == [
+        'swinpose_s_s3_coco',
+        'swinpose_s_s4_coco',
+        'gmfhmr2_s_s3_mixed',
+    ]
+    assert rows[0]['Score reported'].startswith('74.6')
+    assert rows[2]['Score reported'] == '35.4 (paper, arXiv 2510.12660)'
+    assert '| `gmfhmr2_s_s3_mixed` | 256x192 |      16.89 |    19.17 |' in printed
     assert (tmp_path / 'a.png').stat().st_size > 5000
     lines = text.read_text().splitlines()
-    assert lines[0] == '# A' and lines[-1] == 'B' and len(lines) == 8
+    assert lines[0] == '# A' and lines[-1] == 'B' and len(lines) == 13
 
 
 def test_wrong_name_is_one_line(capsys):
@@ -65,10 +73,10 @@ def test_wrong_name_is_one_line(capsys):
 
 
 def test_readme_is_current(repo_root):
-    """The table in the README is what ``mmhier models --write README.md`` writes."""
-    from mmhier.apis.models import HEADER, row
-    from mmhier.cost.macs import cost_of
-    from mmhier.cost.table import markdown
-
-    table = markdown(HEADER, [row(cost_of(path)) for path in find_configs()])
-    assert f'{BEGIN}\n{table}\n{END}' in (repo_root / 'README.md').read_text(encoding='utf-8')
+    """The tables in the README are what ``mmhier models --write README.md`` writes."""
+    text = (repo_root / 'README.md').read_text(encoding='utf-8')
+    costs = [cost_of(path) for path in find_configs(task=None)]
+    for has_mesh, (begin, end) in MARKS.items():
+        content = table(costs, has_mesh)
+        assert len(content.splitlines()) > 30
+        assert f'{begin}\n{content}\n{end}' in text

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from mmhier.apis.model_zoo import find_configs
-from mmhier.cost.macs import build_model, cost_of, count_macs, count_parameters, reported_ap
+from mmhier.cost.macs import build_model, cost_of, count_macs, count_parameters, reported
+from mmhier.models.heads.hmr2_head import HMR2Head
 
 # Encoders at 256 x 192, counted in the official code: parameters, 10^9 multiply-adds after S2, S3, S4.
 HIERARCHIES = {
@@ -88,9 +89,10 @@ def test_a_module_adds_what_it_knows_of():
 def test_reported_score_is_read_from_the_head_of_a_config(tmp_path):
     path = tmp_path / 'a.py'
     path.write_text('# COCO val: 74.6 AP (paper, arXiv 1). Not run by us yet.\nx = 1\n')
-    assert reported_ap(path) == (74.6, 'paper, arXiv 1')
+    assert reported(path, 'AP') == (74.6, 'paper, arXiv 1')
+    assert reported(path, 'PA-MPJPE on Human3.6M') == (None, '')
     path.write_text('# Not run by us yet.\ny = "75.0 AP (made up)"\n')
-    assert reported_ap(path) == (None, '')
+    assert reported(path, 'AP') == (None, '')
 
 
 def test_building_needs_no_download_and_computes():
@@ -99,3 +101,27 @@ def test_building_needs_no_download_and_computes():
     with torch.inference_mode():
         heatmaps = model(torch.zeros(1, 3, height, width), None, mode='tensor')
     assert heatmaps.shape == (1, 17, height // 4, width // 4)
+
+
+def test_mesh_decoder_costs_what_the_official_graph_does():
+    """By hand, for one body: keys and values of every place, self-attention of one token."""
+    dims, inner, channels, places, hidden = 24, 12, 10, 12, 20
+    arch = dict(embed_dims=dims, num_layers=2, num_heads=3, head_dims=4, feedforward_channels=hidden)
+    head = HMR2Head(channels, arch).to('meta')
+    layer = dims * 3 * inner + 2 * inner + inner * dims
+    layer += dims * inner + 2 * channels * inner * places + 2 * inner * places + inner * dims
+    layer += 2 * dims * hidden
+    maps = torch.empty(1, channels, 4, 3, device='meta')
+    assert count_macs(head, lambda: head(maps)) == dims + 2 * layer + dims * (144 + 10 + 3)
+
+
+def test_mesh_models():
+    found, pose = (
+        cost_of(find_configs([name], task=None)[0]) for name in ('gmfhmr2_s_s3_mixed', 'gmfpose_s_s3_coco')
+    )
+    assert (found.encoder_params, found.encoder_macs) == (pose.encoder_params, pose.encoder_macs)
+    assert found.params == found.encoder_params + 2_280_989  # no discriminator
+    assert found.has_mesh and not pose.has_mesh
+    assert (found.reported_pa_mpjpe, found.reported_ap) == (35.4, None)
+    micro = cost_of(find_configs(['swinhmr2_micro_s3_synth'], task='hmr')[0])
+    assert micro.input_wh == (96, 128)

@@ -132,6 +132,11 @@ class SelfAttention(nn.Module):
         """Map the normed token (B, D) to the same shape."""
         return self.proj(linear(x, self.qkv.weight.chunk(3)[2]))
 
+    def uncounted_macs(self, x: Tensor) -> int:
+        """Multiply-adds of query, key and attention in the papers' graph."""
+        inner, dims = len(self.qkv.weight) // 3, x.shape[1]
+        return len(x) * 2 * inner * (dims + 1)
+
 
 class CrossAttention(nn.Module):
     """Attention of a single token to a map, in the cheap order (see the top of the file)."""
@@ -160,6 +165,14 @@ class CrossAttention(nn.Module):
         read = attention @ context.mT  # (B, H, C)
         read = read.transpose(0, 1) @ value.mT  # (H, B, d)
         return self.proj(read.transpose(0, 1).flatten(1))
+
+    def uncounted_macs(self, x: Tensor, context: Tensor) -> int:
+        """Multiply-adds of the papers' graph, which computes keys and values of the map, less those here."""
+        batch, channels, places = context.shape
+        inner = len(self.kv.weight) // 2
+        theirs = 2 * inner * channels * places + 2 * inner * places
+        ours = 2 * self.heads * channels * places + inner * channels
+        return batch * (theirs - ours) - len(x) * inner * channels
 
 
 class MLP(nn.Module):
