@@ -48,7 +48,7 @@ class OnnxDetector:
         nms_iou: Of two boxes that overlap more, the one of lower score is dropped; MMDeploy's files have
             this inside.
         person_class: Index of the class of people.
-        device: ``'cpu'``, or ``'cuda'`` with onnxruntime-gpu.
+        device: ``'cuda'`` uses a GPU if onnxruntime-gpu is installed; everything else is the CPU.
         threads: CPU threads; by default as onnxruntime chooses.
 
     Raises:
@@ -123,10 +123,12 @@ class OnnxDetector:
     def _read_input(self, input_size: int | tuple[int, int]) -> None:
         inputs = self._session.get_inputs()
         first = inputs[0]
-        if len(inputs) != 1 or first.type not in INPUT_TYPES or len(first.shape) != 4 or first.shape[1] != 3:
+        usable = first.type in INPUT_TYPES and len(first.shape) == 4 and first.shape[1] == 3
+        one_image = usable and (first.shape[0] == 1 or not isinstance(first.shape[0], int))
+        if len(inputs) != 1 or not one_image:
             found = ', '.join(f'{one.name} {one.shape} {one.type}' for one in inputs)
             raise ValueError(
-                f'{self.path} has the inputs {found}: expected one, images (batch, 3, height, width)'
+                f'{self.path} has the inputs {found}: expected one, images (1 or any, 3, height, width)'
             )
         self._input_name, self._input_type = first.name, INPUT_TYPES[first.type]
         sides = input_size if isinstance(input_size, tuple | list) else (input_size, input_size)
@@ -136,7 +138,13 @@ class OnnxDetector:
 
     def _recognise(self) -> str:
         """Layout of the outputs, from those for a grey image."""
-        outputs = self._run(np.full((*self.input_hw, 3), float(PADDING)))
+        try:
+            outputs = self._run(np.full((*self.input_hw, 3), float(PADDING)))
+        except Exception as error:  # onnxruntime's errors have no common class
+            raise ValueError(
+                f'{self.path} cannot take an image of {self.input_hw[0]} x {self.input_hw[1]} '
+                f'({" ".join(str(error).split())})'
+            ) from error
         shapes = {name: array.shape for name, array in outputs.items()}
         if {'dets', 'labels'} <= outputs.keys() and shapes['dets'][-1] == 5:
             return 'dets, labels'

@@ -12,11 +12,11 @@ import numpy as np
 
 # Standard deviations per pixel of the longer side: of a measured or guessed position, and of a velocity.
 POSITION_WEIGHT = 1 / 20
-VELOCITY_WEIGHT = 1 / 160
+VELOCITY_WEIGHT = 1 / 80
 
 # Of a new box, of which only one measurement is known, in multiples of the above.
 INITIAL_POSITION_FACTOR = 2.0
-INITIAL_VELOCITY_FACTOR = 10.0
+INITIAL_VELOCITY_FACTOR = 5.0
 
 SMALLEST_SIDE = 1.0
 

@@ -23,8 +23,8 @@ from mmhier.tracking.association import (
 
 NO_ID = -1
 
-# Lowest IoU of a box with that of somebody who is not where expected, when last seen (OC-SORT's).
-LAST_SEEN_IOU = 0.3
+# Lowest IoU of a box with that of somebody who is not where expected, when last seen.
+LAST_SEEN_IOU = 0.4
 
 
 class Tracker:

@@ -159,7 +159,7 @@ def test_mmdeploy_file_has_to_say_which(tmp_path):
         load_detector(dict(type='onnx', path=path, family='yolo'))
 
 
-def save_pixel_reader(path, x, y):
+def save_pixel_reader(path, x, y, side=SIDE):
     """A network of MMDeploy's outputs whose box is the blue, green and red it sees at a pixel."""
     constants = [
         numpy_helper.from_array(np.array(numbers, np.int64), name)
@@ -175,7 +175,7 @@ def save_pixel_reader(path, x, y):
         helper.make_node('Concat', ['colour', 'rest'], ['dets'], axis=2),
         helper.make_node('Identity', ['labels_constant'], ['labels']),
     ]
-    inputs = [helper.make_tensor_value_info('images', TensorProto.FLOAT, (1, 3, SIDE, SIDE))]
+    inputs = [helper.make_tensor_value_info('images', TensorProto.FLOAT, (1, 3, side, side))]
     outputs = [
         helper.make_tensor_value_info('dets', TensorProto.FLOAT, (1, 1, 5)),
         helper.make_tensor_value_info('labels', TensorProto.INT64, (1, 1)),
@@ -258,6 +258,12 @@ def test_other_files_are_refused(tmp_path):
         load_detector(path)
     save(path, {'output': grid_output(GRID)}, (1, 1, SIDE, SIDE))
     with pytest.raises(ValueError, match=r'inputs images \[1, 1, 64, 64\] .* expected one, images'):
+        load_detector(path)
+    save(path, {'output': grid_output(GRID)}, (8, 3, SIDE, SIDE))
+    with pytest.raises(ValueError, match=r'inputs images \[8, 3, 64, 64\] .* expected one, images'):
+        load_detector(path)
+    save_pixel_reader(path, 700, 4, side='any')
+    with pytest.raises(ValueError, match=r'a.onnx cannot take an image of 640 x 640'):
         load_detector(path)
 
 

@@ -1,4 +1,4 @@
-"""DeepSORT's motion model with whole 8 x 8 matrices, one box at a time: the text book's Kalman filter.
+"""Constant velocity with whole 8 x 8 matrices, one box at a time: the text book's Kalman filter.
 
 State: centre x, centre y, width, height and their velocities per frame.
 """
@@ -12,14 +12,14 @@ OBSERVATION = np.eye(4, 8)
 def start(measured):
     """Mean (8,) and covariance (8, 8) after one measurement (4,)."""
     size = max(measured[2], measured[3])
-    deviations = [2 * size / 20] * 4 + [10 * size / 160] * 4
+    deviations = [2 * size / 20] * 4 + [5 * size / 80] * 4
     return np.concatenate([measured, np.zeros(4)]), np.diag(np.square(deviations))
 
 
 def predict(mean, covariance):
     """A frame later."""
     size = max(mean[2], mean[3])
-    noise = np.diag(np.square([size / 20] * 4 + [size / 160] * 4))
+    noise = np.diag(np.square([size / 20] * 4 + [size / 80] * 4))
     return MOTION @ mean, MOTION @ covariance @ MOTION.T + noise
 
 

@@ -155,7 +155,7 @@ def stride_errors(corrected):
     """Pixels between the centres of predicted and true boxes; a detector sees every fifth frame."""
     tracker, errors = Tracker(min_hits=1), []
     for t in range(60):
-        true = box_at([100 + 5 * min(t, 60 - t), 200])
+        true = box_at([100 + 4 * min(t, 60 - t), 200])
         if t % 5 == 0:
             assert tracker.update([true], [SCORE]).tolist() == [1]
             continue
@@ -172,7 +172,7 @@ def stride_errors(corrected):
 def test_stride_with_boxes_from_keypoints():
     """Somebody turns around between two detections: the keypoints tell at once, the detector later."""
     corrected, alone = stride_errors(True), stride_errors(False)
-    assert np.median(corrected) < 1.5 and corrected.max() < 15
+    assert np.median(corrected) < 0.5 and corrected.max() < 12
     assert alone.max() > 25
 
 
