@@ -1,0 +1,135 @@
+"""Every kind of file is written, named after its input, and finished whatever happens."""
+
+import errno
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from mmhier.apis import result_writer
+from mmhier.apis.result_files import read_results
+from mmhier.apis.result_writer import KINDS, OutputError, ResultWriter
+from mmhier.media import Skip
+from mmhier.testing.results import make_result
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
+
+
+def frames_of(path):
+    capture, count = cv2.VideoCapture(str(path)), 0
+    while capture.read()[0]:
+        count += 1
+    return count
+
+
+def test_pictures_and_documents(tmp_path):
+    skips = [Skip('b.jpg', 'is empty')]
+    writer = ResultWriter(tmp_path, ['json', 'overlay'])
+    for source in ('one/a.jpg', 'two/a.jpg', 'two/b.png'):
+        writer.write(make_result(kind='image', source=source, time_s=None, fps=None))
+    for number in range(2):
+        writer.write(make_result(number, kind='array', source='array', time_s=None, fps=None))
+    writer.close(skipped=skips)
+    pictures = ['a_2_overlay.jpg', 'a_overlay.jpg', 'array_000000_overlay.jpg', 'array_000001_overlay.jpg']
+    assert names(tmp_path) == [*pictures, 'b_overlay.jpg', 'results.json']
+    assert {path.name for path in writer.files} == set(names(tmp_path))
+    assert cv2.imread(str(tmp_path / 'a_overlay.jpg')).shape == (96, 128, 3)
+    document = json.loads((tmp_path / 'results.json').read_text())
+    assert document['skipped'] == [dict(name='b.jpg', reason='is empty', count=1)]
+
+
+def test_videos_are_finished_when_they_end(tmp_path):
+    writer = ResultWriter(tmp_path, ['overlay'])
+    for number in range(5):
+        writer.write(make_result(number))
+    writer.write(make_result(0, source='next.mp4'))
+    assert frames_of(tmp_path / 'clip_overlay.mp4') == 5
+    writer.close()
+    assert frames_of(tmp_path / 'next_overlay.mp4') == 1
+
+
+def test_all_files_of_a_mesh_model(tmp_path, mesh_results):
+    pytest.importorskip('pxr')
+    trimesh = pytest.importorskip('trimesh')
+    with ResultWriter(tmp_path, KINDS) as writer:
+        for result in mesh_results:
+            writer.write(result)
+    found = names(tmp_path)
+    assert {'results.json', 'results.npz', 'clip_overlay.mp4', 'clip_side.mp4', 'clip.glb'} <= set(found)
+    assert [name for name in found if name.endswith('.usd')] and len(writer.files) >= 10
+    meshes = [name for name in found if name.endswith('.obj')]
+    assert meshes == [f'clip_obj/{frame:06d}_person_{person}.obj' for frame in range(4) for person in (1, 2)]
+    mesh = mesh_results[2].people[1].mesh
+    read = trimesh.load(tmp_path / meshes[5], process=False)
+    expected = (mesh.vertices() + mesh.transl) * [1, -1, -1]
+    np.testing.assert_allclose(read.vertices, expected, atol=1e-4)
+    scene = trimesh.load(tmp_path / 'clip.glb')
+    assert len(scene.geometry) == 2
+    assert [name for name in found if name.endswith('.bvh')] == ['clip-person_1.bvh', 'clip-person_2.bvh']
+
+
+def test_a_video_without_people_has_no_animation(tmp_path, mesh_results):
+    result = mesh_results[0]
+    people, result.people = result.people, []
+    try:
+        with ResultWriter(tmp_path, ['json', 'glb', 'side']) as writer:
+            writer.write(result)
+    finally:
+        result.people = people
+    assert names(tmp_path) == ['clip_side.mp4', 'results.json']
+
+
+def test_an_interrupted_run_leaves_whole_files_that_say_so(tmp_path):
+    with pytest.raises(KeyboardInterrupt), ResultWriter(tmp_path, ['json', 'npz', 'overlay']) as writer:
+        for number in range(3):
+            writer.write(make_result(number))
+        raise KeyboardInterrupt
+    assert names(tmp_path) == ['clip_overlay.mp4', 'results.json', 'results.npz']
+    assert json.loads((tmp_path / 'results.json').read_text())['complete'] is False
+    assert frames_of(tmp_path / 'clip_overlay.mp4') == 3
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'a file')
+
+
+def test_a_full_disk_is_a_named_error_and_keeps_what_was_written(tmp_path, monkeypatch):
+    with pytest.raises(OutputError, match='cannot be written: a file: No space left'):
+        with ResultWriter(tmp_path, ['json', 'overlay']) as writer:
+            for number in range(3):
+                writer.write(make_result(number))
+            monkeypatch.setattr(writer._videos['overlay'], 'write', full)
+            writer.write(make_result(3))
+    assert names(tmp_path) == ['clip_overlay.mp4', 'results.json']
+    assert [result.frame_index for result in read_results(tmp_path / 'results.json')] == [0, 1, 2, 3]
+    assert frames_of(tmp_path / 'clip_overlay.mp4') == 3
+
+
+def test_a_full_disk_at_the_end_spares_the_other_files(tmp_path, monkeypatch):
+    writer = ResultWriter(tmp_path, ['json', 'overlay'])
+    for number in range(3):
+        writer.write(make_result(number))
+    monkeypatch.setattr(result_writer, 'finish', full)
+    with pytest.raises(OutputError, match='No space left'):
+        writer.close()
+    assert names(tmp_path) == ['clip_overlay.mp4', 'results.jsonl']
+    assert len(list(read_results(tmp_path / 'results.jsonl'))) == 3
+
+
+def test_one_frame_saves_itself(tmp_path):
+    result = make_result(kind='image', source='a.jpg')
+    files = result.save(tmp_path, ['json', 'npz', 'overlay'])
+    assert sorted(path.name for path in files) == ['a_overlay.jpg', 'results.json', 'results.npz']
+
+
+def test_wrong_kinds_are_named(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r'pdf; there are: json'):
+        ResultWriter(tmp_path, ['json', 'pdf'])
+    monkeypatch.setitem(__import__('sys').modules, 'pxr', None)
+    with pytest.raises(ImportError, match='pip install usd-core'):
+        ResultWriter(tmp_path, ['usd'])
+    assert names(tmp_path) == []
