@@ -93,10 +93,10 @@ class MMDetDetector:
     ):
         try:
             from mmdet.apis import inference_detector, init_detector
-        except (ImportError, AssertionError) as error:  # it asserts the version of mmcv
+        except ImportError as error:
             raise ImportError(
-                f'detector mmdet:{config} needs MMDetection with the compiled mmcv, which mmcv-lite is not '
-                f'({error}): pip install mmdet "mmcv>=2.0,<2.2", or use the ONNX file of the same model'
+                f'detector mmdet:{config} needs MMDetection ({error}): pip install mmdet "mmcv-lite<2.2", or use '
+                'an ONNX file of the same model'
             ) from error
         for path in (config, weights):
             if not Path(path).is_file():

@@ -1,9 +1,10 @@
 """Detectors of other libraries, against stand-ins with the same interface: what they are asked for.
 
-The libraries themselves are optional; where torchvision is there, one of its models runs without weights.
+The libraries themselves are optional; where one is there, one of its networks runs with random weights.
 """
 
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from mmhier.detection import load_detector
+from mmhier.detection.onnx_detector import FAMILIES, letterbox
 
 IMAGE = np.zeros((40, 60, 3), np.uint8)
 IMAGE[..., 0], IMAGE[..., 2] = 255, 51  # blue, some red
@@ -144,3 +146,25 @@ def test_mmdet_errors(mmdet, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'mmdet.apis', None)
     with pytest.raises(ImportError, match='pip install mmdet'):
         load_detector(mmdet.spec)
+
+
+def test_mmdet_itself(tmp_path):
+    """The real library: RTMDet sees what ``OnnxDetector`` gives to an exported RTMDet."""
+    mmdet = pytest.importorskip('mmdet')
+    from mmdet.apis import init_detector
+    from mmengine.registry import DefaultScope
+
+    config = Path(mmdet.__file__).parent / '.mim/configs/rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = init_detector(str(config), None, device='cpu')
+    state = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=model.dataset_meta))
+    torch.save(state, tmp_path / 'weights.pth')
+    detect = load_detector(f'mmdet:{config},{tmp_path}/weights.pth', score_threshold=0.0)
+    seen = []
+    detect._model.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    image = np.random.default_rng(0).integers(0, 255, (300, 500, 3), np.uint8)
+    boxes, scores = detect(image)
+    assert boxes.shape == (len(scores), 4) and boxes.dtype == np.float32
+    mean, std = FAMILIES['rtmdet']
+    expected = (letterbox(image, (640, 640))[0] - np.array(mean)) / np.array(std)
+    np.testing.assert_allclose(seen[0][0].permute(1, 2, 0).numpy(), expected, atol=1e-5)
