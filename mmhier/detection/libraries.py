@@ -95,8 +95,8 @@ class MMDetDetector:
             from mmdet.apis import inference_detector, init_detector
         except ImportError as error:
             raise ImportError(
-                f'detector mmdet:{config} needs MMDetection ({error}): pip install mmdet "mmcv-lite<2.2", or use '
-                'an ONNX file of the same model'
+                f'detector mmdet:{config} needs MMDetection ({error}): pip install mmdet "mmcv-lite<2.2", or '
+                'use an ONNX file of the same model'
             ) from error
         for path in (config, weights):
             if not Path(path).is_file():

@@ -32,7 +32,8 @@ class Tracker:
 
     Each frame is either a call of :meth:`update`, with detections, or one of :meth:`predict`, without; after
     the latter, :meth:`correct` may say where those people were found. A person has an id after ``min_hits``
-    detections (those of the first frame at once) and keeps it until unseen for more than ``max_age`` frames.
+    detections (those of the first frame, and of one before :meth:`predict`, at once) and keeps it until unseen
+    for more than ``max_age`` frames.
     Ids count up from 1 and are not used twice.
 
     Args:
@@ -134,7 +135,8 @@ class Tracker:
         self._take_in(owner[found], boxes[found], keypoints[found] if keypoints is not None else None)
         self._hits[owner[found]] += 1
         self._begin(boxes, keypoints, high & ~found, owner)
-        self._confirm(owner[owner >= 0])
+        rows = owner[owner >= 0]
+        self._number(rows if self._first else rows[self._hits[rows] >= self.min_hits])
         ids = np.where(owner >= 0, self._ids[owner] if len(self._ids) else NO_ID, NO_ID)
         self._forget()
         self._first = False
@@ -147,12 +149,13 @@ class Tracker:
             frames: Frames since the last call.
 
         Returns:
-            Boxes (M, 4) float32 and ids (M,) int64 of the people with an id who were seen last time.
+            Boxes (M, 4) float32 and ids (M,) int64 of the people who were seen last time. Those without an id
+            get one, so that nobody vanishes until the next detection.
         """
         self._advance(frames)
         self._forget()
-        shown = self._seen & (self._ids != NO_ID)
-        return self._state.boxes[shown].astype(np.float32), self._ids[shown].copy()
+        self._number(np.flatnonzero(self._seen))
+        return self._state.boxes[self._seen].astype(np.float32), self._ids[self._seen].copy()
 
     def correct(
         self,
@@ -262,10 +265,10 @@ class Tracker:
             nothing = np.full((count, *self._keypoints.shape[1:]), np.nan)
             self._keypoints = np.concatenate([self._keypoints, nothing])
 
-    def _confirm(self, rows: np.ndarray) -> None:
-        """Give ids to those of the rows, in order of the detections, who have earned one."""
+    def _number(self, rows: np.ndarray) -> None:
+        """Give ids to those of the rows that have none, in this order."""
         for row in rows.tolist():
-            if self._ids[row] == NO_ID and (self._first or self._hits[row] >= self.min_hits):
+            if self._ids[row] == NO_ID:
                 self._ids[row] = self._next_id
                 self._next_id += 1
 

@@ -176,6 +176,14 @@ def test_stride_with_boxes_from_keypoints():
     assert alone.max() > 25
 
 
+def test_newcomers_do_not_vanish_between_detections():
+    tracker, a, b = Tracker(min_hits=3), box_at([100, 100]), box_at([400, 100])
+    assert run(tracker, [[a], [a, b]]) == [[1], [1, -1]]
+    boxes, ids = tracker.predict()
+    assert ids.tolist() == [1, 2] and np.allclose(boxes[1], b, atol=1)
+    assert run(tracker, [[b, a]]) == [[2, 1]]
+
+
 def test_who_is_not_found_is_not_predicted_until_detected():
     tracker = Tracker()
     a, b = box_at([100, 100]), box_at([400, 100])
