@@ -98,12 +98,12 @@ def full(*_, **__):
 
 
 def test_a_full_disk_is_a_named_error_and_keeps_what_was_written(tmp_path, monkeypatch):
-    with pytest.raises(OutputError, match='cannot be written: a file: No space left'):
-        with ResultWriter(tmp_path, ['json', 'overlay']) as writer:
-            for number in range(3):
-                writer.write(make_result(number))
-            monkeypatch.setattr(writer._videos['overlay'], 'write', full)
-            writer.write(make_result(3))
+    error = pytest.raises(OutputError, match='cannot be written: a file: No space left')
+    with error, ResultWriter(tmp_path, ['json', 'overlay']) as writer:
+        for number in range(3):
+            writer.write(make_result(number))
+        monkeypatch.setattr(writer._videos['overlay'], 'write', full)
+        writer.write(make_result(3))
     assert names(tmp_path) == ['clip_overlay.mp4', 'results.json']
     assert [result.frame_index for result in read_results(tmp_path / 'results.json')] == [0, 1, 2, 3]
     assert frames_of(tmp_path / 'clip_overlay.mp4') == 3
