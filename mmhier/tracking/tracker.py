@@ -32,9 +32,8 @@ class Tracker:
 
     Each frame is either a call of :meth:`update`, with detections, or one of :meth:`predict`, without; after
     the latter, :meth:`correct` may say where those people were found. A person has an id after ``min_hits``
-    detections (those of the first frame, and of one before :meth:`predict`, at once) and keeps it until unseen
-    for more than ``max_age`` frames.
-    Ids count up from 1 and are not used twice.
+    detections, in the first frame and before :meth:`predict` after one, and keeps it until unseen for more
+    than ``max_age`` frames. Ids count up from 1 and are not used twice.
 
     Args:
         high_score: Boxes from here on are assigned first, and only they begin a new person.
