@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--whole-model',
         action='store_true',
-        help="a ViTPose model with its decoder, for MMPose's test script",
+        help='a ViTPose or HMR2.0 model with its decoder, for tools/test.py',
     )
     parser.add_argument('--dataset', help='which expert of a ViTPose+ file: coco, aic, mpii ...')
     parser.add_argument('--prefix', help='what the keys of the backbone begin with, if it holds several')
