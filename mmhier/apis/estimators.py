@@ -283,7 +283,6 @@ def _load_weights(model: nn.Module, config: Path, weights: str | Path | None) ->
     """Load a checkpoint that has to fit; return it without its weights."""
     if str(weights) == RANDOM:
         logger.warning('%s has random weights: its results mean nothing', config.stem)
-        model.init_weights()
         return {}
     place = find_weights(config) if weights is None else weights
     if weights is None:

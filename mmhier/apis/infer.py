@@ -242,7 +242,7 @@ def _report(inference: 'InferenceRun', writer: 'ResultWriter | None') -> None:
     spent = ', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in inference.seconds.items())
     print(f'{inference.frames} frames, {inference.people} people; {spent}')
     files = [] if writer is None else writer.files
-    for path in files[:_SHOWN]:
+    for path in files[-_SHOWN:]:
         print(path)
     if len(files) > _SHOWN:
         print(f'and {len(files) - _SHOWN} more files in {writer.folder}')

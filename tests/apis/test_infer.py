@@ -1,0 +1,232 @@
+"""The command, as a user runs it: files, exit statuses, and what is left when it is stopped."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from mmhier.apis import cli
+from mmhier.apis.result_files import read_results
+from mmhier.media import VideoWriter
+
+POSE, MESH = 'swinpose_micro_s3_synth', 'swinhmr2_micro_s3_synth'
+BOXES = {'clip.mp4': {str(number): [[8, 6, 60, 90], [70, 10, 120, 92]] for number in range(12)}}
+OPTIONS = ['--model', POSE, '--weights', 'random', '--device', 'cpu']
+
+
+@pytest.fixture
+def clip(tmp_path, pictures):
+    with VideoWriter(tmp_path / 'clip.mp4', 12.5) as writer:
+        for number in range(12):
+            writer.write(pictures[number % 6][:95, :127])
+    (tmp_path / 'boxes.json').write_text(json.dumps(BOXES))
+    return tmp_path / 'clip.mp4'
+
+
+def start(*arguments, **options):
+    command = [sys.executable, '-m', 'mmhier', 'infer', *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_video_to_all_files(clip, tmp_path):
+    """In a process of its own, with a mesh model."""
+    pytest.importorskip('anny')
+    process = start(
+        clip, '--model', MESH, '--weights', 'random', '--boxes', tmp_path / 'boxes.json', '--smooth', '--out',
+        tmp_path / 'out', '--save', 'json,npz,overlay,side,glb,bvh',
+    )  # fmt: skip
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert re.search('12 frames, 24 people; frames .* network', out) and 'results.json' in out
+    assert '12/12' in err  # progress
+    found = names(tmp_path / 'out')
+    assert {'clip.glb', 'clip_overlay.mp4', 'clip_side.mp4', 'results.json', 'results.npz'} <= set(found)
+    assert not [name for name in found if 'part' in name or name.endswith('.jsonl')]
+    results = list(read_results(tmp_path / 'out' / 'results.json'))
+    assert [result.frame_index for result in results] == list(range(12))
+    assert {person.track_id for result in results for person in result.people} == {1, 2}
+    capture = cv2.VideoCapture(str(tmp_path / 'out' / 'clip_overlay.mp4'))
+    assert capture.get(cv2.CAP_PROP_FPS) == 12.5 and capture.get(cv2.CAP_PROP_FRAME_COUNT) == 12
+    assert (capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (128, 96)
+
+
+def test_interrupted_in_a_long_run(clip, tmp_path):
+    lines = tmp_path / 'out' / 'results.jsonl'
+    process = start(*[clip] * 500, *OPTIONS, '--out', tmp_path / 'out', '--save', 'json,npz,overlay')
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (lines.is_file() and lines.read_bytes().count(b'\n') > 20):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert 'interrupted' in err and 'Traceback' not in err
+    document = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert document['complete'] is False and len(document['frames']) >= 20
+    with np.load(tmp_path / 'out' / 'results.npz') as arrays:
+        assert len(arrays['frame_index']) == len(document['frames'])
+    assert names(tmp_path / 'out') == ['clip_overlay.mp4', 'results.json', 'results.npz']
+
+
+def infer(*arguments):
+    return cli.main(['infer', *map(str, arguments)])
+
+
+def test_pictures_of_a_folder_and_one_that_is_broken(tmp_path, pictures, capsys):
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f'{number}.jpg'), pictures[number])
+    (folder / '1.jpg').write_bytes((folder / '1.jpg').read_bytes()[:300])
+    assert infer(folder, *OPTIONS, '--out', tmp_path / 'out') == 3
+    captured = capsys.readouterr()
+    assert '2 frames, 2 people' in captured.out
+    assert re.search(r'skipped 1 in .*1\.jpg: .*damaged', captured.err)
+    assert names(tmp_path / 'out') == ['0_overlay.jpg', '2_overlay.jpg', 'results.json']
+    document = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert document['complete'] is True and len(document['skipped']) == 1
+
+
+def test_quiet_prints_nothing(tmp_path, pictures, capfd):
+    cv2.imwrite(str(tmp_path / 'a.png'), pictures[0])
+    boxes = tmp_path / 'boxes.json'
+    boxes.write_text('{"a.png": []}')
+    assert infer(tmp_path / 'a.png', *OPTIONS, '--out', tmp_path / 'out', '--boxes', boxes, '--quiet') == 0
+    captured = capfd.readouterr()
+    assert captured.out == ''
+    assert not [line for line in captured.err.splitlines() if 'random weights' not in line]
+    (result,) = read_results(tmp_path / 'out' / 'results.json')
+    assert result.people == []
+
+
+def test_a_corrupt_video_is_used_and_reported(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    with VideoWriter(tmp_path / 'clip.mp4', 25) as writer:
+        for _ in range(120):
+            writer.write(cv2.resize(rng.integers(0, 256, (12, 16, 3), np.uint8), (64, 48)))
+    content = bytearray((tmp_path / 'clip.mp4').read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4000] = rng.integers(0, 256, 4000, np.uint8).tobytes()
+    (tmp_path / 'clip.mp4').write_bytes(content)
+    status = infer(tmp_path / 'clip.mp4', *OPTIONS, '--out', tmp_path / 'out', '--quiet')
+    assert status == 3 and re.search(r'skipped \d+ in .*clip.mp4: ', capsys.readouterr().err)
+    results = list(read_results(tmp_path / 'out' / 'results.json'))
+    assert 60 < len(results) <= 120 and results[-1].time_s == pytest.approx(119 / 25, abs=1e-3)
+
+
+def test_a_full_disk_ends_with_4_and_keeps_the_results(clip, tmp_path, monkeypatch, capsys):
+    from mmhier.apis.result_files import ResultLines
+
+    write = ResultLines._append
+
+    def until_full(self, content):
+        if content.get('frame_index') == 5:
+            raise OSError(28, os.strerror(28), str(self.path))
+        write(self, content)
+
+    monkeypatch.setattr(ResultLines, '_append', until_full)
+    assert infer(clip, *OPTIONS, '--out', tmp_path / 'out', '--quiet') == 4
+    assert re.search('results cannot be written.*No space left', capsys.readouterr().err)
+    document = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert document['complete'] is False
+    assert [frame['frame_index'] for frame in document['frames']] == [0, 1, 2, 3, 4]
+
+
+def test_sigterm_finishes_the_files_too(clip, tmp_path, monkeypatch, capsys):
+    from mmhier.apis.result_writer import ResultWriter
+
+    write = ResultWriter.write
+
+    def write_and_be_asked_to_stop(self, result):
+        write(self, result)
+        if result.frame_index == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ResultWriter, 'write', write_and_be_asked_to_stop)
+    before = signal.getsignal(signal.SIGTERM)
+    assert infer(clip, *OPTIONS, '--out', tmp_path / 'out', '--quiet') == 130
+    assert 'interrupted' in capsys.readouterr().err
+    assert len(list(read_results(tmp_path / 'out' / 'results.json'))) == 4
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_a_killed_run_has_left_can_be_finished(clip, tmp_path, capsys):
+    from mmhier.apis.result_files import ResultLines
+    from mmhier.testing.results import make_result
+
+    lines = ResultLines(tmp_path / 'out' / 'results.jsonl')
+    lines.write(make_result(0))
+    lines.close()
+    assert infer(clip, *OPTIONS, '--out', tmp_path / 'out', '--quiet') == 1
+    assert 'mmhier infer --finish' in capsys.readouterr().err
+    assert infer('--finish', lines.path) == 0
+    assert names(tmp_path / 'out') == ['results.json', 'results.npz']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], 'nothing to do'),
+        (['a.jpg'], '--model is missing'),
+        (['absent.jpg', *OPTIONS], 'absent.jpg does not exist'),
+        (['a.jpg', *OPTIONS, '--save', 'json,pdf'], 'pdf: no such kind'),
+        (['a.jpg', *OPTIONS, '--save', 'none'], 'would do nothing'),
+        (['a.jpg', *OPTIONS, '--save', 'glb'], 'glb needs a mesh model'),
+        (['a.jpg', '--model', 'nonsense'], 'neither a config file nor the name'),
+        (['a.jpg', '--model', 'swinpose_s_s3'], 'swinpose_s_s3_coco needs weights'),
+        (['a.jpg', *OPTIONS, '--boxes', 'absent.json'], 'absent.json'),
+        (['a.jpg', *OPTIONS, '--detector', 'absent.onnx'], 'absent.onnx'),
+    ],
+)
+def test_errors_of_the_user_are_one_line(tmp_path, monkeypatch, capsys, arguments, message, pictures):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite('a.jpg', pictures[0])
+    assert infer(*arguments) == 1
+    err = capsys.readouterr().err.splitlines()
+    assert message in err[-1] and err[-1].startswith('mmhier: ')
+    assert names(tmp_path) == ['a.jpg']
+
+
+def test_a_window_shows_what_is_found(tmp_path, monkeypatch, pictures):
+    shown = []
+    monkeypatch.setattr(cv2, 'namedWindow', lambda name: None)
+    monkeypatch.setattr(cv2, 'imshow', lambda name, image: shown.append(image))
+    monkeypatch.setattr(cv2, 'waitKey', lambda delay: ord('q') if len(shown) == 2 else -1)
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f'{number}.png'), pictures[number])
+    assert infer(tmp_path, *OPTIONS, '--save', 'none', '--show', '--quiet') == 0
+    assert len(shown) == 2 and shown[0].shape == (96, 128, 3)
+
+
+def test_no_display_is_said(tmp_path, monkeypatch, pictures, capsys):
+    def fail(name):
+        raise cv2.error('no GUI')
+
+    monkeypatch.setattr(cv2, 'namedWindow', fail)
+    cv2.imwrite(str(tmp_path / 'a.png'), pictures[0])
+    assert infer(tmp_path / 'a.png', *OPTIONS, '--save', 'none', '--show') == 1
+    assert 'pip install opencv-python' in capsys.readouterr().err
+
+
+def test_help_imports_nothing_large():
+    code = (
+        'import sys\nfrom mmhier.apis.cli import main\n'
+        'try: main(["infer", "--help"])\n'
+        'finally: print([name for name in ("torch", "numpy", "mmengine", "cv2") if name in sys.modules])'
+    )
+    begin = time.perf_counter()
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.endswith('[]\n')
+    assert time.perf_counter() - begin < 5  # 0.1 s on an idle machine
+    assert 'Exit status' in done.stdout
