@@ -67,22 +67,22 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def object_keypoint_similarity(
     first: np.ndarray, second: np.ndarray, areas: np.ndarray, sigmas: np.ndarray
 ) -> np.ndarray:
-    """COCO's object keypoint similarity between the people of two frames.
+    """COCO's object keypoint similarity between people of two frames.
 
     Args:
-        first: (M, K, 2) pixels; NaN where a keypoint is not seen.
-        second: (N, K, 2) pixels, likewise.
-        areas: (M,) square pixels, of the boxes of ``first``.
+        first: (..., K, 2) pixels; NaN where a keypoint is not seen.
+        second: (..., K, 2) pixels, likewise; the leading shapes are broadcast.
+        areas: (...) square pixels, of the boxes of ``first``.
         sigmas: (K,), spread of each keypoint relative to the root of the area.
 
     Returns:
-        (M, N), the mean over the keypoints that both people show; NaN if there are none.
+        (...), the mean over the keypoints that both people show; NaN if there are none.
     """
-    squares = ((first[:, None] - second[None]) ** 2).sum(axis=3)
-    exponents = squares / (2 * (2 * sigmas) ** 2 * areas[:, None, None])
+    squares = ((first - second) ** 2).sum(axis=-1)
+    exponents = squares / (2 * (2 * sigmas) ** 2 * areas[..., None])
     seen = np.isfinite(exponents)
-    count = seen.sum(axis=2)
-    total = np.exp(-np.where(seen, exponents, np.inf)).sum(axis=2)
+    count = seen.sum(axis=-1)
+    total = np.exp(-np.where(seen, exponents, np.inf)).sum(axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 

@@ -115,8 +115,7 @@ class Tracker:
         """
         boxes = check_boxes(boxes)
         scores = check_scores(scores, len(boxes))
-        if keypoints is not None:
-            keypoints = self._visible(keypoints, keypoint_scores, len(boxes))
+        keypoints = self._visible(keypoints, keypoint_scores, len(boxes))
         self._advance(frames)
         similarity = self._similarity(boxes, keypoints)
 
@@ -184,14 +183,14 @@ class Tracker:
         if not len(ids) == len(boxes) == len(valid):
             raise ValueError(f'{len(ids)} ids, {len(boxes)} boxes and {len(valid)} flags do not match')
         boxes = check_boxes(boxes[valid])
-        if keypoints is not None:
-            keypoints = self._visible(keypoints, keypoint_scores, len(ids))[valid]
+        keypoints = self._visible(keypoints, keypoint_scores, len(ids))
         row_of = {track_id: row for row, track_id in enumerate(self._ids.tolist()) if track_id != NO_ID}
         unknown = [track_id for track_id in ids.tolist() if track_id not in row_of]
         if unknown or len(set(ids.tolist())) != len(ids):
             raise ValueError(f'ids={ids.tolist()} must be different ids that predict() returned')
         self._seen[:] = False
-        self._take_in(np.array([row_of[track_id] for track_id in ids[valid].tolist()], int), boxes, keypoints)
+        rows = np.array([row_of[track_id] for track_id in ids[valid].tolist()], dtype=np.int64)
+        self._take_in(rows, boxes, None if keypoints is None else keypoints[valid])
 
     def _advance(self, frames: int) -> None:
         if frames < 1:
@@ -201,29 +200,37 @@ class Tracker:
         )
         self._age += frames
 
-    def _visible(self, keypoints: np.ndarray, scores: np.ndarray | None, count: int) -> np.ndarray:
-        """Checked keypoints (count, K, 2), NaN where not seen."""
+    def _visible(
+        self, keypoints: np.ndarray | None, scores: np.ndarray | None, count: int
+    ) -> np.ndarray | None:
+        """Checked keypoints (count, K, 2), NaN where not seen; None if there are none, or nobody."""
+        if keypoints is None:
+            return None
         keypoints, scores = check_keypoints(keypoints, scores, count)
-        return np.where((scores >= self.keypoint_threshold)[..., None], keypoints, np.nan)
+        return np.where((scores >= self.keypoint_threshold)[..., None], keypoints, np.nan) if count else None
 
     def _similarity(self, boxes: np.ndarray, keypoints: np.ndarray | None) -> np.ndarray:
         """(M, N) similarity of people and detections, -inf outside the gate."""
         expected = self._state.boxes
         similarity = box_iou(expected, boxes)
-        if keypoints is not None and self._keypoints is not None and similarity.size:
+        similarity[kalman.squared_distances(self._state, boxes) > self.gate] = -np.inf
+        if keypoints is not None and self._keypoints is not None:
             if keypoints.shape[1] != self._keypoints.shape[1]:
                 raise ValueError(
                     f'people have {keypoints.shape[1]} keypoints now, {self._keypoints.shape[1]} before'
                 )
-            sides = expected[:, 2:] - expected[:, :2]
-            moved = expected[:, None, :2] + self._keypoints * sides[:, None]
             sigmas = default_sigmas(keypoints.shape[1]) if self.sigmas is None else np.asarray(self.sigmas)
             if sigmas.shape != keypoints.shape[1:2]:
                 raise ValueError(f'{len(sigmas)} sigmas and {keypoints.shape[1]} keypoints do not match')
-            oks = object_keypoint_similarity(moved, keypoints, sides.prod(axis=1), sigmas)
-            similarity = np.where(np.isnan(oks), similarity, (similarity + oks) / 2)
-        outside = kalman.squared_distances(self._state, boxes) > self.gate
-        return np.where(outside, -np.inf, similarity)
+            sides = expected[:, 2:] - expected[:, :2]
+            moved = expected[:, None, :2] + self._keypoints * sides[:, None]
+            rows, columns = np.nonzero(similarity > 0)  # whose boxes do not meet are not compared further
+            iou = similarity[rows, columns]
+            oks = object_keypoint_similarity(
+                moved[rows], keypoints[columns], sides.prod(axis=1)[rows], sigmas
+            )
+            similarity[rows, columns] = np.where(np.isnan(oks), iou, (iou + oks) / 2)
+        return similarity
 
     def _assign(
         self, similarity: np.ndarray, rows: np.ndarray, columns: np.ndarray, minimum: float, owner: np.ndarray

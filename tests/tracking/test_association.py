@@ -29,8 +29,8 @@ def test_oks_by_hand():
     found = object_keypoint_similarity(
         here, np.concatenate([here, off, half, none]), np.array([area]), sigmas
     )
-    assert np.allclose(found[0, :3], [1, (1 + np.exp(-0.5)) / 2, 1])
-    assert np.isnan(found[0, 3])
+    assert np.allclose(found[:3], [1, (1 + np.exp(-0.5)) / 2, 1])
+    assert np.isnan(found[3])
 
 
 def test_oks_equals_pycocotools():
@@ -48,7 +48,7 @@ def test_oks_equals_pycocotools():
     evaluation._dts[1, 1] = [dict(keypoints=np.hstack([found[0], seen]).ravel(), score=1.0)]
     evaluation.params.imgIds, evaluation.params.catIds = [1], [1]
     expected = evaluation.computeOks(1, 1)
-    assert np.allclose(object_keypoint_similarity(truth, found, areas, COCO_SIGMAS), expected.T, atol=1e-9)
+    assert np.allclose(object_keypoint_similarity(truth, found, areas, COCO_SIGMAS), expected[0], atol=1e-9)
 
 
 def test_match_prefers_one_good_pair_to_two_poor_ones():

@@ -216,7 +216,7 @@ def test_nobody():
     tracker.correct(ids, boxes)
     person = (box_at([100, 100])[:2] + POSE * SIZE)[None]
     run(tracker, [[box_at([100, 100])]], keypoints=person)
-    assert tracker.update([], []).shape == (0,)
+    assert tracker.update([], [], keypoints=[]).shape == (0,)
     assert run(tracker, [[box_at([100, 100])]] * 2, keypoints=person) == [[-1], [1]]
 
 
