@@ -13,17 +13,16 @@ import contextlib
 import copy
 import csv
 import importlib.util
-import statistics
 import sys
-import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
+from turns import medians, step
 
 from mmhier.convert.gmf import GMF
 from mmhier.convert.key_table import convert
@@ -102,37 +101,6 @@ def build(official: type[nn.Module], arch: str, stages: int, device: str) -> tup
     return revert_sync_batchnorm(theirs).to(device), ours.to(device)
 
 
-def step(network: nn.Module, images: Tensor, mode: str) -> Callable[[], Tensor]:
-    """Return what is timed: a forward pass, or a forward and a backward pass."""
-
-    def infer() -> Tensor:
-        with torch.inference_mode():
-            return network(images)[-1]
-
-    def train() -> Tensor:
-        network.zero_grad(set_to_none=True)
-        out = network(images)[-1]
-        out.square().mean().backward()
-        return out.detach()
-
-    network.train(mode == 'train')
-    return infer if mode == 'infer' else train
-
-
-def alternate(steps: list[Callable[[], Tensor]], runs: int, device: str) -> list[float]:
-    """Median seconds of each step over alternating runs."""
-    seconds = [[] for _ in steps]
-    for run in range(runs + 2):
-        for index, call in enumerate(steps):
-            start = time.perf_counter()
-            call()
-            if device != 'cpu':
-                torch.cuda.synchronize()
-            if run >= 2:  # warm-up
-                seconds[index].append(time.perf_counter() - start)
-    return [statistics.median(values) for values in seconds]
-
-
 def compare(
     networks: tuple[nn.Module, nn.Module], images: Tensor, mode: str, args: argparse.Namespace
 ) -> dict:
@@ -142,7 +110,7 @@ def compare(
         steps.append(step(copy.deepcopy(networks[1]).fuse_for_inference(), images, mode))
     expected = steps[0]()
     difference = max((call() - expected).abs().max().item() for call in steps[1:])
-    theirs, ours, *fused = alternate(steps, args.runs, args.device)
+    theirs, ours, *fused = medians(steps, args.runs, args.device)
     row = dict(official_ms=1e3 * theirs, mmhier_ms=1e3 * ours, ratio=theirs / ours)
     if fused:
         row.update(fused_ms=1e3 * fused[0], fused_ratio=theirs / fused[0])

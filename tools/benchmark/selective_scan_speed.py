@@ -13,15 +13,14 @@ ratio. Results are compared before anything is timed.
 import argparse
 import csv
 import importlib.util
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from turns import medians
 
 from mmhier.ops.linear import linear
 from mmhier.ops.selective_scan import cross_selective_scan, selective_scan
@@ -179,20 +178,6 @@ class Problem:
         return infer if mode == 'infer' else train
 
 
-def alternate(steps: list[Callable[[], Tensor]], runs: int, device: str) -> list[float]:
-    """Median seconds of each step in turns: the loop once, then each backend ``REPEATS`` times."""
-    seconds = [[] for _ in steps]
-    for _ in range(runs):
-        for index, call in enumerate(steps):
-            for _repeat in range(REPEATS if index else 1):
-                start = time.perf_counter()
-                call()
-                if device != 'cpu':
-                    torch.cuda.synchronize()
-                seconds[index].append(time.perf_counter() - start)
-    return [statistics.median(values) for values in seconds]
-
-
 def rows(args: argparse.Namespace):
     """Measure and yield one row of the table after the other."""
     scan = official_loop(args.official) if args.official else loop
@@ -205,7 +190,7 @@ def rows(args: argparse.Namespace):
                 steps = [problem.step(problem.by_loop, mode, name, scan)]
                 steps += [problem.step(problem.by_backend, mode, name, backend) for backend in backends]
                 results = [step() for step in steps]
-                truth, *others = alternate(steps, runs, args.device)
+                truth, *others = medians(steps, runs, args.device)
                 for backend, result, seconds in zip(backends, results[1:], others, strict=True):
                     difference = (result - results[0]).abs().max().item()
                     values = (name, mode, batch, *args.map_hw, args.channels, args.d_state, args.threads)

@@ -10,14 +10,13 @@ are compared before anything is timed.
 
 import argparse
 import csv
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from turns import medians
 
 from mmhier.body_models.smpl import SMPL
 from mmhier.body_models.smpl_file import PARENTS, ROOT_PARENT, body_from_arrays
@@ -73,20 +72,6 @@ def step(layer: nn.Module, pose: dict[str, Tensor], mode: str) -> Callable[[], T
     return infer if mode == 'infer' else train
 
 
-def alternate(steps: list[Callable[[], Tensor]], runs: int, device: str) -> list[float]:
-    """Median seconds of each step over alternating runs."""
-    seconds = [[] for _ in steps]
-    for run in range(runs + 3):
-        for index, call in enumerate(steps):
-            start = time.perf_counter()
-            call()
-            if device != 'cpu':
-                torch.cuda.synchronize()
-            if run >= 3:  # warm-up
-                seconds[index].append(time.perf_counter() - start)
-    return [statistics.median(values) for values in seconds]
-
-
 def main() -> None:
     """Print the table and write it as CSV."""
     parser = argparse.ArgumentParser(
@@ -117,7 +102,7 @@ def main() -> None:
             for mode in args.modes:
                 steps = [step(layer, pose, mode) for layer in layers]
                 difference = (steps[0]() - steps[1]()).abs().max().item()
-                theirs, ours = alternate(steps, args.runs, args.device)
+                theirs, ours = medians(steps, args.runs, args.device)
                 row = (
                     *(batch, mode, args.device, args.threads),
                     *(

@@ -8,13 +8,11 @@ median of each and their ratio. Outputs are compared before anything is timed.
 
 import argparse
 import csv
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from turns import medians, step
 
 from mmhier.models.backbones.truncated_swin import ARCHS, TruncatedSwin
 
@@ -54,37 +52,6 @@ def build(arch: str, stages: int, device: str) -> tuple[nn.Module, nn.Module]:
     return theirs.to(device), ours.to(device)
 
 
-def step(network: nn.Module, images: Tensor, mode: str) -> Callable[[], Tensor]:
-    """Return what is timed: a forward pass, or a forward and a backward pass."""
-
-    def infer() -> Tensor:
-        with torch.inference_mode():
-            return network(images)[-1]
-
-    def train() -> Tensor:
-        network.zero_grad(set_to_none=True)
-        out = network(images)[-1]
-        out.square().mean().backward()
-        return out.detach()
-
-    network.train(mode == 'train')
-    return infer if mode == 'infer' else train
-
-
-def alternate(steps: list[Callable[[], Tensor]], runs: int, device: str) -> list[float]:
-    """Median seconds of each step over alternating runs."""
-    seconds = [[] for _ in steps]
-    for run in range(runs + 2):
-        for index, call in enumerate(steps):
-            start = time.perf_counter()
-            call()
-            if device != 'cpu':
-                torch.cuda.synchronize()
-            if run >= 2:  # warm-up
-                seconds[index].append(time.perf_counter() - start)
-    return [statistics.median(values) for values in seconds]
-
-
 def main() -> None:
     """Print the table and write it as CSV."""
     parser = argparse.ArgumentParser(
@@ -116,7 +83,7 @@ def main() -> None:
                         for mode in args.modes:
                             steps = [step(network, images, mode) for network in networks]
                             difference = (steps[0]() - steps[1]()).abs().max().item()
-                            theirs, ours = alternate(steps, args.runs, args.device)
+                            theirs, ours = medians(steps, args.runs, args.device)
                             values = (arch, stages, height, width, batch, mode, args.threads)
                             values += tuple(round(x, 3) for x in (1e3 * theirs, 1e3 * ours, theirs / ours))
                             row = dict(zip(FIELDS, (*values, f'{difference:.1e}'), strict=True))

@@ -21,9 +21,9 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import torch
-from swin_speed import alternate, step
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from turns import medians, step
 
 from mmhier.convert import VMAMBA, fit
 from mmhier.models.backbones.truncated_swin import TruncatedSwin
@@ -121,7 +121,7 @@ def measure(args: argparse.Namespace, arch: str, stages: int, batch: int, mode: 
         with torch.no_grad():
             found, expected = (network.eval()(images)[0] for network in (ours, theirs))
         difference = f'{((found - expected).abs().max() / expected.abs().max()).item():.1e}'
-    seconds = alternate([step(network, images, mode) for network in networks], args.runs, args.device)
+    seconds = medians([step(network, images, mode) for network in networks], args.runs, args.device)
     per_mac = (seconds[0] / macs[0]) / (seconds[1] / macs[1])
     row = dict(arch=arch, stages=stages, batch=batch, mode=mode, backend=args.backend, threads=args.threads)
     row |= dict(vmamba_gmac=round(macs[0], 3), swin_gmac=round(macs[1], 3), per_mac=round(per_mac, 3))
