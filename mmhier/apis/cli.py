@@ -14,6 +14,7 @@ from mmhier.version import __version__
 # Sub-command -> its module, and one line of help.
 COMMANDS = {
     'infer': ('mmhier.apis.infer', 'find poses and meshes in images, videos and on a camera'),
+    'app': ('mmhier.apis.app', 'a page in the browser: upload, see the overlay and the mesh, download'),
     'doctor': ('mmhier.apis.doctor', 'show versions, what works, what does not and how to repair it'),
     'synth': ('mmhier.datasets.synthetic.cli', 'render a data set of synthetic people, free of licences'),
     'train': ('mmhier.apis.train', 'train a model'),
