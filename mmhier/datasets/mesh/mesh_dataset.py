@@ -86,6 +86,8 @@ class MeshDataset(Dataset):
         raise NotImplementedError
 
     def __getitem__(self, index: int) -> Any:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f'{self.name}: sample {index} of {len(self)}')
         return self.fetch(index)
 
     def fetch(self, index: int, rng: np.random.Generator | None = None) -> Any:

@@ -15,8 +15,11 @@ Fields, N people; pixels count from the centre of the first pixel. Only the firs
 | extra_keypoints_2d| (N, 19, 3)        | the extra joints, pixels, confidence |
 | body_keypoints_3d | (N, 25, 4)        | joints of OpenPose, metres, axes of the camera, confidence |
 | extra_keypoints_3d| (N, 19, 4)        | the extra joints, the same |
+| gender            | (N,)              | whose body model ``betas`` belong to; not read here |
 
-:mod:`mmhier.datasets.mesh.writer` writes such files.
+``has_betas`` is 0 where the body is not the neutral one: its components mean another shape there.
+:mod:`mmhier.datasets.mesh.writer` writes such files, :mod:`mmhier.datasets.mesh.benchmark_images` and
+:mod:`mmhier.datasets.mesh.benchmark_bodies` make them of the original data of benchmarks.
 """
 
 import os

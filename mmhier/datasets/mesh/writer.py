@@ -52,23 +52,52 @@ def people_from_bodies(
         The fields of ``ROW_SHAPES``. Joints outside the image or behind the camera have confidence 0 in 2-D.
     """
     count = len(betas)
-    tensors = [torch.as_tensor(np.asarray(a, np.float32)) for a in (global_orient, body_pose, betas, transl)]
-    names = ('global_orient', 'body_pose', 'betas', 'transl')
-    with torch.no_grad():
-        chunks = zip(*(tensor.split(CHUNK) for tensor in tensors), strict=True)
-        joints = torch.cat([body(**dict(zip(names, chunk, strict=True))).joints for chunk in chunks]).numpy()
-    projected = np.einsum('nij,nkj->nki', intrinsics, joints)
-    in_front = projected[..., 2:] > 0
-    pixels = projected[..., :2] / np.where(in_front, projected[..., 2:], 1)
-    inside = in_front[..., 0] & ((pixels >= 0) & (pixels <= image_wh[:, None] - 1)).all(-1)
-    flat = np.where(inside[..., None], pixels, 0)
-    keypoints_2d = np.concatenate([flat, inside[..., None]], -1).astype(np.float32)
-    keypoints_3d = np.concatenate([joints, np.ones((*joints.shape[:2], 1))], -1).astype(np.float32)
+    joints = pose_joints(body, global_orient, body_pose, betas) + np.asarray(transl)[:, None]
     return dict(
         body_pose=np.concatenate([global_orient, body_pose], 1).astype(np.float32),
         betas=np.asarray(betas, np.float32).reshape(count, NUM_BETAS),
         has_body_pose=np.ones(count, np.float32),
         has_betas=np.ones(count, np.float32),
+        **project_joints(joints, intrinsics, image_wh),
+    )
+
+
+def pose_joints(
+    body: SMPL, global_orient: np.ndarray, body_pose: np.ndarray, betas: np.ndarray
+) -> np.ndarray:
+    """Joints (N, K, 3) of bodies (N, ...) at the origin, metres, float64."""
+    tensors = [torch.as_tensor(np.asarray(a, np.float32)) for a in (global_orient, body_pose, betas)]
+    names = ('global_orient', 'body_pose', 'betas')
+    with torch.no_grad():
+        chunks = zip(*(tensor.split(CHUNK) for tensor in tensors), strict=True)
+        parts = [body(**dict(zip(names, chunk, strict=True))).joints for chunk in chunks]
+    return torch.cat(parts).double().numpy()
+
+
+def project_joints(
+    joints: np.ndarray, intrinsics: np.ndarray, image_wh: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Fields of the 44 joints.
+
+    Args:
+        joints: (N, 44, 3) metres, frame of the camera.
+        intrinsics: (N, 3, 3) pixels.
+        image_wh: (N, 2) pixels. Without it joints count as seen wherever they are in front of the camera.
+
+    Returns:
+        The four fields of keypoints of ``ROW_SHAPES``. Joints outside the image or behind the camera have
+        confidence 0 in 2-D.
+    """
+    projected = np.einsum('nij,nkj->nki', intrinsics, joints)
+    in_front = projected[..., 2:] > 0
+    pixels = projected[..., :2] / np.where(in_front, projected[..., 2:], 1)
+    seen = in_front[..., 0]
+    if image_wh is not None:
+        seen = seen & ((pixels >= 0) & (pixels <= image_wh[:, None] - 1)).all(-1)
+    flat = np.where(seen[..., None], pixels, 0)
+    keypoints_2d = np.concatenate([flat, seen[..., None]], -1).astype(np.float32)
+    keypoints_3d = np.concatenate([joints, np.ones((*joints.shape[:2], 1))], -1).astype(np.float32)
+    return dict(
         body_keypoints_2d=keypoints_2d[:, :NUM_OPENPOSE],
         extra_keypoints_2d=keypoints_2d[:, NUM_OPENPOSE:],
         body_keypoints_3d=keypoints_3d[:, :NUM_OPENPOSE],
@@ -78,7 +107,7 @@ def people_from_bodies(
 
 def write_people(
     path: str | Path, imgname: Sequence[str], bbox_xywh: np.ndarray, fields: dict[str, np.ndarray],
-    padding: float = BOX_PADDING,
+    padding: float = BOX_PADDING, gender: Sequence[str] | None = None,
 ) -> None:  # fmt: skip
     """Write a file of N people.
 
@@ -88,6 +117,7 @@ def write_people(
         bbox_xywh: (N, 4) tight boxes, pixels: left, top, width, height.
         fields: Some of ``ROW_SHAPES``; what is left out counts as not annotated.
         padding: Factor on the boxes.
+        gender: N names of the body model that ``betas`` belong to; by default they are the neutral one's.
 
     Raises:
         ValueError: If a field is unknown or has another shape.
@@ -101,6 +131,10 @@ def write_people(
             raise ValueError(f'unknown field {name!r}; known: {", ".join(ROW_SHAPES)}')
         if value.shape != (count, *ROW_SHAPES[name]):
             raise ValueError(f'{name} must be {(count, *ROW_SHAPES[name])}, got {value.shape}')
+    if gender is not None:
+        if len(gender) != count:
+            raise ValueError(f'gender must be ({count},), got ({len(gender)},)')
+        fields = fields | dict(gender=np.array(list(gender), np.str_))
     center = boxes[:, :2] + boxes[:, 2:] / 2
     temporary = f'{path}.{os.getpid()}.tmp'
     try:

@@ -179,3 +179,9 @@ def test_malformed_mocap_is_refused(tmp_path, changes, message):
     np.savez(tmp_path / 'cmu.npz', **{name: value for name, value in made.items() if value is not None})
     with pytest.raises(ValueError, match=message):
         MocapDataset(str(tmp_path / 'cmu.npz'))
+
+
+def test_iteration_ends(open_file):
+    dataset = open_file({})
+    with pytest.raises(IndexError, match=f'sample {COUNT} of {COUNT}'):
+        dataset[COUNT]
