@@ -20,6 +20,7 @@ COMMANDS = {
     'train': ('mmhier.apis.train', 'train a model'),
     'test': ('mmhier.apis.test', 'evaluate a checkpoint'),
     'models': ('mmhier.apis.models', 'list the pose models with parameters and multiply-adds'),
+    'export': ('mmhier.apis.export', 'write a model for other runtimes (ONNX, OpenVINO ...)'),
     'benchmark': ('mmhier.apis.benchmark', 'time models on this machine'),
     'body-model': (
         'mmhier.body_models.setup_command',

@@ -1,0 +1,179 @@
+"""``mmhier export``: write a model for other runtimes, with a proof that it computes the same."""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from mmhier.apis.estimators import MeshEstimator, PoseEstimator
+
+FORMATS = ('onnx', 'torchscript', 'exported-program', 'openvino')
+INPUTS = ('normalised', 'rgb-float', 'rgb-uint8')
+IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+SYNTHETIC = 'synthetic people'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('config', help='config file or name of a pose or mesh model')
+    parser.add_argument('checkpoint', help="checkpoint file; 'random': random weights, for timing")
+    parser.add_argument('--format', choices=FORMATS, default='onnx', help='default: onnx')
+    parser.add_argument('--out', type=Path, help='file (default: <config>.<ending of the format>)')
+    parser.add_argument('--dynamic-batch', action='store_true', help='take any number of images at a time')
+    parser.add_argument('--fp16', action='store_true', help='half precision')
+    parser.add_argument(
+        '--int8', type=Path, metavar='DIR', help='int8, with ranges chosen by crops of the images in DIR'
+    )
+    parser.add_argument('--decode', action='store_true', help='pose: keypoints instead of heatmaps')
+    parser.add_argument(
+        '--vertices', action='store_true', help='mesh: vertices, with the body model inside of the file'
+    )
+    parser.add_argument(
+        '--input',
+        choices=INPUTS,
+        default='normalised',
+        help='what the file takes (default: normalised images); rgb-*: 0 to 255',
+    )
+    parser.add_argument(
+        '--crops',
+        type=Path,
+        metavar='DIR',
+        help='images of people to compare on (default: those of --int8, else rendered synthetic people)',
+    )
+    parser.add_argument(
+        '--boxes',
+        type=Path,
+        metavar='JSON',
+        help='person boxes of these images in the format of COCO (default: each image is one person)',
+    )
+    parser.add_argument('--num-crops', type=_positive, default=32, help='crops to use (default: 32)')
+    parser.add_argument(
+        '--bound', type=float, help='largest mean difference that passes, in pixels or millimetres'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, compare and say so."""
+    if args.fp16 and args.int8:
+        raise ValueError('--fp16 and --int8 exclude each other')
+    import torch
+
+    from mmhier.apis.estimators import load_estimator
+    from mmhier.deploy import export_model
+    from mmhier.deploy.formats import ENDINGS
+
+    estimator = load_estimator(args.config, args.checkpoint, 'cpu')
+    path = args.out or Path(estimator.name + ENDINGS[args.format])
+    images, source = read_crops(estimator, args.crops or args.int8, args.boxes, args.num_crops)
+    if args.checkpoint == 'random' and hasattr(estimator.model.head, 'final_layer'):
+        torch.nn.init.normal_(estimator.model.head.final_layer.weight)  # heatmaps with peaks to compare
+    calibration = None
+    if args.int8:
+        same = args.crops in (None, args.int8)
+        calibration = images if same else read_crops(estimator, args.int8, args.boxes, args.num_crops)[0]
+    parity = export_model(
+        estimator.model,
+        images,
+        path,
+        args.format,
+        decode=args.decode,
+        vertices=args.vertices,
+        inputs=args.input,
+        dynamic_batch=args.dynamic_batch,
+        precision='int8' if args.int8 else 'fp16' if args.fp16 else 'float32',
+        calibration=calibration,
+        bound=args.bound,
+        source=source,
+        metadata=dict(config=estimator.name, keypoint_names=list(estimator.keypoint_names)),
+    )
+    print(f'{path} ({path.stat().st_size / 1e6:.1f} MB) computes what the model computes: {parity}')
+    print(f'What it takes and returns, and this comparison, stand in {path}.json')
+    return 0
+
+
+def read_crops(
+    estimator: 'PoseEstimator | MeshEstimator', folder: Path | None, boxes: Path | None, count: int
+) -> tuple['Tensor', str]:
+    """Read crops of people.
+
+    Args:
+        estimator: The model, which knows its crops.
+        folder: Of images, searched with its sub-folders. None renders synthetic people.
+        boxes: Boxes in the format of COCO, whose file names end the paths of images. By default an image is a
+            person.
+        count: Crops at most.
+
+    Returns:
+        (B, 3, H, W), normalised, and where they come from.
+
+    Raises:
+        FileNotFoundError: If there are no images.
+        ValueError: If the boxes are in another format, or of other images.
+    """
+    from mmhier.apis.crops import make_batch
+
+    if folder is None:
+        with tempfile.TemporaryDirectory() as made:
+            _render(Path(made), count)
+            annotations = Path(made) / 'annotations' / 'person_keypoints_val.json'
+            return read_crops(estimator, Path(made) / 'images', annotations, count)[0], SYNTHETIC
+    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_ENDINGS)
+    if not paths:
+        raise FileNotFoundError(f'{folder} holds no images ({", ".join(IMAGE_ENDINGS)})')
+    crops = []
+    for image, box in _people(paths, boxes):
+        crops.append(estimator.crop(image, box))
+        if len(crops) == count:
+            break
+    if not crops:
+        raise ValueError(f'{boxes} has no boxes of the images in {folder}')
+    images = make_batch(crops, estimator.model.data_preprocessor, 'cpu')
+    return images, f'{"boxes of " if boxes else ""}images in {folder.name}'
+
+
+def _people(paths: list[Path], boxes: Path | None) -> Iterator[tuple['np.ndarray', 'np.ndarray']]:
+    """Images (H, W, 3), BGR, and boxes (4,), left, top, right, bottom."""
+    import cv2
+    import numpy as np
+
+    known: dict[str, list] | None = None if boxes is None else _read_boxes(boxes)
+    for path in paths:
+        found = [None] if known is None else known.get(path.name, [])
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if found else None
+        if found and image is None:
+            raise ValueError(f'{path} is not an image that OpenCV reads: remove it from the folder')
+        for box in found:
+            left, top, width, height = box or (0, 0, image.shape[1], image.shape[0])
+            yield image, np.array([left, top, left + width, top + height], np.float32)
+
+
+def _read_boxes(path: Path) -> dict[str, list]:
+    """Boxes (left, top, width, height) by name of the image."""
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        names = {image['id']: Path(image['file_name']).name for image in content['images']}
+        found: dict[str, list] = {}
+        for annotation in content['annotations']:
+            found.setdefault(names[annotation['image_id']], []).append(annotation['bbox'])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f'{path} is not in the format of COCO (images, annotations): {error!r}') from error
+    return found
+
+
+def _render(folder: Path, count: int) -> None:
+    from mmhier.datasets.synthetic.generator import generate
+
+    generate(folder, 0, count, 1, (320, 256), 'simple', 1)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
+    return value
