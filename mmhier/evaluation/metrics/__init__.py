@@ -2,5 +2,6 @@
 
 from mmhier.evaluation.metrics.coco_phi_metric import CocoPhiMetric
 from mmhier.evaluation.metrics.mesh_metric import MeshMetric
+from mmhier.evaluation.metrics.skeleton_metric import SkeletonMetric
 
-__all__ = ['CocoPhiMetric', 'MeshMetric']
+__all__ = ['CocoPhiMetric', 'MeshMetric', 'SkeletonMetric']
