@@ -281,7 +281,7 @@ def draw_corners(image: 'np.ndarray', corners: list[list[int]]) -> 'np.ndarray':
         cv2.circle(image, (x, y), 2 * width, MARK, -1, cv2.LINE_AA)
     boxes = boxes_of(corners)
     for left, top, right, bottom in () if boxes is None else boxes.astype(int).tolist():
-        cv2.rectangle(image, (left, top), (right, bottom), MARK, width, cv2.LINE_AA)
+        cv2.rectangle(image, (left, top), (right, bottom), MARK, width)
     return image
 
 
@@ -313,7 +313,9 @@ def build_page(analyzer: Analyzer) -> 'gradio.Blocks':
                 gr.Markdown(DETECTOR if analyzer.settings.get('detector') else WHOLE_IMAGE)
             with gr.Column(scale=5, min_width=320):
                 with gr.Row():
-                    picture = gr.Image(label='Picture', buttons=['download', 'fullscreen'], **pane)
+                    picture = gr.Image(
+                        label='Picture', elem_id='picture', buttons=['download', 'fullscreen'], **pane
+                    )
                     video = gr.Video(label='Overlay', visible=False, autoplay=True, loop=True, **pane)
                     scene = gr.Model3D(label='Bodies in 3D (mesh models)', **pane)
                 files = gr.File(label='Files', file_count='multiple', interactive=False, elem_id='files')
