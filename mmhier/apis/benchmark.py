@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from mmhier.apis.model_zoo import find_configs
-    from mmhier.cost.engines import ENGINES
+    from mmhier.deploy.engines import ENGINES
     from mmhier.cost.macs import FORMULA, cost_of
 
     _check(args, ENGINES)
@@ -96,7 +96,7 @@ def _measure(paths: list[Path], costs: dict, args: argparse.Namespace) -> list[t
     import torch
     from rich.progress import track
 
-    from mmhier.cost.engines import make_engine
+    from mmhier.deploy.engines import make_engine
     from mmhier.cost.latency import peak_memory, time_in_turns
     from mmhier.cost.macs import build_model
 

@@ -1,14 +1,15 @@
-"""Every engine gives the model's heatmaps, or says why it cannot."""
+"""Every engine gives the model's outputs, or says why it cannot."""
 
 import importlib.util
+import time
 
 import pytest
 import torch
 
 from mmhier.apis.model_zoo import find_configs
-from mmhier.cost import engines
-from mmhier.cost.engines import ENGINES, make_engine
 from mmhier.cost.macs import build_model
+from mmhier.deploy import engines, formats
+from mmhier.deploy.engines import ENGINES, make_engine
 
 
 @pytest.fixture(scope='module')
@@ -33,12 +34,15 @@ def test_same_heatmaps(name, model, images):
     engine = make_engine(name, model, images)
     with torch.inference_mode():
         expected = model(images, None, mode='tensor')
-    torch.testing.assert_close(engine(images), expected, rtol=1e-3, atol=1e-5)
+    assert list(engine(images)) == ['heatmaps']
+    for batch in (images, images[:1], images.repeat(2, 1, 1, 1)):  # a batch may have another size
+        found = engine(batch)['heatmaps']
+        torch.testing.assert_close(found[:1], expected[:1], rtol=1e-3, atol=1e-5)
 
 
 def test_an_engine_with_other_numbers_is_refused(model, images, monkeypatch):
     monkeypatch.setitem(
-        ENGINES, 'broken', lambda network, images, threads: lambda batch: network(batch) * 1.1
+        ENGINES, 'broken', lambda model, images, threads: lambda batch: _scaled(model, batch, 1.1)
     )
     with pytest.raises(ValueError, match='engine broken differs from the model by 1.0e-01'):
         make_engine('broken', model, images)
@@ -46,7 +50,7 @@ def test_an_engine_with_other_numbers_is_refused(model, images, monkeypatch):
 
 def test_not_a_number_is_refused(model, images, monkeypatch):
     monkeypatch.setitem(
-        ENGINES, 'broken', lambda network, images, threads: lambda batch: network(batch) * float('nan')
+        ENGINES, 'broken', lambda model, images, threads: lambda batch: _scaled(model, batch, float('nan'))
     )
     with pytest.raises(ValueError, match='differs'):
         make_engine('broken', model, images)
@@ -59,9 +63,40 @@ def test_unknown_engine(model, images):
 
 @pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
 def test_missing_runtime_names_the_remedy(name, model, images, monkeypatch):
-    monkeypatch.setitem(engines.__dict__['__builtins__'], '__import__', _without(name))
+    for module in (engines, formats):
+        monkeypatch.setitem(module.__dict__['__builtins__'], '__import__', _without(name))
     with pytest.raises(ImportError, match=f'pip install .*{name}'):
         make_engine(name, model, images)
+
+
+def test_auto_takes_the_fastest_that_agrees(model, images, monkeypatch, caplog):
+    monkeypatch.setattr(engines, 'CANDIDATES', ('eager', 'slow', 'wrong'))
+    monkeypatch.setattr(engines.importlib.util, 'find_spec', lambda name: True)
+    calls = []
+
+    def slow(model, images, threads):
+        def run(batch):
+            calls.append(len(batch))
+            time.sleep(0.2)
+            return _scaled(model, batch, 1.0)
+
+        return run
+
+    monkeypatch.setitem(ENGINES, 'slow', slow)
+    monkeypatch.setitem(
+        ENGINES, 'wrong', lambda model, images, threads: lambda batch: _scaled(model, batch, 2)
+    )
+    engine = make_engine('auto', model, images)
+    timed = len(calls)
+    assert timed > engines.AUTO_RUNS
+    torch.testing.assert_close(engine(images), _scaled(model, images, 1.0), rtol=1e-3, atol=1e-5)
+    assert len(calls) == timed, 'the slow engine was chosen'
+    assert 'engine wrong is not used: engine wrong differs' in caplog.text
+
+
+def _scaled(model, batch, factor):
+    with torch.inference_mode():
+        return dict(heatmaps=model(batch, None, mode='tensor') * factor)
 
 
 def _without(missing):
