@@ -29,7 +29,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmhier.convert.gmf import GMF
-from mmhier.convert.key_table import load
 from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedEncoder, Truncation
 from mmhier.ops.group_mix import (
     convolve,
@@ -346,6 +345,7 @@ class TruncatedGMF(TruncatedEncoder):
         fused: Whether :meth:`fuse_for_inference` was called.
     """
 
+    weights = GMF
     layer_keys = LayerKeys(
         stem=r'stem\.',
         block=r'stages\.(\d+)\.blocks\.(\d+)\.',
@@ -384,17 +384,6 @@ class TruncatedGMF(TruncatedEncoder):
         )
         self.feature_info = [FeatureInfo(widths[i], STRIDE * 2**i) for i in truncation.out_indices]
         self.freeze()
-
-    def init_weights(self) -> None:
-        """Load the checkpoint of ``init_cfg``, or draw the weights as it says."""
-        configs = self.init_cfg if isinstance(self.init_cfg, list | tuple) else [self.init_cfg]
-        pretrained = [config for config in configs if config.get('type') == 'Pretrained']
-        if pretrained:
-            chosen = pretrained[0]
-            load(GMF, self, chosen['checkpoint'], chosen.get('prefix'), chosen.get('wrapper'))
-            self._is_init = True
-            return
-        super().init_weights()
 
     def parts_of_stage(self, stage: int) -> list[nn.Module]:
         """Modules that are frozen with a stage; stage -1 is the stem."""

@@ -30,7 +30,6 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmhier.convert.key_table import load
 from mmhier.convert.swin import SWIN
 from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedEncoder, Truncation
 from mmhier.ops.linear import Linear, is_eager_cpu, linear
@@ -311,6 +310,7 @@ class TruncatedSwin(TruncatedEncoder):
         feature_info: Channels and stride of each returned map.
     """
 
+    weights = SWIN
     layer_keys = LayerKeys(
         stem=r'patch_embed\.',
         block=r'stages\.(\d+)\.blocks\.(\d+)\.',
@@ -356,17 +356,6 @@ class TruncatedSwin(TruncatedEncoder):
             self.add_module(f'norm{stage}', nn.LayerNorm(widths[stage]))
             self.feature_info.append(FeatureInfo(widths[stage], PATCH * 2**stage))
         self.freeze()
-
-    def init_weights(self) -> None:
-        """Load the checkpoint of ``init_cfg``, or draw the weights as it says."""
-        configs = self.init_cfg if isinstance(self.init_cfg, list | tuple) else [self.init_cfg]
-        pretrained = [config for config in configs if config.get('type') == 'Pretrained']
-        if pretrained:
-            chosen = pretrained[0]
-            load(SWIN, self, chosen['checkpoint'], chosen.get('prefix'), chosen.get('wrapper'))
-            self._is_init = True
-            return
-        super().init_weights()
 
     def parts_of_stage(self, stage: int) -> list[nn.Module]:
         """Modules that are frozen with a stage; stage -1 is the patch embedding."""

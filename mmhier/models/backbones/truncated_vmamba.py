@@ -27,7 +27,6 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmhier.convert.key_table import load
 from mmhier.convert.vmamba import VMAMBA
 from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedEncoder, Truncation
 from mmhier.ops.linear import Linear, linear
@@ -235,6 +234,7 @@ class TruncatedVMamba(TruncatedEncoder):
         feature_info: Channels and stride of each returned map.
     """
 
+    weights = VMAMBA
     layer_keys = LayerKeys(
         stem=r'patch_embed\.',
         block=r'stages\.(\d+)\.blocks\.(\d+)\.',
@@ -278,17 +278,6 @@ class TruncatedVMamba(TruncatedEncoder):
                 self.add_module(f'norm{stage}', nn.LayerNorm(widths[stage]))
             self.feature_info.append(FeatureInfo(widths[stage], STEM_STRIDE * 2**stage))
         self.freeze()
-
-    def init_weights(self) -> None:
-        """Load the checkpoint of ``init_cfg``, or draw the weights as it says."""
-        configs = self.init_cfg if isinstance(self.init_cfg, list | tuple) else [self.init_cfg]
-        pretrained = [config for config in configs if config.get('type') == 'Pretrained']
-        if pretrained:
-            chosen = pretrained[0]
-            load(VMAMBA, self, chosen['checkpoint'], chosen.get('prefix'), chosen.get('wrapper'))
-            self._is_init = True
-            return
-        super().init_weights()
 
     def parts_of_stage(self, stage: int) -> list[nn.Module]:
         """Modules that are frozen with a stage; stage -1 is the patch embedding."""

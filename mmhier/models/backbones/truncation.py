@@ -18,6 +18,8 @@ from typing import NamedTuple
 from mmengine.model import BaseModule
 from torch import nn
 
+from mmhier.convert.key_table import Family, load
+
 SPANS = ('full', 'kept')
 
 
@@ -150,8 +152,9 @@ class Truncation:
 class TruncatedEncoder(BaseModule):
     """What the truncated encoders have in common.
 
-    A subclass sets ``layer_keys``, fills ``feature_info``, says in :meth:`parts_of_stage` what is frozen with
-    a stage, and calls :meth:`freeze` at the end of its constructor.
+    A subclass sets ``layer_keys`` and, if checkpoints of its family are converted, ``weights``; it fills
+    ``feature_info``, says in :meth:`parts_of_stage` what is frozen with a stage, and calls :meth:`freeze` at
+    the end of its constructor.
 
     Args:
         truncation: What is kept.
@@ -162,6 +165,7 @@ class TruncatedEncoder(BaseModule):
         feature_info (list[FeatureInfo]): Channels and stride of each returned map.
     """
 
+    weights: Family | None = None
     layer_keys: LayerKeys
 
     def __init__(self, truncation: Truncation, frozen_stages: int = -1, init_cfg: dict | list | None = None):
@@ -174,6 +178,17 @@ class TruncatedEncoder(BaseModule):
         self.truncation = truncation
         self.frozen_stages = frozen_stages
         self.feature_info: list[FeatureInfo] = []
+
+    def init_weights(self) -> None:
+        """Load the checkpoint of ``init_cfg`` in any format of the family, or draw the weights as it says."""
+        configs = self.init_cfg if isinstance(self.init_cfg, list | tuple) else [self.init_cfg or {}]
+        pretrained = [config for config in configs if config.get('type') == 'Pretrained']
+        if pretrained and self.weights is not None:
+            chosen = pretrained[0]
+            load(self.weights, self, chosen['checkpoint'], chosen.get('prefix'), chosen.get('wrapper'))
+            self._is_init = True
+            return
+        super().init_weights()
 
     @property
     def num_layers(self) -> int:
