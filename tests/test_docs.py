@@ -1,0 +1,175 @@
+"""The pages of docs/: the site builds, commands are understood, what is named exists."""
+
+import argparse
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmhier.apis import cli
+from mmhier.apis.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(path for path in (ROOT / 'docs').glob('*.md'))
+# What a reader makes begins so.
+READERS_OWN = 'my_'
+
+
+class Parsed(Exception):
+    """Options were understood; nothing is run."""
+
+
+def blocks(page: Path, language: str) -> list[tuple[str, str]]:
+    """Code blocks of a page: title, if there is one, and text."""
+    pattern = rf'^```{language}(?: title="([^"]*)")?\n(.*?)^```$'
+    return re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = [
+        line
+        for page in [*PAGES, ROOT / 'README.md']
+        for _, block in blocks(page, 'bash')
+        for line in block.replace('\\\n', ' ').splitlines()
+    ]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line for line in words if line[:1] in (['mmhier'], ['python'])]
+
+
+@pytest.fixture
+def parse_only(monkeypatch):
+    """Let every parser stop after it has understood its arguments."""
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def stop(self, args=None, namespace=None):
+        parse_args(self, args, namespace)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop)
+
+
+def test_commands_have_the_options_they_are_shown_with(parse_only, monkeypatch):
+    shown = [words for words in commands() if not words[1].startswith(READERS_OWN)]
+    assert len(shown) > 25
+    for words in shown:
+        try:
+            if words[0] == 'mmhier':
+                main(words[1:])
+            else:
+                assert words[1].startswith('tools/'), words
+                monkeypatch.setattr(sys, 'argv', words[1:])
+                runpy.run_path(str(ROOT / words[1]), run_name='__main__')
+        except Parsed:
+            continue
+        except SystemExit:
+            pytest.fail(f'not understood: {shlex.join(words)}')
+        pytest.fail(f'nothing was parsed: {shlex.join(words)}')
+
+
+def test_wrong_options_are_noticed(parse_only):
+    with pytest.raises(SystemExit):
+        main(['models', '--nonsense'])
+
+
+def test_paths_that_are_named_exist():
+    path = re.compile(r'\b(?:configs|tools|mmhier|docs|notebooks|requirements|tests)/[\w/.*-]*\w\.\w+')
+    named = {(page.name, name) for page in PAGES for name in path.findall(page.read_text())}
+    assert len(named) > 30
+    for page, name in named:
+        if not Path(name).name.startswith(READERS_OWN):
+            assert list(ROOT.glob(name)), f'{page} names {name}'
+
+
+def test_config_names_that_are_given_to_commands_exist():
+    from mmhier.apis.model_zoo import find_configs, resolve_config
+
+    count = 0
+    for words in commands():
+        if '--model' in words:
+            name = words[words.index('--model') + 1]
+        elif words[:2] in (['mmhier', 'models'], ['mmhier', 'benchmark']):
+            for name in words[2:]:
+                if name.startswith('-'):
+                    break
+                assert find_configs([name], task=None)
+                count += 1
+            continue
+        else:
+            continue
+        if not Path(name).name.startswith(READERS_OWN):
+            assert resolve_config(name).is_file()
+        count += 1
+    assert count > 6
+
+
+def test_every_command_and_package_is_described():
+    names = {path.parent.name for path in (ROOT / 'mmhier').glob('*/__init__.py')}
+    described = {path.stem for path in (ROOT / 'docs' / 'api').glob('*.md')} - {'index'}
+    assert described == names
+    nav = (ROOT / 'mkdocs.yml').read_text()
+    index = (ROOT / 'docs' / 'api' / 'index.md').read_text()
+    for name in names:
+        assert f'api/{name}.md' in nav and f'({name}.md)' in index
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+def test_python_blocks_compile(page):
+    for title, block in blocks(page, 'python'):
+        compile(block, f'{page.name} {title}', 'exec')
+
+
+def test_meshes_of_your_own_as_described(tmp_path, monkeypatch):
+    """The script and both configs of training.md, on synthetic people as the page says."""
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+    from mmpose.registry import DATASETS, METRICS
+
+    init_default_scope('mmpose')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'configs').mkdir()
+    for name in ('hpe', 'hmr', '_base_'):
+        (tmp_path / 'configs' / name).symlink_to(ROOT / 'configs' / name)
+    people = ['--train', '3', '--val', '2', '--seed', '7', '--scenes', 'simple', '--workers', '1']
+    assert main(['synth', 'data/own', *people]) == 0
+    titled = {title: block for title, block in blocks(ROOT / 'docs' / 'training.md', 'python') if title}
+    exec(titled.pop('my_npz.py'), {})
+    assert set(titled) == {'my_pose.py', 'my_mesh.py'}
+    for name, block in titled.items():
+        path = tmp_path / 'configs' / name
+        path.write_text(block)
+        cfg = Config.fromfile(path)
+        for loader, count in (('train_dataloader', 3), ('val_dataloader', 2), ('test_dataloader', 2)):
+            dataset = DATASETS.build(cfg[loader].dataset)
+            assert len(dataset) == count
+            assert dataset[0]['inputs'].shape[0] == 3
+        METRICS.build(cfg.val_evaluator)
+    own = cfg.model.mocap
+    assert len(DATASETS.build(own)) == 3
+
+
+def test_tables_and_help_are_filled_in():
+    pages = runpy.run_path(str(ROOT / 'docs' / 'hooks' / 'pages.py'))
+    text = pages['on_page_markdown']('<!-- table of pose models -->\n<!-- help of all commands -->')
+    assert '`swinpose_s_s3_coco`' in text and '<!--' not in text
+    for name in cli.COMMANDS:
+        assert f'usage: mmhier {name}' in text
+    with pytest.raises(ValueError, match='no table of other models'):
+        pages['model_table']('other')
+
+
+def test_site_builds_without_warnings(tmp_path):
+    pytest.importorskip('material')
+    pytest.importorskip('mkdocstrings')
+    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--quiet', '--site-dir', str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    html = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob('*.html')}
+    assert 'id="mmhier.apis.inferencer.Inferencer"' in html['api/apis.html']
+    for name, text in html.items():
+        outside = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="?(https?://[^" >]*)', text)
+        assert not outside, f'{name} loads {outside}'
+        assert not re.search(r':(?:class|func|mod|meth):', text), f'{name} shows a role as it is'
