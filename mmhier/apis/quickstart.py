@@ -71,11 +71,14 @@ def run(args: argparse.Namespace) -> int:
         ]
         written = [f'test_evaluator.outfile_prefix={out}/mesh_table']
         show = ['--show-dir', 'meshes', '--interval', str(args.val)]  # the first batch
-        _train_and_test(args.mesh_config, out, 'mesh_', options, written, show, seconds)
+        mesh_checkpoint = _train_and_test(args.mesh_config, out, 'mesh_', options, written, show, seconds)
         panels = max((out / 'mesh_test').glob('*/meshes'))
     sheet = draw_predictions(annotations, data / 'images' / 'val', out / 'predictions.keypoints.json', panels)
     cv2.imwrite(str(out / 'predictions.png'), sheet)
     _report(out, seconds, args)
+    images = data / 'images' / 'val'
+    config, checkpoint = (args.config, checkpoint) if args.no_mesh else (args.mesh_config, mesh_checkpoint)
+    print(f'next: mmhier infer {images} --model {config} --weights {checkpoint} --out {out}/infer')
     return 0
 
 
@@ -174,5 +177,5 @@ def _report(out: Path, seconds: dict[str, float], args: argparse.Namespace) -> N
             for name in ('MPJPE', 'PA-MPJPE')
         )
         lines.append(f'mesh: {"   ".join(errors)}   PCK@0.05 {mesh["mesh/PCK@0.05"]:.3f}')
-        files.append(f'{out}/mesh_table.md      scores of the mesh model, each with its protocol')
+        files.append(f'{out}/mesh_table.md     scores of the mesh model, each with its protocol')
     print('\n' + '\n'.join([*lines, f'time: {spent}', *files]), flush=True)
