@@ -403,6 +403,9 @@ def launch(page: 'gradio.Blocks', host: str = '127.0.0.1', port: int | None = No
         ValueError: If the address cannot be listened at.
     """
     gr = _import_gradio()
+    # Gradio asks its own page whether it is there: not through a proxy.
+    direct = os.environ.get('no_proxy') or os.environ.get('NO_PROXY')
+    os.environ['no_proxy'] = ','.join(filter(None, [direct, 'localhost', '127.0.0.1']))
     # Of the weight 600, gradio 6 brings a file without Latin letters.
     font = gr.themes.LocalFont('Source Sans Pro', weights=(400, 700))
     try:

@@ -220,12 +220,11 @@ def test_served_to_this_machine_only_and_without_other_addresses(served):
 def test_command_serves_until_it_is_told_to_stop(tmp_path):
     pytest.importorskip('gradio')
     command = [sys.executable, '-m', 'mmhier', 'app', '--model', POSE, '--weights', 'random']
-    process = subprocess.Popen(
-        [*command, '--device=cpu'],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {'TMPDIR': str(tmp_path)},
-    )
+    environment = os.environ | {
+        'TMPDIR': str(tmp_path),
+        'http_proxy': 'http://127.0.0.1:9',
+    }  # nobody is there
+    process = subprocess.Popen([*command, '--device=cpu'], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         url = process.stdout.readline().split()[0]
         assert b'mmhier' in urllib.request.urlopen(url, timeout=30).read()
@@ -268,9 +267,8 @@ def wait_for_status(page, text):
 
 
 def wait_for_picture(page):
-    page.wait_for_function(
-        '(([image]) => image?.complete && image.naturalWidth == 320)(document.querySelectorAll("#picture img"))'
-    )
+    image = 'document.querySelector("#picture img")'
+    page.wait_for_function(f'{image}?.complete && {image}.naturalWidth == 320')
 
 
 def download(page, name):
