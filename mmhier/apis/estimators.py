@@ -6,13 +6,14 @@ PyTorch model or an engine of :mod:`mmhier.deploy`, with the same outputs by nam
 
 | model | outputs |
 |-------|---------|
-| pose  | ``heatmaps`` (B, K, h, w) |
+| pose  | ``heatmaps`` (B, K, h, w); or ``keypoints`` (B, K, 2) in the crop and ``scores`` (B, K) |
 | mesh  | ``global_orient`` (B, 1, 3, 3), ``body_pose`` (B, J, 3, 3), ``betas`` (B, S), ``camera`` (B, 3) |
 
 Letters: B people of a batch, K keypoints, J joints of the body but the root, S shape components.
 """
 
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 
 from mmhier.apis.crops import Crop, MeshCropper, PoseCropper, make_batch
 from mmhier.apis.model_zoo import find_weights, resolve_config
+from mmhier.apis.networks import Network, Outputs, is_file, open_network
 from mmhier.apis.results import BodyMesh
 from mmhier.body_models.joint_sets import joint_set
 from mmhier.engine.checkpoint_match import describe_mismatch
@@ -41,9 +43,6 @@ from mmhier.geometry.cameras import (
 )
 
 logger = logging.getLogger('mmhier')
-
-Outputs = dict[str, Tensor]
-Network = Callable[[Tensor], Outputs]
 
 RANDOM = 'random'
 # Parts of a mesh model that only training needs.
@@ -74,6 +73,7 @@ class _Estimator:
         engine: 'eager', another engine's name, or an exported file.
     """
 
+    outputs: tuple[tuple[str, ...], ...]
     keypoint_names: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...]
     crop: Callable[[np.ndarray, np.ndarray], Crop]
@@ -89,7 +89,7 @@ class _Estimator:
         """Run the network on a batch of crops."""
         images = make_batch(list(crops), self.model.data_preprocessor, self.device)
         if self._network is None:
-            self._network = _make_engine(self._engine_name, self.model, images)
+            self._network = open_network(self._engine_name, self.model, images, self.outputs)
         with torch.inference_mode():
             return self._network(images)
 
@@ -114,6 +114,8 @@ class PoseEstimator(_Estimator):
         dataset_meta: MMPose's description of the keypoints.
         flip_test: Average with the mirrored crop.
     """
+
+    outputs = (('heatmaps',), ('keypoints', 'scores'))
 
     def __init__(
         self,
@@ -140,6 +142,8 @@ class PoseEstimator(_Estimator):
         outputs = super().network(crops)
         if not self._flip_test:
             return outputs
+        if 'heatmaps' not in outputs:
+            raise ValueError('a flip test needs heatmaps, and the exported file decodes them; export without')
         mirrored = [replace(crop, pixels=np.ascontiguousarray(crop.pixels[:, ::-1])) for crop in crops]
         heatmaps = flip_heatmaps(
             super().network(mirrored)['heatmaps'],
@@ -152,7 +156,10 @@ class PoseEstimator(_Estimator):
     def poses(
         self, outputs: Outputs, crops: Sequence[Crop], image_hws: Sequence[tuple[int, int]]
     ) -> list[Pose]:
-        """Decode heatmaps with the decoder of the model's head."""
+        """Decode heatmaps with the decoder of the model's head, if the network has not."""
+        if 'keypoints' in outputs:
+            keypoints, scores = (outputs[name].cpu().numpy() for name in ('keypoints', 'scores'))
+            return [Pose(self.crop.to_image(*pair), row) for *pair, row in zip(keypoints, crops, scores)]
         decoded = self.model.head.decode(outputs['heatmaps'])
         return [
             Pose(
@@ -168,6 +175,8 @@ class PoseEstimator(_Estimator):
 
 class MeshEstimator(_Estimator):
     """A :class:`mmhier.models.pose_estimators.TopdownMeshEstimator`; arguments as for the base class."""
+
+    outputs = (('global_orient', 'body_pose', 'betas', 'camera'),)
 
     def __init__(self, model: nn.Module, cfg: Config, name: str, engine: str | Path = 'eager'):
         super().__init__(model, cfg, name, engine)
@@ -218,7 +227,7 @@ class MeshEstimator(_Estimator):
 
     def _eager(self, images: Tensor) -> Outputs:
         found = self.model.head(self.model.extract_feat(images))
-        return {name: getattr(found, name) for name in ('global_orient', 'body_pose', 'betas', 'camera')}
+        return {name: getattr(found, name) for name in self.outputs[0]}
 
 
 def load_estimator(
@@ -235,7 +244,8 @@ def load_estimator(
         weights: Checkpoint; by default what training has left, see
             :func:`mmhier.apis.model_zoo.find_weights`. ``'random'``: random weights, for tests and timing.
         device: 'auto' takes a GPU if there is one.
-        engine: 'eager', 'auto', 'compile', 'onnxruntime', 'openvino', or a file of ``mmhier export``.
+        engine: 'eager', 'auto', 'compile', 'onnxruntime', 'openvino', or a file of ``mmhier export``, which
+            holds its own weights.
         flip_test: Average heatmaps with those of the mirrored crop; twice the work.
 
     Raises:
@@ -258,11 +268,11 @@ def load_estimator(
     elif settings.type != 'TopdownPoseEstimator':
         raise ValueError(f"{path.stem} is a {settings.type}; use MMPose's MMPoseInferencer for it")
     network = MODELS.build(settings)
-    checkpoint = _load_weights(network, path, weights)
+    checkpoint = {} if weights is None and is_file(engine) else _load_weights(network, path, weights)
     network.to(choose_device(device)).eval()
     if is_mesh:
         return MeshEstimator(network, cfg, path.stem, engine)
-    meta = checkpoint.get('meta', {}).get('dataset_meta') or dataset_meta_from_config(cfg, 'train')
+    meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)
     return PoseEstimator(network, cfg, path.stem, engine, meta, flip_test)
 
 
@@ -301,17 +311,15 @@ def _load_weights(model: nn.Module, config: Path, weights: str | Path | None) ->
     return checkpoint if 'meta' in checkpoint else {}
 
 
+def _dataset_meta(cfg: Config) -> dict[str, Any]:
+    with warnings.catch_warnings():  # of a path that it then finds
+        warnings.filterwarnings('ignore', message='The metainfo config file')
+        return dataset_meta_from_config(cfg, 'train')
+
+
 def _evaluation_pipeline(cfg: Config) -> list[dict]:
     """Pipeline of the data that a config evaluates on."""
     dataset = cfg.val_dataloader.dataset
     while 'pipeline' not in dataset or not dataset.pipeline:
         dataset = dataset.get('dataset') or dataset.datasets[0]
     return dataset.pipeline
-
-
-def _make_engine(engine: str | Path, model: nn.Module, images: Tensor) -> Network:
-    from mmhier.deploy import load_exported, make_engine
-
-    if Path(engine).suffix:
-        return load_exported(engine)
-    return make_engine(str(engine), model, images)

@@ -83,11 +83,11 @@ def test_mesh_models_take_checkpoints_with_or_without_the_prior(mesh_inferencer,
 def test_an_engine_stands_in_for_the_model(monkeypatch, pictures, pose_checkpoint):
     made = []
 
-    def make(engine, model, images):
+    def make(engine, model, images, wanted):
         made.append((engine, tuple(images.shape)))
         return lambda batch: dict(heatmaps=model(batch, None, mode='tensor'))
 
-    monkeypatch.setattr(estimators, '_make_engine', make)
+    monkeypatch.setattr(estimators, 'open_network', make)
     estimator = load_estimator(POSE, pose_checkpoint, 'cpu', engine='openvino')
     for _ in range(2):
         found = run(estimator, pictures[0])
