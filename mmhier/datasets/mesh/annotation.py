@@ -41,6 +41,8 @@ def check_annotation(fields: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int]
         if value.size != record[name].size:
             return np.zeros((), ANNOTATION_DTYPE), 2
         record[name] = value.reshape(record[name].shape)
+    if not all(np.isfinite(record[flag]) for flag in ('has_body_pose', 'has_betas')):
+        return np.zeros((), ANNOTATION_DTYPE), 3
     for flag, names in (('has_body_pose', ('global_orient', 'body_pose')), ('has_betas', ('betas',))):
         known = all(name in present for name in names)
         record[flag] = known and (flag not in present or record[flag] > 0)
@@ -52,7 +54,7 @@ def check_annotation(fields: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int]
         record[name][confidence <= 0] = 0
     if not all(np.isfinite(record[name]).all() for name in record.dtype.names if name != 'fitting_error'):
         return np.zeros((), ANNOTATION_DTYPE), 3
-    if not (record['scale'] >= 1).all():
+    if 'center' not in present or not (record['scale'] >= 1).all():
         return np.zeros((), ANNOTATION_DTYPE), 1
     return record, 0
 

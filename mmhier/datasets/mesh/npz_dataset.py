@@ -125,12 +125,16 @@ def read_people(
     if missing:
         raise ValueError(f'{source} has no {", ".join(missing)}')
     count = len(fields['imgname'])
-    scale = fields['scale'].reshape(len(fields['scale']), -1)
-    shapes = {'center': (2,), 'scale': (1,) if scale.shape[1] == 1 else (2,)} | ROW_SHAPES
-    for name, value in (fields | {'scale': scale}).items():
-        if name != 'imgname' and value.size != count * int(np.prod(shapes[name])):
-            raise ValueError(f'{source}: {name} is {value.shape}, it should be {(count, *shapes[name])}')
-    columns = {'center': fields['center'], 'scale': np.broadcast_to(scale, (count, 2))}
+    if not count:
+        raise ValueError(f'{source} holds nobody')
+    shapes = {'center': (2,), 'scale': (1,) if fields['scale'].size == count else (2,)} | ROW_SHAPES
+    fields = dict(fields)
+    for name, shape in shapes.items():
+        if name in fields:
+            if fields[name].size != count * int(np.prod(shape)):
+                raise ValueError(f'{source}: {name} is {fields[name].shape}, it should be {(count, *shape)}')
+            fields[name] = fields[name].reshape(count, *shape)
+    columns = {'center': fields['center'], 'scale': np.broadcast_to(fields['scale'], (count, 2))}
     for dimension in (2, 3):
         parts = [
             np.asarray(fields.get(name, np.zeros((count, *ROW_SHAPES[name]))), np.float32)
@@ -140,7 +144,7 @@ def read_people(
     if ignore_openpose_3d:
         columns['keypoints_3d'][:, OPENPOSE_LIMBS, 3] = 0
     if 'body_pose' in fields and 'has_body_pose' in fields:
-        pose = fields['body_pose'].reshape(count, 72)
+        pose = fields['body_pose']
         columns |= {'global_orient': pose[:, :3], 'body_pose': pose[:, 3:]}
         columns['has_body_pose'] = fields['has_body_pose']
     if 'betas' in fields and 'has_betas' in fields:

@@ -65,6 +65,8 @@ def list_samples(path: Path) -> tuple[list[Sample], str | None]:
     try:
         with tarfile.open(path, 'r:') as tar:
             for info in tar:
+                if info.size < 0:  # the next header would be this one again
+                    raise ValueError(f'{info.name} has a negative size')
                 if info.isfile() and info.offset_data + info.size <= size:
                     key, suffix = split_name(info.name)
                     groups.setdefault(key, {})[suffix] = Member(info.offset_data, info.size)
@@ -120,7 +122,8 @@ def person_fields(person: dict[str, Any]) -> dict[str, np.ndarray]:
     """The fields of a person under our names and in our units; what is no array is left out."""
     fields = {name: array for name in FIELDS if (array := _number(person.get(name))) is not None}
     if (scale := _number(person.get('scale'))) is not None:
-        fields['scale'] = np.broadcast_to(scale * SCALE_UNIT, (2,)) if scale.size == 1 else scale * SCALE_UNIT
+        scale = scale.ravel() * SCALE_UNIT
+        fields['scale'] = np.broadcast_to(scale, (2,)) if scale.size == 1 else scale
     if (pose := _number(person.get('body_pose'))) is not None:
         fields['global_orient'], fields['body_pose'] = pose.ravel()[:3], pose.ravel()[3:]
     extra = person.get('extra_info')
@@ -134,11 +137,12 @@ def _number(value: Any) -> np.ndarray | None:
     """What a pickle recorded of an array or a number, or None."""
     if isinstance(value, bool | int | float):
         return np.array(value, np.float64)
-    if isinstance(value, list | tuple):
-        return np.array([to_array(row, 'row') if isinstance(row, StandIn) else row for row in value], float)
     try:
+        if isinstance(value, list | tuple):
+            rows = [to_array(row, 'row') if isinstance(row, StandIn) else row for row in value]
+            return np.array(rows, float)
         return to_array(value, 'value') if isinstance(value, StandIn) else None
-    except ValueError:
+    except (ValueError, TypeError):
         return None
 
 

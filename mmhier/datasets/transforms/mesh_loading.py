@@ -14,6 +14,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 from mmpose.registry import TRANSFORMS
+from PIL import Image
 
 from mmhier.datasets.mesh_sample import CROP_SIZE
 from mmhier.datasets.transforms.loading import _damage
@@ -56,16 +57,25 @@ class LoadMeshImage(BaseTransform):
         if content is None:
             try:
                 content = get(results['img_path'], backend_args=self.backend_args)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 raise UnusableSample(f'{source} cannot be read ({error})') from error
-        if problem := _damage(content):
+        try:
+            problem = _damage(content)
+        except Image.DecompressionBombError as error:
+            problem = f'is refused ({error})'
+        if problem:
             raise UnusableSample(f'{source} ({len(content)} bytes) {problem}')
         image_hw = jpeg_size(content) if self.reduced else None
         factor = 1
         if image_hw is not None:
             factor = next(f for f in (8, 4, 2, 1) if f == 1 or results['box_size'] >= f * CROP_SIZE)
         flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        try:
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        except cv2.error as error:  # a header that asks for more pixels than OpenCV allows
+            raise UnusableSample(
+                f'{source} ({len(content)} bytes) cannot be decoded ({error.err})'
+            ) from error
         if image is None:
             raise UnusableSample(f'{source} ({len(content)} bytes) cannot be decoded')
         results['img'] = image

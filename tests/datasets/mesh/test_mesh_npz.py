@@ -1,5 +1,8 @@
 """People from npz files: fields or their absence, the official protocol, refusals, pickled text."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -114,6 +117,8 @@ def test_text_of_all_kinds_is_read_without_unpickling(open_file, kind):
         (dict(betas=np.array(['a'] * COUNT * 10)), 'betas is not an array of numbers'),
         (dict(betas=np.array([None] * COUNT * 10)), 'betas is not an array of numbers'),
         (dict(imgname=np.arange(COUNT)), 'holds something that is no text'),
+        (dict(scale=np.array(3.0)), r'scale is \(\), it should be \(4, 2\)'),
+        (dict(imgname=np.array([], str), center=np.zeros((0, 2)), scale=np.zeros(0)), 'x.npz holds nobody'),
     ],
 )
 def test_malformed_file_is_refused(open_file, changes, message):
@@ -140,6 +145,46 @@ def test_file_that_is_no_npz(tmp_path):
         read_npz(tmp_path / 'x.npz', ['a'])
     with pytest.raises(FileNotFoundError, match='check data_root'):
         MeshNpzDataset('x', 'gone.npz', '', str(tmp_path))
+
+
+def test_flat_fields_are_taken_row_by_row(open_file):
+    flat = {name: value.ravel() for name, value in fields().items() if name.endswith('_2d')}
+    assert len(flat) == 2
+    usual, same = open_file({}), open_file(flat)
+    for number in range(COUNT):
+        expected = usual.get_data_info(number)['keypoints_2d']
+        np.testing.assert_array_equal(same.get_data_info(number)['keypoints_2d'], expected)
+
+
+def test_damaged_files_raise_only_errors_that_name_them(tmp_path):
+    path = tmp_path / 'x.npz'
+    rng = np.random.default_rng(0)
+    errors = 0
+    for save in (np.savez, np.savez_compressed):
+        save(path, imgname=np.array(['a', 'bc'] * 10), center=rng.random((20, 2)))
+        whole = path.read_bytes()
+        for number in range(300):
+            content = bytearray(whole)
+            for place in rng.integers(len(content), size=3):
+                content[place] = rng.integers(256)
+            path.write_bytes(content[: rng.integers(len(content))] if number % 5 == 0 else content)
+            try:
+                read_npz(path, ['center'], ['imgname'])
+            except ValueError as error:
+                errors += 1
+                assert str(path) in str(error)
+    assert errors > 100
+
+
+def test_field_that_claims_to_be_huge(tmp_path):
+    for dtype, field in (('<f8', 'center'), ('<U9', 'imgname')):
+        stream = io.BytesIO()
+        header = dict(descr=dtype, fortran_order=False, shape=(1 << 50,))
+        np.lib.format.write_array_header_1_0(stream, header)
+        with zipfile.ZipFile(tmp_path / 'x.npz', 'w') as archive:
+            archive.writestr(f'{field}.npy', stream.getvalue())
+        with pytest.raises(ValueError, match=rf'x\.npz: {field} is no'):
+            read_npz(tmp_path / 'x.npz', ['center'], ['imgname'])
 
 
 def test_malicious_text_is_not_executed(tmp_path, capsys):

@@ -62,6 +62,22 @@ def test_damaged_header_is_noticed(tmp_path):
     assert 'damaged' in damage
 
 
+def test_negative_size_is_noticed(tmp_path):
+    """Python's own reader goes back to the same header again and again."""
+    path = write_tar(tmp_path / 'x.tar', shard_members(RNG(0), 2))
+    content = bytearray(path.read_bytes())
+    start = list_samples(path)[0][1].image.offset - 512
+    header = content[start : start + 512]
+    header[124:136] = (-1024).to_bytes(12, 'big', signed=True)
+    header[148:156] = b' ' * 8
+    header[148:156] = b'%06o\0 ' % sum(header)
+    content[start : start + 512] = header
+    path.write_bytes(content)
+    samples, damage = list_samples(path)
+    assert [sample.key for sample in samples] == ['set/000000']
+    assert 'damaged' in damage
+
+
 @pytest.mark.parametrize(
     ('content', 'text'), [(b'', 'no tar'), (b'hello' * 500, 'no tar'), (bytes(10240), 'empty')]
 )
@@ -116,7 +132,11 @@ def test_flags_of_all_kinds(protocol, kind):
         ({'keypoints_2d': np.full((44, 3), np.nan)}, 3),
         ({'scale': np.array([0.0, 0.3])}, 1),
         ({'scale': np.array([np.nan, 0.3])}, 3),
-        ({'center': None}, 0),
+        ({'center': None}, 1),
+        ({'center': [None, 1.0]}, 3),
+        ({'center': [{}, 1.0]}, 1),
+        ({'has_betas': np.array(np.nan)}, 3),
+        ({'scale': np.ones((1, 1))}, 0),
     ],
 )
 def test_useless_people_are_told_apart(changes, problem):

@@ -1,5 +1,8 @@
 """Images of mesh samples: damage is noticed, orientation tags are ignored, reduction leaves enough pixels."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -26,6 +29,22 @@ def test_bytes_and_files_give_the_same_image(tmp_path, suffix):
 def test_damaged_image_is_named(content):
     with pytest.raises(UnusableSample, match='x#0: image a.tar:x.jpg'):
         LoadMeshImage().transform(dict(sample_key='x#0', img_path='a.tar:x.jpg', img_bytes=content))
+
+
+@pytest.mark.parametrize('trailer', [b'', b'x' * 100])  # with a trailer Pillow looks at it as well
+def test_image_that_claims_too_many_pixels_is_named(trailer):
+    def chunk(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', 50000, 50000, 8, 2, 0, 0, 0))
+    content = b'\x89PNG\r\n\x1a\n' + header + chunk(b'IDAT', zlib.compress(b'x')) + chunk(b'IEND', b'')
+    with pytest.raises(UnusableSample, match='x#0: image a.png'):
+        LoadMeshImage().transform(dict(sample_key='x#0', img_path='a.png', img_bytes=content + trailer))
+
+
+def test_name_that_is_none_is_refused():
+    with pytest.raises(UnusableSample, match='cannot be read'):
+        LoadMeshImage().transform(dict(img_path='a\0b'))
 
 
 def test_missing_file_is_named(tmp_path):
