@@ -71,14 +71,15 @@ def run(args: argparse.Namespace) -> int:
         ]
         written = [f'test_evaluator.outfile_prefix={out}/mesh_table']
         show = ['--show-dir', 'meshes', '--interval', str(args.val)]  # the first batch
-        mesh_checkpoint = _train_and_test(args.mesh_config, out, 'mesh_', options, written, show, seconds)
+        checkpoint = _train_and_test(args.mesh_config, out, 'mesh_', options, written, show, seconds)
         panels = max((out / 'mesh_test').glob('*/meshes'))
     sheet = draw_predictions(annotations, data / 'images' / 'val', out / 'predictions.keypoints.json', panels)
     cv2.imwrite(str(out / 'predictions.png'), sheet)
     _report(out, seconds, args)
-    images = data / 'images' / 'val'
-    config, checkpoint = (args.config, checkpoint) if args.no_mesh else (args.mesh_config, mesh_checkpoint)
-    print(f'next: mmhier infer {images} --model {config} --weights {checkpoint} --out {out}/infer')
+    config = args.config if args.no_mesh else args.mesh_config
+    print(
+        f'next: mmhier infer {data}/images/val --boxes {annotations} --model {config} --weights {checkpoint}'
+    )
     return 0
 
 
