@@ -30,8 +30,8 @@ class MocapDataset(Dataset):
             raise ValueError(f'{ann_file} has no {", ".join(sorted(missing))}')
         pose, betas = (fields[name].astype(np.float32) for name in ('body_pose', 'betas'))
         if (
-            not len(pose)
-            or pose.shape != (len(pose), 3 + 3 * NUM_BODY_JOINTS)
+            not pose.size
+            or pose.shape[1:] != (3 + 3 * NUM_BODY_JOINTS,)
             or betas.shape != (len(pose), NUM_BETAS)
         ):
             raise ValueError(

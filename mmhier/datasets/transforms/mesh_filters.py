@@ -144,11 +144,18 @@ class PosePrior:
     """
 
     def __init__(self, path: str, sigma: float = 2.0, thresholds: Mapping[str, float] = POSE_THRESHOLDS):
-        counts = np.load(path, allow_pickle=False)
+        try:
+            counts = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f'{path} is not an npy file of numbers: {error}') from error
+        if not isinstance(counts, np.ndarray) or counts.dtype.kind not in 'fiu':
+            raise ValueError(f'{path} is not an npy file of numbers')
         if counts.ndim != 4 or counts.shape[0] != len(PRIOR_JOINTS) or len(set(counts.shape[1:])) != 1:
             raise ValueError(
                 f'{path}: expected counts ({len(PRIOR_JOINTS)}, bins, bins, bins), got {counts.shape}'
             )
+        if not np.isfinite(counts).all() or (counts < 0).any() or not counts.any():
+            raise ValueError(f'{path}: counts must be finite, not negative, and not all zero')
         self.bins = counts.shape[1]
         density = counts / counts.sum() / (2 * np.pi / self.bins) ** 3
         # The joints are smoothed into one another as well: that is how the thresholds were chosen.

@@ -1,6 +1,7 @@
 """3DPW and EMDB from their originals: projected joints of the turned bodies are those of the world's."""
 
 import os
+import pickle
 from functools import partial
 
 import numpy as np
@@ -167,10 +168,12 @@ def test_emdb(of_emdb, bodies, load_body, tmp_path, boxes):
     assert outside
 
 
-def test_neutral_bodies_keep_their_shape(of_emdb, load_body, tmp_path):
+@pytest.mark.parametrize('protocol', range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_neutral_bodies_keep_their_shape(of_emdb, load_body, tmp_path, protocol):
     content, motion, _ = of_emdb
-    content['gender'] = 'neutral'
-    write(tmp_path / 'P3' / '07_walk', content, 'a_data.pkl')
+    content |= dict(gender='neutral', emdb1=np.bool_(True), n_frames=np.int64(FRAMES))
+    (tmp_path / 'P3' / '07_walk').mkdir(parents=True)
+    (tmp_path / 'P3' / '07_walk' / 'a_data.pkl').write_bytes(pickle.dumps(content, protocol))
     person = read_back(read_emdb(tmp_path, load_body, 'joints'), tmp_path / 'x.npz')[0]
     assert person['has_betas'] == 1
     np.testing.assert_allclose(person['betas'], motion['betas'], rtol=1e-6)

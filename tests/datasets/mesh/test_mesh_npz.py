@@ -217,6 +217,7 @@ def test_mocap(tmp_path):
         (dict(body_pose=np.ones((7, 69))), r'body_pose is \(7, 69\)'),
         (dict(betas=np.full((7, 10), np.nan)), '7 of 7 bodies hold numbers that are not finite'),
         (dict(body_pose=np.ones((0, 72)), betas=np.ones((0, 10))), r'body_pose is \(0, 72\)'),
+        (dict(body_pose=np.array(1.0)), r'body_pose is \(\)'),
     ],
 )
 def test_malformed_mocap_is_refused(tmp_path, changes, message):

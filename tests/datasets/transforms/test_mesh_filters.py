@@ -106,6 +106,18 @@ def test_file_that_is_no_prior_is_refused(tmp_path):
     np.save(tmp_path / 'x.npy', np.zeros((3, 4)))
     with pytest.raises(ValueError, match=r'x\.npy: expected counts \(21, bins, bins, bins\), got \(3, 4\)'):
         PosePrior(str(tmp_path / 'x.npy'))
+    for counts in (np.zeros((21, 2, 2, 2)), -np.ones((21, 2, 2, 2)), np.full((21, 2, 2, 2), np.nan)):
+        np.save(tmp_path / 'x.npy', counts)
+        with pytest.raises(
+            ValueError, match=r'x\.npy: counts must be finite, not negative, and not all zero'
+        ):
+            PosePrior(str(tmp_path / 'x.npy'))
+    np.save(tmp_path / 'text.npy', np.array(['a']))
+    for name, content in (('empty.npy', b''), ('other.npy', b'nothing'), ('text.npy', None)):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f'{name} is not an npy file of numbers'):
+            PosePrior(str(tmp_path / name))
 
 
 def test_who_is_left_out():
