@@ -38,6 +38,6 @@ setup(
     package_data={'mmhier': ['ops/selective_scan/*.cpp', 'ops/selective_scan/*.h']},
     cmdclass={'build_py': BuildWithConfigs},
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('synth', 'tests', 'optional')},
+    extras_require={name: requirements(name) for name in ('synth', 'tests', 'docs', 'optional')},
     entry_points={'console_scripts': ['mmhier=mmhier.apis.cli:main']},
 )
