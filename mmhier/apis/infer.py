@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mmhier.apis.inferencer import Inferencer, InferenceRun
     from mmhier.apis.result_writer import ResultWriter
     from mmhier.apis.results import FrameResult
+    from mmhier.media import FrameStream
 
 SKIPPED, UNWRITABLE, INTERRUPTED = 3, 4, 130
 
@@ -89,11 +90,11 @@ def run(args: argparse.Namespace) -> int:
     if args.finish is not None:
         return _finish(args.finish)
     kinds = _kinds(args)
-    inputs = _inputs(args)
     if not args.model:
         raise ValueError(
             '--model is missing: the name of a model (mmhier models lists them) or a config file'
         )
+    stream = _stream(args)
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     from mmhier.apis.result_writer import OutputError
 
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     if args.show:
         _check_window()
     try:
-        return _infer(args, inferencer, inputs, kinds)
+        return _infer(args, inferencer, stream, kinds)
     except OutputError as error:
         print(f'mmhier: {error.strerror}; what was written before is in {args.out}', file=sys.stderr)
         return UNWRITABLE
@@ -119,11 +120,14 @@ def _kinds(args: argparse.Namespace) -> list[str]:
     return kinds
 
 
-def _inputs(args: argparse.Namespace) -> list[str | int]:
+def _stream(args: argparse.Namespace) -> 'FrameStream':
+    """The inputs, before a model is loaded for nothing."""
+    from mmhier.media import FrameStream
+
     inputs = [*args.inputs] if args.webcam is None else [*args.inputs, args.webcam]
     if not inputs:
         raise ValueError('nothing to do: name an image, a video, a folder or a pattern, or use --webcam 0')
-    return inputs
+    return FrameStream(inputs)
 
 
 def _inferencer(args: argparse.Namespace, kinds: list[str]) -> 'Inferencer':
@@ -151,10 +155,12 @@ def _inferencer(args: argparse.Namespace, kinds: list[str]) -> 'Inferencer':
     return inferencer
 
 
-def _infer(args: argparse.Namespace, inferencer: 'Inferencer', inputs: list, kinds: list[str]) -> int:
+def _infer(
+    args: argparse.Namespace, inferencer: 'Inferencer', stream: 'FrameStream', kinds: list[str]
+) -> int:
     from mmhier.apis.result_writer import ResultWriter
 
-    inference = inferencer(inputs if len(inputs) > 1 else inputs[0], args.boxes)
+    inference = inferencer(stream, args.boxes)
     writer = ResultWriter(args.out, kinds) if kinds else None
     complete = False
     with _stopping() as stop, inference:

@@ -98,8 +98,8 @@ class Inferencer:
         """Start on inputs.
 
         Args:
-            inputs: Path, folder, pattern, array, camera index, or a list or iterator of these; see
-                :class:`mmhier.media.FrameStream`.
+            inputs: Path, folder, pattern, array, camera index, or a list or iterator of these, or a
+                :class:`mmhier.media.FrameStream` of them.
             boxes: Boxes of the people, instead of the detector's; see :mod:`mmhier.apis.boxes`.
 
         Returns:
@@ -108,7 +108,8 @@ class Inferencer:
         Raises:
             FileNotFoundError: If an input does not exist. While iterating: if nothing could be read.
         """
-        return InferenceRun(self, FrameStream(inputs), self._detector(boxes))
+        stream = inputs if isinstance(inputs, FrameStream) else FrameStream(inputs)
+        return InferenceRun(self, stream, self._detector(boxes))
 
     def _detector(self, boxes: Any) -> Detector:
         if boxes is not None:

@@ -15,9 +15,11 @@ ends; whatever ends the run, :meth:`ResultWriter.close` finishes those of the vi
 Meshes in OBJ and PLY stand in the world of :mod:`mmhier.scene_files`, seen from the camera.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from mmhier.apis.motions import MotionRecorder
@@ -71,7 +73,7 @@ class ResultWriter:
         self.files: list[Path] = []
         self._formats = [kind for kind in self.kinds if kind in FORMATS]
         self._lines = ResultLines(self.folder / 'results.jsonl') if self._formats else None
-        self._names: dict[str, str] = {}
+        self._used: Counter[str] = Counter()
         self._source: str | None = None
         self._name = ''
         self._videos: dict[str, VideoWriter] = {}
@@ -133,13 +135,18 @@ class ResultWriter:
         self._finish_source()
         self._source = source
         stem = Path(source).stem if result.kind in ('image', 'video') else source.replace(' ', '_')
-        taken, number = set(self._names.values()), 2
-        name = stem
-        while source not in self._names and name in taken:
-            name, number = f'{stem}_{number}', number + 1
-        self._name = self._names.setdefault(source, name)
+        self._name = stem if result.kind == 'array' else self._new_name(stem)
         if any(kind in self.kinds for kind in ANIMATIONS):
             self._recorder = MotionRecorder()
+
+    def _new_name(self, stem: str) -> str:
+        """The stem, with a number if it was used before."""
+        name = stem
+        while self._used[name]:
+            self._used[stem] += 1
+            name = f'{stem}_{self._used[stem]}'
+        self._used[name] += 1
+        return name
 
     def _write_picture(self, kind: str, picture: np.ndarray, result: FrameResult) -> None:
         if result.kind not in _MOVING:
@@ -147,6 +154,9 @@ class ResultWriter:
             return
         if kind not in self._videos:
             self._videos[kind] = VideoWriter(self.folder / f'{self._name}_{kind}.mp4', result.fps)
+            self._video_hw = picture.shape[:2]
+        if picture.shape[:2] != self._video_hw:  # some streams change their resolution
+            picture = cv2.resize(picture, self._video_hw[::-1], interpolation=cv2.INTER_AREA)
         self._videos[kind].write(picture, result.time_s)
 
     def _write_meshes(self, kind: str, result: FrameResult) -> None:

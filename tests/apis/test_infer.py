@@ -177,7 +177,7 @@ def test_what_a_killed_run_has_left_can_be_finished(clip, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ([], 'nothing to do'),
+        (['--model', POSE], 'nothing to do'),
         (['a.jpg'], '--model is missing'),
         (['absent.jpg', *OPTIONS], 'absent.jpg does not exist'),
         (['a.jpg', *OPTIONS, '--save', 'json,pdf'], 'pdf: no such kind'),

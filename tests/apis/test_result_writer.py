@@ -52,6 +52,21 @@ def test_videos_are_finished_when_they_end(tmp_path):
     assert frames_of(tmp_path / 'next_overlay.mp4') == 1
 
 
+def test_names_are_given_once(tmp_path):
+    with ResultWriter(tmp_path, ['overlay']) as writer:
+        for source in ('a.jpg', 'a_2.jpg', 'x/a.jpg', 'y/a.jpg', 'x/a_2.jpg'):
+            writer.write(make_result(kind='image', source=source, people=0))
+    stems = [path.stem.removesuffix('_overlay') for path in writer.files]
+    assert stems[:2] == ['a', 'a_2'] and len(set(stems)) == 5
+
+
+def test_a_stream_that_changes_its_size_stays_one_video(tmp_path):
+    with ResultWriter(tmp_path, ['json', 'overlay']) as writer:
+        writer.write(make_result(0))
+        writer.write(make_result(1, image_hw=(48, 64)))
+    assert frames_of(tmp_path / 'clip_overlay.mp4') == 2
+
+
 def test_all_files_of_a_mesh_model(tmp_path, mesh_results):
     pytest.importorskip('pxr')
     trimesh = pytest.importorskip('trimesh')
