@@ -168,7 +168,7 @@ def test_emdb(of_emdb, bodies, load_body, tmp_path, boxes):
     assert outside
 
 
-@pytest.mark.parametrize('protocol', range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize('protocol', range(3, pickle.HIGHEST_PROTOCOL + 1))
 def test_neutral_bodies_keep_their_shape(of_emdb, load_body, tmp_path, protocol):
     content, motion, _ = of_emdb
     content |= dict(gender='neutral', emdb1=np.bool_(True), n_frames=np.int64(FRAMES))
