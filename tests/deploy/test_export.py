@@ -1,0 +1,265 @@
+"""Every family is exported to every format, with any batch, and gives the model's numbers."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmpose.codecs import MSRAHeatmap
+from mmpose.registry import KEYPOINT_CODECS, MODELS
+
+import mmhier.models  # noqa: F401
+from mmhier.deploy import export, export_model, load_exported
+from mmhier.deploy.export import raw_images
+from mmhier.deploy.formats import ENDINGS, onnx_model
+from mmhier.deploy.graphs import UDPDecoder, graph_of, run_model
+
+BACKBONES = dict(
+    swin=dict(type='TruncatedSwin', arch=dict(embed_dims=16, depths=[1, 2], num_heads=[1, 2], window_size=4)),
+    gmf=dict(type='TruncatedGMF', arch=dict(embed_dims=[20, 40], depths=[1, 1], mlp_ratios=[2, 2])),
+    vmamba=dict(type='TruncatedVMamba', arch=dict(embed_dims=16, depths=[1, 1], ssm_ratio=2)),
+    vit=dict(type='ViT', arch=dict(embed_dims=32, num_layers=2, num_heads=2), img_size=(64, 48)),
+)
+CODEC = dict(type='UDPHeatmap', input_size=(48, 64), heatmap_size=(12, 16), sigma=1.5)
+PREPROCESSOR = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
+
+
+def build(family, head, kind, **options):
+    init_default_scope('mmpose')
+    torch.manual_seed(0)
+    backbone = dict(BACKBONES[family], drop_path_rate=0.0)
+    info = MODELS.build(copy.deepcopy(backbone)).feature_info[-1]
+    neck = dict(type='ResolutionNeck', in_channels=info.channels, in_stride=info.stride, out_channels=24)
+    settings = dict(type=kind, backbone=backbone, neck=neck, head=head, **options)
+    model = MODELS.build(settings).eval()
+    model.backbone.init_weights()
+    return model
+
+
+def pose_model(family='swin'):
+    head = dict(
+        type='HeatmapHead', in_channels=24, out_channels=5, deconv_out_channels=(16, 16),
+        deconv_kernel_sizes=(4, 4), decoder=CODEC,
+    )  # fmt: skip
+    model = build(
+        family,
+        head,
+        'TopdownPoseEstimator',
+        data_preprocessor=dict(type='PoseDataPreprocessor', **PREPROCESSOR),
+    )
+    torch.nn.init.normal_(model.head.final_layer.weight, std=20.0)  # peaks that keypoints can be read from
+    return model
+
+
+def mesh_model(shrink=1):
+    arch = dict(embed_dims=32, num_layers=1, num_heads=2, head_dims=8, feedforward_channels=32)
+    return build(
+        'swin', dict(type='HMR2Head', in_channels=24, arch=arch, readout_gain=0.5), 'TopdownMeshEstimator',
+        data_preprocessor=dict(type='MeshDataPreprocessor', shrink=shrink, **PREPROCESSOR),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def images():
+    smooth = torch.nn.functional.interpolate(torch.randn(4, 3, 8, 6), scale_factor=8, mode='bicubic')
+    return smooth.clamp(-1.7, 2)
+
+
+def needs(format):
+    for name in dict(onnx=['onnx', 'onnxscript', 'onnxruntime'], openvino=['onnxscript', 'openvino']).get(
+        format, []
+    ):
+        pytest.importorskip(name)
+
+
+@pytest.mark.parametrize('format', ['onnx', 'openvino'])
+@pytest.mark.parametrize('family', BACKBONES)
+def test_every_family_with_any_batch(family, format, images, tmp_path):
+    needs(format)
+    model = pose_model(family)
+    path = tmp_path / f'model{ENDINGS[format]}'
+    parity = export_model(model, images, path, format)
+    assert parity.passed and parity.values > 10 and parity.differences['keypoints']['mean'] < 0.01
+    engine = load_exported(path)
+    expected = run_model(model, images)['heatmaps']
+    for batch in (1, 3):
+        found = engine(images[:batch])['heatmaps']
+        torch.testing.assert_close(found, expected[:batch], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('precision', ['float32', 'fp16'])
+@pytest.mark.parametrize('format', ['torchscript', 'exported-program'])
+def test_formats_of_pytorch(format, precision, images, tmp_path):
+    model = pose_model('vmamba')
+    path = tmp_path / f'model{ENDINGS[format]}'
+    export_model(model, images, path, format, precision=precision, bound=0.5)
+    found = load_exported(path)(images[:3])['heatmaps']
+    expected = run_model(model, images[:3])['heatmaps']
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=3e-2 if precision == 'fp16' else 1e-4)
+
+
+def test_decoding_in_the_graph_is_that_of_mmpose():
+    codec = KEYPOINT_CODECS.build(CODEC)
+    rng = np.random.default_rng(0)
+    places = rng.uniform([-3, -3], [50, 66], (40, 2))  # beyond the border, too
+    maps = []
+    for x, y in places:
+        shape = (np.arange(12) * 47 / 11 - x) ** 2 / 60, (np.arange(16) * 63 / 15 - y) ** 2 / 60
+        maps.append(np.exp(-shape[0][None] - shape[1][:, None]) + 0.02 * rng.random((16, 12)))
+    maps = np.array(maps, np.float32).reshape(8, 5, 16, 12)
+    keypoints, scores = UDPDecoder(codec)(torch.from_numpy(maps))
+    for index in range(8):
+        expected, expected_scores = codec.decode(maps[index])
+        np.testing.assert_allclose(keypoints[index], expected[0], atol=2e-3)
+        np.testing.assert_allclose(scores[index], expected_scores[0], rtol=1e-6)
+
+
+def test_a_heatmap_without_a_peak_has_no_place():
+    decoder = UDPDecoder(KEYPOINT_CODECS.build(CODEC))
+    keypoints, scores = decoder(torch.full((1, 2, 16, 12), -1.0))
+    torch.testing.assert_close(keypoints[0, 0], torch.tensor([-48 / 11, -64 / 15]))
+    assert (scores < 0).all()
+
+
+def test_other_codecs_are_refused():
+    with pytest.raises(
+        ValueError, match='UDPHeatmap of the type gaussian, this codec is .*: export heatmaps'
+    ):
+        UDPDecoder(MSRAHeatmap((48, 64), (12, 16), 2.0))
+
+
+def test_raw_pictures_in_and_keypoints_out(images, tmp_path):
+    needs('onnx')
+    model = pose_model()
+    images = (
+        raw_images(model, images, 'rgb-float') - model.data_preprocessor.mean
+    ) / model.data_preprocessor.std
+    path = tmp_path / 'model.onnx'
+    export_model(model, images, path, decode=True, inputs='rgb-uint8', dynamic_batch=False)
+    engine = load_exported(path)
+    pixels = raw_images(model, images[:1], 'rgb-uint8')
+    found = engine(pixels)
+    assert set(found) == {'keypoints', 'scores'} and engine.metadata['input']['dtype'] == 'uint8'
+    expected = model.head.decode(run_model(model, images[:1])['heatmaps'])[0]
+    np.testing.assert_allclose(found['keypoints'], expected.keypoints, atol=0.05)
+
+
+def test_metadata_and_report(images, tmp_path):
+    needs('onnx')
+    import onnx
+
+    path = tmp_path / 'model.onnx'
+    export_model(pose_model(), images, path, metadata=dict(config='name', keypoint_names=['a', 'b']))
+    facts = json.loads((tmp_path / 'model.onnx.json').read_text())
+    assert facts['input']['size_wh'] == [48, 64] and facts['input']['dynamic_batch']
+    assert facts['parity']['passed'] and facts['parity']['unit'] == 'pixels of the input'
+    stored = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert stored['config'] == 'name' and json.loads(stored['keypoint_names']) == ['a', 'b']
+    assert json.loads(stored['input']) == facts['input']
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['model.onnx', 'model.onnx.json']
+
+
+def test_a_file_that_differs_is_not_left(images, tmp_path, monkeypatch):
+    model, path = pose_model(), tmp_path / 'model.pt'
+    export_model(model, images, path, 'torchscript')
+    before = path.read_bytes()
+    monkeypatch.setattr(export, 'run_model', lambda model, images: _shifted(model, images))
+    with pytest.raises(ValueError, match='is not written: the export differs .* bound 0.05 mean'):
+        export_model(model, images, path, 'torchscript')
+    assert path.read_bytes() == before
+    assert json.loads((tmp_path / 'model.pt.failed.json').read_text())['parity']['passed'] is False
+    new = tmp_path / 'new.pt'
+    with pytest.raises(ValueError):
+        export_model(model, images, new, 'torchscript')
+    assert not new.exists() and not list(tmp_path.glob('.*'))
+
+
+def _shifted(model, images):
+    return {name: value.roll(1, -1) for name, value in run_model(model, images).items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('format', ['onnx', 'openvino'])
+def test_int8(format, images, tmp_path):
+    needs(format)
+    if format == 'openvino':
+        pytest.importorskip('nncf')
+    model = pose_model()
+    path, whole = tmp_path / f'model{ENDINGS[format]}', tmp_path / f'whole{ENDINGS[format]}'
+    export_model(model, images, path, format, precision='int8', calibration=images, bound=5.0)
+    export_model(model, images, whole, format)
+    expected = load_exported(whole)(images)['heatmaps']
+    found = load_exported(path)(images)['heatmaps']
+    assert 0 < (found - expected).abs().max() < 0.3 * expected.abs().max()
+
+
+def test_mesh_without_a_body_inside(tmp_path):
+    needs('onnx')
+    import onnx
+
+    model = mesh_model(shrink=2)
+    images = torch.randn(2, 3, 64, 48)
+    path = tmp_path / 'model.onnx'
+    model.body()
+    parity = export_model(model, images, path, inputs='rgb-float', bound=1e3)
+    assert set(parity.differences) == {'vertices', 'joints'} and parity.unit == 'millimetres'
+    engine = load_exported(path)
+    assert engine.metadata['input']['size_wh'] == [96, 128] and engine.metadata['body_model'] == 'not inside'
+    vertices = len(model.body().v_template)
+    sizes = [size for tensor in onnx.load(path).graph.initializer for size in tensor.dims]
+    assert sizes and vertices not in sizes
+
+
+def test_mesh_with_vertices(tmp_path):
+    needs('onnx')
+    model = mesh_model()
+    images = torch.randn(2, 3, 64, 48)
+    path = tmp_path / 'model.onnx'
+    parity = export_model(model, images, path, vertices=True)
+    assert parity.differences['vertices']['mean'] < 0.01
+    found = load_exported(path)(images)
+    expected = model.predict_bodies(images)
+    torch.testing.assert_close(found['vertices'], expected['vertices'], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found['joints_3d'], expected['keypoints_3d'], atol=1e-4, rtol=0)
+
+
+def test_the_scan_is_one_node(images):
+    needs('onnx')
+    graph = graph_of(pose_model('vmamba'), 'onnx')
+    model = onnx_model(graph, images, True)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count('Scan') == 2 and len(kinds) < 250
+    assert all(not node.domain for node in model.graph.node)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(format='tensorrt'), "one of onnx, torchscript, exported-program, openvino, got 'tensorrt'"),
+        (dict(format='torchscript'), 'ends in .pt'),
+        (dict(inputs='bgr'), "inputs must be one of .*, got 'bgr'"),
+        (dict(precision='int8'), 'belong together'),
+        (dict(vertices=True), 'vertices are for mesh models'),
+    ],
+)
+def test_bad_options(options, message, images, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        export_model(pose_model(), images, tmp_path / 'model.onnx', **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_keypoint_is_seen(images, tmp_path):
+    model = pose_model()
+    torch.nn.init.zeros_(model.head.final_layer.weight)
+    with pytest.raises(ValueError, match='sees no keypoint in the 4 crops'):
+        export_model(model, images, tmp_path / 'model.pt', 'torchscript')
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='a.onnx does not exist'):
+        load_exported(tmp_path / 'a.onnx')
+    with pytest.raises(ValueError, match='an exported file ends in'):
+        load_exported(tmp_path / 'a.engine')
