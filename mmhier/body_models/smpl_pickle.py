@@ -81,10 +81,17 @@ def _encode(text: Any, encoding: Any = None) -> bytes:
     return text.encode('latin1')
 
 
+def _empty(*args: Any) -> bytes:
+    if args:
+        raise pickle.UnpicklingError('bytes with arguments')
+    return b''
+
+
 _GLOBALS: dict[tuple[str, str], Any] = {
     ('numpy', 'dtype'): Dtype,
     ('numpy', 'ndarray'): Array,
     ('_codecs', 'encode'): _encode,
+    ('__builtin__', 'bytes'): _empty,  # an empty array, by Python 3 in protocols before 3
     ('copyreg', '_reconstructor'): _reconstruct,
     ('copy_reg', '_reconstructor'): _reconstruct,
     ('builtins', 'object'): _Object,

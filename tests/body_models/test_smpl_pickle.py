@@ -51,6 +51,12 @@ def test_sparse_matrices(kind, protocol):
     np.testing.assert_array_equal(to_array(value, 'x'), dense)
 
 
+@pytest.mark.parametrize('protocol', range(6))
+def test_an_empty_array(protocol):
+    content = pickle.dumps(np.zeros((0, 3), np.float32), protocol)
+    assert to_array(read_pickle(content, 'a.pkl'), 'x').shape == (0, 3)
+
+
 def test_a_scalar():
     assert to_array(read_pickle(pickle.dumps(np.float32(2.5)), 'a.pkl'), 'x') == 2.5
 

@@ -2,6 +2,7 @@
 # original data sets. 3DPW and Human3.6M (P2): 14 joints of SMPL_to_J19, relative to its pelvis, or aligned by
 # a similarity. LSP-Extended, COCO, PoseTrack: joints with a confidence above 0.5, distances in parts of the
 # longer side of the annotated box. Boxes are the true ones, enlarged to 3:4 as HMR2.0 does when it evaluates.
+# tools/prepare/benchmark_to_npz.py makes the files but Human3.6M's from the original data sets.
 eval_root = 'data/hmr2_evaluation_data/'
 
 eval_pipeline = [
