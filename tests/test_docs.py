@@ -1,6 +1,7 @@
 """The pages of docs/: the site builds, commands are understood, what is named exists."""
 
 import argparse
+import json
 import re
 import runpy
 import shlex
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmhier.apis import cli
@@ -149,6 +151,40 @@ def test_meshes_of_your_own_as_described(tmp_path, monkeypatch):
         METRICS.build(cfg.val_evaluator)
     own = cfg.model.mocap
     assert len(DATASETS.build(own)) == 3
+
+
+def test_program_of_your_own_crops_and_returns_as_the_inferencer(tmp_path, monkeypatch):
+    """The program of deployment.md with a network that finds the centre of a spot."""
+    onnxruntime = pytest.importorskip('onnxruntime')
+    width, height = 96, 128
+
+    class Spot:
+        def __init__(self, path):
+            assert path == 'pose.onnx'
+
+        def run(self, names, feeds):
+            (batch,) = feeds.values()
+            assert batch.shape == (1, 3, height, width) and batch.dtype == np.uint8
+            mass = batch[0, 0].astype(float)  # red
+            assert batch[0, 1:].max() == 0
+            rows, columns = np.indices(mass.shape)
+            pixel = np.array([(columns * mass).sum(), (rows * mass).sum()]) / mass.sum()
+            found = dict(keypoints=pixel / (width - 1, height - 1) * (width, height), scores=np.ones(1))
+            return [found[name][None] for name in names]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', Spot)
+    facts = dict(input=dict(size_wh=[width, height]), outputs=['keypoints', 'scores'])
+    Path('pose.onnx.json').write_text(json.dumps(facts))
+    ((_, program),) = [block for block in blocks(ROOT / 'docs' / 'deployment.md', 'python') if block[0]]
+    names = {}
+    exec(program, names)
+    spot = np.array([131.0, 77.0])
+    rows, columns = np.indices((200, 300))
+    image = np.zeros((200, 300, 3), np.uint8)
+    image[..., 2] = 255 * np.exp(-((columns - spot[0]) ** 2 + (rows - spot[1]) ** 2) / 50)
+    keypoint, score = names['find_keypoints'](image, [40.0, 30.0, 150.0, 190.0])
+    assert np.abs(keypoint - spot).max() < 0.05 and score == 1
 
 
 def test_tables_and_help_are_filled_in():
