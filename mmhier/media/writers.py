@@ -86,12 +86,14 @@ class VideoWriter:
         os.replace(self._part, self.path)
 
 
-def _exact_colours() -> int:
-    """How PyAV converts RGB to YUV: the fast way is off by 3 of 255 and blurs colours."""
+def _exact_colours() -> dict[str, int]:
+    """How PyAV converts RGB to YUV: the fast way, all that some older versions have, is off by 2 of 255."""
     from av.video.reformatter import Interpolation
 
+    if not hasattr(Interpolation, 'ACCURATE_RND'):
+        return {}
     kinds = ('BICUBIC', 'ACCURATE_RND', 'FULL_CHR_H_INT', 'FULL_CHR_H_INP')
-    return sum(int(getattr(Interpolation, kind)) for kind in kinds)
+    return dict(interpolation=sum(int(getattr(Interpolation, kind)) for kind in kinds))
 
 
 class _AvSink:
@@ -130,7 +132,7 @@ class _AvSink:
                 ticks = self._last + 1
         self._last = ticks
         frame = self._av.VideoFrame.from_ndarray(image, format='bgr24')
-        frame = frame.reformat(format='yuv420p', interpolation=_exact_colours())
+        frame = frame.reformat(format='yuv420p', **_exact_colours())
         frame.pts, frame.time_base = ticks, Fraction(1, _TICKS)
         self._container.mux(self._stream.encode(frame))
 
