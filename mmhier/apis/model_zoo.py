@@ -89,16 +89,19 @@ def resolve_config(name: str | Path) -> Path:
 def find_weights(config: Path) -> Path:
     """Find a checkpoint of a config where training and downloads leave them.
 
-    Looked at are ``pretrained/NAME.pth``, then the best and the last checkpoint in ``work_dirs/NAME``.
+    Looked at are ``pretrained/NAME.pth``, then the best and the last checkpoint in ``work_dirs/NAME``, then
+    those of the quickstart.
 
     Raises:
         FileNotFoundError: If there is none; the message says how to come by one.
     """
     name = config.stem
     places = [Path('pretrained', f'{name}.pth')]
-    folder = Path('work_dirs', name)
-    for pattern in ('best_*.pth', 'epoch_*.pth', 'iter_*.pth'):
-        places += sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
+    # Training leaves a copy of its config beside its checkpoints.
+    quickstart = [path.parent for path in Path('work_dirs', 'quickstart').glob(f'*train/{name}.py')]
+    for folder in (Path('work_dirs', name), *quickstart):
+        for pattern in ('best_*.pth', 'epoch_*.pth', 'iter_*.pth'):
+            places += sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
     for place in places:
         if place.is_file():
             return place

@@ -114,7 +114,15 @@ def test_weights_are_found_where_training_leaves_them(tmp_path, monkeypatch, rep
     config = resolve_config(POSE)
     with pytest.raises(FileNotFoundError, match=rf'{POSE} needs weights.*mmhier train'):
         load_estimator(POSE)
-    for place in (f'work_dirs/{POSE}/epoch_3.pth', f'work_dirs/{POSE}/best_AP.pth', f'pretrained/{POSE}.pth'):
+    quickstart = tmp_path / 'work_dirs' / 'quickstart' / 'train'
+    quickstart.mkdir(parents=True)
+    (quickstart / f'{POSE}.py').touch()
+    for place in (
+        'work_dirs/quickstart/train/best_AP.pth',
+        f'work_dirs/{POSE}/epoch_3.pth',
+        f'work_dirs/{POSE}/best_AP.pth',
+        f'pretrained/{POSE}.pth',
+    ):
         path = tmp_path / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
