@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from mmhier.apis.model_zoo import find_configs
-    from mmhier.deploy.engines import ENGINES
     from mmhier.cost.macs import FORMULA, cost_of
+    from mmhier.deploy.engines import ENGINES
 
     _check(args, ENGINES)
     if args.threads:
@@ -96,9 +96,9 @@ def _measure(paths: list[Path], costs: dict, args: argparse.Namespace) -> list[t
     import torch
     from rich.progress import track
 
-    from mmhier.deploy.engines import make_engine
     from mmhier.cost.latency import peak_memory, time_in_turns
     from mmhier.cost.macs import build_model
+    from mmhier.deploy.engines import make_engine
 
     models = {path: build_model(path) for path in paths}
     rows = []

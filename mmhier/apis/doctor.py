@@ -95,6 +95,17 @@ def _module(name: str, distribution: str | None = None) -> Callable[[], str]:
     return probe
 
 
+def _installed(name: str) -> Callable[[], str]:
+    """Make a probe that returns the version of a distribution whose import takes seconds."""
+
+    def probe() -> str:
+        if (version := _version(name)) is None:
+            raise ModuleNotFoundError(name=name)
+        return version
+
+    return probe
+
+
 def _python() -> str:
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         raise Problem(f'{platform.python_version()} is outside 3.10 to 3.13')
@@ -311,7 +322,7 @@ OPTIONAL = (
     Part(
         'mmdet',
         _module('mmdet.apis', 'mmdet'),
-        'person detectors of MMPose inferencers: pip install mmdet, with mmcv < 2.2',
+        'person detectors: pip install mmdet "mmcv-lite<2.2"',
     ),
     Part(
         'mmpretrain',
@@ -325,4 +336,9 @@ OPTIONAL = (
     Part('onnx', _module('onnx'), 'pip install onnx onnxscript'),
     Part('onnxruntime', _module('onnxruntime'), 'pip install onnxruntime'),
     Part('openvino', _module('openvino'), 'pip install openvino'),
+    Part('nncf', _installed('nncf'), 'int8 for OpenVINO: pip install nncf'),
+    Part('av', _module('av'), 'videos: pip install av'),
+    Part('usd-core', _module('pxr.Usd', 'usd-core'), 'USD files: pip install usd-core'),
+    Part('gradio', _installed('gradio'), 'the page of mmhier app: pip install gradio'),
+    Part('webdataset', _module('webdataset'), 'training from object storage: pip install webdataset'),
 )
