@@ -254,6 +254,7 @@ def test_bad_options(options, message, images, tmp_path):
 def test_no_keypoint_is_seen(images, tmp_path):
     model = pose_model()
     torch.nn.init.zeros_(model.head.final_layer.weight)
+    torch.nn.init.zeros_(model.head.final_layer.bias)
     with pytest.raises(ValueError, match='sees no keypoint in the 4 crops'):
         export_model(model, images, tmp_path / 'model.pt', 'torchscript')
 
