@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 POSE, MESH = 'swinpose_micro_s3_synth', 'swinhmr2_micro_s3_synth'
 
@@ -10,6 +11,7 @@ def pose_inferencer():
     """A small pose model with random weights; batches of four people."""
     from mmhier.apis import Inferencer
 
+    torch.manual_seed(0)
     return Inferencer(POSE, 'random', 'cpu', batch_size=4)
 
 
@@ -19,6 +21,7 @@ def mesh_inferencer():
     pytest.importorskip('anny')
     from mmhier.apis import Inferencer
 
+    torch.manual_seed(0)
     return Inferencer(MESH, 'random', 'cpu', batch_size=4, track=True)
 
 

@@ -17,8 +17,8 @@ BOXES = np.array([[8, 6, 60, 90], [70, 10, 120, 92], [-20, -10, 300, 95]], np.fl
 def pose_checkpoint(tmp_path_factory):
     """Random weights large enough that heatmaps have clear peaks."""
     path = tmp_path_factory.mktemp('weights') / 'pose.pth'
-    model = load_estimator(POSE, 'random', 'cpu').model
     torch.manual_seed(1)
+    model = load_estimator(POSE, 'random', 'cpu').model
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     torch.save(dict(state_dict=model.state_dict(), meta={}), path)
