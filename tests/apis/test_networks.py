@@ -30,8 +30,8 @@ def keypoints_of(estimator, image):
 
 
 def assert_close(found, expected):
-    """Of random weights a heatmap without anything above zero has no keypoint, and a flat one (some of 51) has
-    one that rounding moves; a wrong convention would move all of them.
+    """Of random weights a heatmap without anything above zero has no keypoint, and a flat one (some of 51)
+    has one that rounding moves; a wrong convention would move all of them.
     """
     clear = expected[1] > 0
     assert clear.mean() > 0.5
