@@ -270,6 +270,8 @@ def load_estimator(
     network = MODELS.build(settings)
     checkpoint = {} if weights is None and is_file(engine) else _load_weights(network, path, weights)
     network.to(choose_device(device)).eval()
+    if hasattr(network.backbone, 'fuse_for_inference'):
+        network.backbone.fuse_for_inference()
     if is_mesh:
         return MeshEstimator(network, cfg, path.stem, engine)
     meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)

@@ -58,6 +58,10 @@ class Inferencer:
         smooth: Smooth poses over time; implies ``track``.
         flip_test: Average with the mirrored crop (pose models): a little better, half as fast.
 
+    Attributes:
+        track: Whether people of a video are numbered, as ``smooth`` may be changed between calls.
+        smooth: Whether poses are smoothed over time.
+
     Raises:
         FileNotFoundError: If there is no such model, or there are no weights.
         ValueError: If an argument is out of its range, or the weights are of another model.
@@ -116,7 +120,7 @@ class Inferencer:
             return load_boxes(boxes, self.box_threshold)
         if self.detector is None:
             logger.warning('without boxes and detector the whole image is taken as one person')
-            return load_detector('whole_image')
+            self.detector = load_detector('whole_image')
         return self.detector
 
 

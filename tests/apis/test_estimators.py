@@ -101,6 +101,11 @@ def test_random_weights_are_warned_of(caplog):
     assert 'random weights' in caplog.text
 
 
+def test_what_can_be_folded_is_folded():
+    estimator = load_estimator('gmfpose_t_s2', 'random', 'cpu')
+    assert estimator.model.backbone.fused
+
+
 def test_names_of_models():
     assert resolve_config('swinpose_s_s3').stem == 'swinpose_s_s3_coco'
     assert resolve_config('swinhmr2_s_s3').stem == 'swinhmr2_s_s3_mixed'

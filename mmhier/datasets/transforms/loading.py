@@ -13,7 +13,7 @@ from mmengine.fileio import get
 from mmengine.logging import print_log
 from mmpose.datasets.transforms import LoadImage
 from mmpose.registry import TRANSFORMS
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG_START, _PNG_END = b'\x89PNG', b'IEND\xaeB`\x82'
@@ -107,6 +107,8 @@ def _damage(content: bytes) -> str | None:
     try:  # other formats and files with a trailer: Pillow's decoder is strict
         with Image.open(io.BytesIO(content)) as image:
             image.load()
+    except UnidentifiedImageError:
+        return 'is damaged or not an image'
     except (OSError, SyntaxError, ValueError) as error:
         return f'is damaged or not an image ({error})'
     return None
