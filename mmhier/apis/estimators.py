@@ -6,7 +6,7 @@ PyTorch model or an engine of :mod:`mmhier.deploy`, with the same outputs by nam
 
 | model | outputs |
 |-------|---------|
-| pose  | ``heatmaps`` (B, K, h, w); or ``keypoints`` (B, K, 2) in the crop and ``scores`` (B, K) |
+| pose  | ``heatmaps`` (B, K, h, w); or ``keypoints`` (B, K, 2), pixels of the crop, and ``scores`` (B, K) |
 | mesh  | ``global_orient`` (B, 1, 3, 3), ``body_pose`` (B, J, 3, 3), ``betas`` (B, S), ``camera`` (B, 3) |
 
 Letters: B people of a batch, K keypoints, J joints of the body but the root, S shape components.
@@ -159,6 +159,8 @@ class PoseEstimator(_Estimator):
         """Decode heatmaps with the decoder of the model's head, if the network has not."""
         if 'keypoints' in outputs:
             keypoints, scores = (outputs[name].cpu().numpy() for name in ('keypoints', 'scores'))
+            size = np.array(self.crop.input_wh)
+            keypoints = keypoints * (size / (size - 1))  # the last centre at (W, H), as the codec has it
             return [Pose(self.crop.to_image(*pair), row) for *pair, row in zip(keypoints, crops, scores)]
         decoded = self.model.head.decode(outputs['heatmaps'])
         return [

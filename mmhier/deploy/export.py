@@ -178,7 +178,7 @@ def describe(
             input_size_wh=[int(side) for side in codec.input_size],
             heatmap_size_wh=[int(side) for side in codec.heatmap_size],
         )
-        facts['keypoints'] = 'pixels of the input, the centre of the first is (0, 0)'
+        facts['keypoints'] = 'pixels of the input; centre of the first: (0, 0), of the last: (W - 1, H - 1)'
     return facts
 
 

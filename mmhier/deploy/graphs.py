@@ -5,11 +5,14 @@ A graph is a module from images (B, 3, H, W) to a tuple of tensors; ``outputs`` 
 | graph | outputs |
 |-------|---------|
 | :class:`PoseGraph` | ``heatmaps`` (B, K, h, w) |
-| with ``decode`` | ``keypoints`` (B, K, 2), pixels of the input, from its first centre; ``scores`` (B, K) |
+| with ``decode`` | ``keypoints`` (B, K, 2), pixels of the input, see below; ``scores`` (B, K) |
 | :class:`MeshGraph` | ``global_orient`` (B, 1, 3, 3), ``body_pose`` (B, J, 3, 3), ``betas``, ``camera`` |
 | with ``vertices`` | these, ``vertices`` (B, V, 3) and ``joints_3d`` (B, M, 3), metres, axes of the camera |
 
 No graph holds a body model unless ``vertices`` asks for it. There is no flip test in a graph.
+
+Convention: keypoints of a graph are plain pixels, (0, 0) is the centre of the first, (W - 1, H - 1) that of
+the last. MMPose's UDP codec returns W / (W - 1) and H / (H - 1) times these: its last centre is (W, H).
 """
 
 import copy
@@ -62,8 +65,9 @@ class UDPDecoder(nn.Module):
     """Keypoints of heatmaps as MMPose's ``UDPHeatmap`` decodes them (arXiv 1911.07524).
 
     The largest value of a heatmap, refined by a Newton step on the logarithm of the blurred heatmap (DARK,
-    arXiv 1910.06278). Equal to MMPose's ``decode`` but for rounding, with one exception: where no value is
-    above 0 MMPose refines with neighbours of another heatmap; here the keypoint is (-1, -1) in the heatmap.
+    arXiv 1910.06278). Equal to MMPose's ``decode`` but for rounding and the unit (see above), with one
+    exception: where no value is above 0 MMPose refines with neighbours of another heatmap; here the keypoint
+    is (-1, -1) in the heatmap.
 
     Args:
         codec: MMPose's ``UDPHeatmap``, of the type 'gaussian'.
@@ -84,7 +88,7 @@ class UDPDecoder(nn.Module):
         kernel = torch.exp(-(torch.arange(size) - size // 2).double().square() / (2 * sigma**2))
         self.register_buffer('kernel', (kernel / kernel.sum()).float().view(1, 1, size, 1))
         width, height = codec.heatmap_size
-        gain = [codec.input_size[0] / (width - 1), codec.input_size[1] / (height - 1)]
+        gain = [(codec.input_size[0] - 1) / (width - 1), (codec.input_size[1] - 1) / (height - 1)]
         self.register_buffer('gain', torch.tensor(gain))
         self.width, self.height = width, height
         # the value, then its neighbours: right, left, below, above, below right, above left

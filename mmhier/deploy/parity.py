@@ -120,7 +120,8 @@ def _keypoint_distances(
     if 'heatmaps' in found:
         places = _decoded(model, found['heatmaps'])[0]
     else:
-        places = found['keypoints'].double()
+        size = torch.tensor(model.head.decoder.input_size, dtype=torch.float64)
+        places = found['keypoints'].double() * size / (size - 1)  # as the codec returns them
     seen = scores >= SEEN
     if not seen.any():
         raise ValueError(

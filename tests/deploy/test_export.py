@@ -22,6 +22,8 @@ BACKBONES = dict(
     vmamba=dict(type='TruncatedVMamba', arch=dict(embed_dims=16, depths=[1, 1], ssm_ratio=2)),
     vit=dict(type='ViT', arch=dict(embed_dims=32, num_layers=2, num_heads=2), img_size=(64, 48)),
 )
+# MMPose's keypoints over those of a graph: its last centre is (W, H), not (W - 1, H - 1).
+LAST_CENTRE = np.array([48 / 47, 64 / 63])
 CODEC = dict(type='UDPHeatmap', input_size=(48, 64), heatmap_size=(12, 16), sigma=1.5)
 PREPROCESSOR = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
 
@@ -113,14 +115,23 @@ def test_decoding_in_the_graph_is_that_of_mmpose():
     keypoints, scores = UDPDecoder(codec)(torch.from_numpy(maps))
     for index in range(8):
         expected, expected_scores = codec.decode(maps[index])
-        np.testing.assert_allclose(keypoints[index], expected[0], atol=2e-3)
+        np.testing.assert_allclose(keypoints[index] * LAST_CENTRE, expected[0], atol=2e-3)
         np.testing.assert_allclose(scores[index], expected_scores[0], rtol=1e-6)
+
+
+def test_convention_of_keypoints():
+    decoder = UDPDecoder(KEYPOINT_CODECS.build(CODEC))
+    x, y = torch.meshgrid(torch.arange(12), torch.arange(16), indexing='xy')
+    maps = [(-((x - peak[0]) ** 2 + (y - peak[1]) ** 2) / 4).exp() for peak in ((3, 4), (8, 11))]
+    keypoints, _ = decoder(torch.stack(maps)[None])
+    expected = torch.tensor([[3 * 47 / 11, 4 * 63 / 15], [8 * 47 / 11, 11 * 63 / 15]])
+    torch.testing.assert_close(keypoints[0], expected, atol=0.05, rtol=0)  # blurred at the border
 
 
 def test_a_heatmap_without_a_peak_has_no_place():
     decoder = UDPDecoder(KEYPOINT_CODECS.build(CODEC))
     keypoints, scores = decoder(torch.full((1, 2, 16, 12), -1.0))
-    torch.testing.assert_close(keypoints[0, 0], torch.tensor([-48 / 11, -64 / 15]))
+    torch.testing.assert_close(keypoints[0, 0], torch.tensor([-47 / 11, -63 / 15]))
     assert (scores < 0).all()
 
 
@@ -144,7 +155,7 @@ def test_raw_pictures_in_and_keypoints_out(images, tmp_path):
     found = engine(pixels)
     assert set(found) == {'keypoints', 'scores'} and engine.metadata['input']['dtype'] == 'uint8'
     expected = model.head.decode(run_model(model, images[:1])['heatmaps'])[0]
-    np.testing.assert_allclose(found['keypoints'], expected.keypoints, atol=0.05)
+    np.testing.assert_allclose(found['keypoints'] * LAST_CENTRE, expected.keypoints, atol=0.05)
 
 
 def test_metadata_and_report(images, tmp_path):
