@@ -9,6 +9,7 @@ and int8 a keypoint can jump between two peaks, so the largest is reported and n
 model does not see (:data:`SEEN`) have no place, only a division by almost nothing: they do not count.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
@@ -38,7 +39,8 @@ class Parity:
         crops: Crops that were compared.
         values: Keypoints, or vertices and joints, that were compared.
         source: Where they come from.
-        differences: Quantity -> mean and largest difference.
+        differences: Quantity -> mean, median, 99th percentile (p99) and largest (max) difference; the share
+            of values that differ by more than 2 (share_beyond_2).
         bound_mean: What each mean may be at most.
         bound_max: What each largest difference may be at most, None for any.
         passed: Whether they are.
@@ -59,7 +61,7 @@ class Parity:
 
     def __str__(self) -> str:
         numbers = '; '.join(
-            f'{name} {values["mean"]:.3g} mean, {values["max"]:.3g} max'
+            f'{name} {values["mean"]:.3g} mean, {values["p99"]:.3g} p99, {values["max"]:.3g} max'
             for name, values in self.differences.items()
         )
         most = '' if self.bound_max is None else f', {self.bound_max} max'
@@ -96,9 +98,7 @@ def compare(
     quantities = _mesh_distances if task == 'mesh' else _keypoint_distances
     distances = quantities(model, expected, found)
     bound_mean, bound_max = BOUNDS[task][precision] if bound is None else (bound, None)
-    differences = {
-        name: dict(mean=values.mean().item(), max=values.max().item()) for name, values in distances.items()
-    }
+    differences = {name: _summary(values.double().flatten()) for name, values in distances.items()}
     passed = all(
         values['mean'] <= bound_mean and (bound_max is None or values['max'] <= bound_max)
         for values in differences.values()
@@ -106,6 +106,16 @@ def compare(
     crops = len(next(iter(found.values())))
     values = sum(distance.numel() for distance in distances.values())
     return Parity(UNITS[task], crops, values, source, differences, bound_mean, bound_max, passed)
+
+
+def _summary(values: Tensor) -> dict[str, float]:
+    return dict(
+        mean=values.mean().item(),
+        median=values.median().item(),
+        p99=values.kthvalue(math.ceil(0.99 * len(values))).values.item(),
+        max=values.max().item(),
+        share_beyond_2=(values > 2).double().mean().item(),
+    )
 
 
 def _keypoint_distances(
