@@ -20,7 +20,9 @@ from mmhier.media.frames import Frame, Skip, Source, to_bgr
 from mmhier.media.video_reader import read_video, video_info
 
 IMAGE_SUFFIXES = frozenset('.jpg .jpeg .png .bmp .tif .tiff .webp .jp2 .ppm .pgm .pbm'.split())
-VIDEO_SUFFIXES = frozenset('.mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg .ts .mts .wmv .flv .gif .3gp'.split())
+VIDEO_SUFFIXES = frozenset(
+    '.mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg .ts .mts .m2ts .mxf .ogv .wmv .flv .gif .3gp'.split()
+)
 
 _QUEUE = 8
 _END = object()
@@ -28,7 +30,7 @@ _END = object()
 
 @dataclass(frozen=True)
 class _File:
-    """A file to read; one of several if others may go on without it."""
+    """A file to read."""
 
     path: Path
     is_video: bool
@@ -39,8 +41,9 @@ class FrameStream:
 
     Args:
         inputs: A path of an image or a video; a folder, whose images and videos are taken in the order of
-            their names, not those of folders in it; a pattern with ``*``, ``?`` or ``[]``; an image as an
-            array, or several as (N, H, W, 3); the index of a camera; or any list or iterator of these.
+            their names, neither hidden ones nor those of folders in it; a pattern with ``*``, ``?`` or
+            ``[]``; an image as an array, or several as (N, H, W, 3); the index of a camera; or any list or
+            iterator of these.
         queue_size: Decoded frames that wait at most.
 
     Attributes:
@@ -143,6 +146,8 @@ class FrameStream:
     def _frames(self, entry: Any) -> Iterator[Frame]:
         if isinstance(entry, Frame):
             yield entry
+        elif isinstance(entry, Skip):
+            self.note(entry.name, entry.reason, entry.count)
         elif isinstance(entry, np.ndarray):
             for array in entry if entry.ndim == 4 else [entry]:
                 yield Frame(to_bgr(array), Source('array', 'array', 'array'), self._arrays)
@@ -152,7 +157,12 @@ class FrameStream:
         elif isinstance(entry, _File):
             yield from self._file_frames(entry)
         else:  # an iterator hands out whatever may also stand in a list
-            for part in _entries(entry)[0]:
+            try:
+                parts = _entries(entry)[0]
+            except FileNotFoundError as error:
+                self.note(str(entry), str(error), 1)
+                return
+            for part in parts:
                 yield from self._frames(part)
 
     def _file_frames(self, file: _File) -> Iterator[Frame]:
@@ -165,8 +175,8 @@ class FrameStream:
             frames = read_video(file.path, lambda reason, count: self.note(name, reason, count))
             for index, (image, seconds) in enumerate(frames):
                 yield Frame(image, source, index, seconds)
-        except (OSError, ValueError) as error:
-            self.note(name, str(error), 1)
+        except (OSError, ValueError, cv2.error) as error:  # OpenCV refuses images of more than 2**30 pixels
+            self.note(name, ' '.join(str(error).split()), 1)
 
     def _camera_frames(self, number: int) -> Iterator[Frame]:
         capture = cv2.VideoCapture(number)
@@ -220,10 +230,10 @@ def _listed_entries(inputs: list | tuple) -> tuple[list, bool]:
     for part in inputs:
         try:
             entries, listed = _entries(part)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
             if len(inputs) == 1:
                 raise
-            entries, listed = [_File(Path(part), is_video=False)], True
+            entries, listed = [Skip(str(part), str(error))], True
         found += entries if listed else [part]
         all_listed &= listed
     return found, all_listed
@@ -234,7 +244,8 @@ def _files(text: str | Path) -> list[_File]:
     if path.is_file():
         return [_File(path, _is_video(path))]
     if path.is_dir():
-        found = sorted(path.iterdir())
+        # Hidden files are no pictures, whatever they are called: macOS leaves some on other disks.
+        found = sorted(entry for entry in path.iterdir() if not entry.name.startswith('.'))
     elif has_magic(str(path)):
         found = [Path(name) for name in sorted(glob(str(path), recursive=True))]
     else:
@@ -264,6 +275,8 @@ def _count(entry: Any) -> int | None:
     """Frames of an entry; None if that is unknown."""
     if isinstance(entry, np.ndarray):
         return len(entry) if entry.ndim == 4 else 1
+    if isinstance(entry, Skip):
+        return 0
     if not isinstance(entry, _File) or not entry.is_video:
         return 1
     try:

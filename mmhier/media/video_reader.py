@@ -1,14 +1,16 @@
 """Frames of a video file, one after the other: through PyAV, or through OpenCV where PyAV is not installed.
 
-A damaged part of a file is passed over: what can be decoded comes out, the rest is counted. PyAV tells how
-much is missing; OpenCV stops where it meets damage that it cannot cross, and only the length that the file
-claims shows that frames are missing.
+A damaged part of a file is passed over: what can be decoded comes out, the rest is counted. With PyAV that
+is what it reports and, where a file has fewer frames than its head claims, the gaps between their times.
+OpenCV stops where it meets damage that it cannot cross, and only the length that the file claims shows what
+is missing.
 
 Times are those of the file; a picture that is stored turned (phones) is turned upright.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,38 +108,66 @@ def _read_with_av(av, path, report: Report) -> Iterator[tuple[np.ndarray, float 
     with _open_container(av, path) as container:
         stream = container.streams.video[0]
         stream.thread_type = 'AUTO'
-        damaged, start = 0, None
-        for packet in _packets(av, container, stream, path, report):
+        damaged, undecoded, start, count = 0, 0, None, 0
+        gaps = _Gaps(stream.guessed_rate or stream.average_rate)
+        for packet in _packets(av, container, stream, report):
             try:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
                 report(f'a part of the video cannot be decoded ({_cause(error)})', 1)
+                undecoded += 1
                 continue
             for frame in frames:
                 damaged += bool(frame.is_corrupt)
+                count += 1
+                gaps.add(frame.time)
                 start = frame.time if start is None else start
                 seconds = None if frame.time is None else frame.time - start
                 yield _upright(frame.to_ndarray(format='bgr24'), frame.rotation), seconds
         if damaged:
             report('frames are damaged and were used all the same', damaged)
+        # Gaps alone may be meant, and the length alone may be an estimate.
+        length = video_info(path).length or 0
+        missing = min(gaps.frames - undecoded, length - count - undecoded)
+        if missing > 0:
+            report('frames are missing', missing)
 
 
-def _packets(av, container, stream, path, report: Report) -> Iterator:
+class _Gaps:
+    """Counts the frames that times leave out.
+
+    Args:
+        rate: Frames per second, or None.
+    """
+
+    def __init__(self, rate: Fraction | None):
+        self.frames = 0
+        self._rate = rate
+        self._last: float | None = None
+
+    def add(self, seconds: float | None) -> None:
+        """Take in the time of the next frame."""
+        if seconds is None or self._rate is None:
+            return
+        if self._last is not None:
+            self.frames += max(0, round((seconds - self._last) * self._rate) - 1)
+        self._last = seconds
+
+
+def _packets(av, container, stream, report: Report) -> Iterator:
     """Packets of a stream as far as the file can be read."""
-    packets, failures = container.demux(stream), 0
+    failures = 0
     while failures < MAX_FAILURES:
         try:
-            packet = next(packets)
-        except StopIteration:
+            for packet in container.demux(stream):
+                failures = 0
+                yield packet
             return
         except av.error.FFmpegError as error:
             report(f'a part of the file cannot be read ({_cause(error)})', 1)
             if isinstance(error, av.error.EOFError):
                 return
             failures += 1
-            continue
-        failures = 0
-        yield packet
 
 
 def _upright(image: np.ndarray, degrees: int) -> np.ndarray:

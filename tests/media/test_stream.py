@@ -1,9 +1,11 @@
 """A stream takes whatever there is, in order, past damage, with a bounded number of frames in memory."""
 
 import gc
+import struct
 import threading
 import time
 import weakref
+import zlib
 
 import cv2
 import numpy as np
@@ -143,7 +145,40 @@ def test_what_is_not_there_is_an_error_at_once(tmp_path, folder):
 def test_one_missing_file_of_several_is_counted(folder):
     stream = FrameStream([folder / 'absent.png', folder / '1.png'])
     assert shades(stream) == [1]
-    assert [skip.reason for skip in stream.skips] == [f'{folder / "absent.png"} does not exist']
+    (skip,) = stream.skips
+    assert skip.reason.startswith(f'{folder / "absent.png"} does not exist')
+
+
+def test_missing_files_say_what_is_missing(folder, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    for given in ([tmp_path / 'empty', folder / '1.png'], iter([tmp_path / 'empty', folder / '1.png'])):
+        stream = FrameStream(given)
+        assert shades(stream) == [1]
+        (skip,) = stream.skips
+        assert skip.name == str(tmp_path / 'empty') and 'holds no images or videos' in skip.reason
+    assert FrameStream([tmp_path / 'empty', folder]).total() == 3
+
+
+def test_hidden_files_of_a_folder_are_left_alone(folder):
+    (folder / '._1.png').write_bytes(b'what macOS leaves on other disks')
+    stream = FrameStream(folder)
+    assert shades(stream) == [0, 1, 2] and stream.skips == []
+
+
+def test_an_image_too_large_to_decode_is_counted(folder):
+    """A small file that claims 60000 x 60000 pixels."""
+
+    def chunk(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+    head = struct.pack('>IIBBBBB', 60000, 60000, 8, 2, 0, 0, 0)
+    chunks = [(b'IHDR', head), (b'IDAT', zlib.compress(bytes(1000))), (b'IEND', b'')]
+    bomb = b'\x89PNG\r\n\x1a\n' + b''.join(chunk(*pair) for pair in chunks)
+    (folder / '1.png').write_bytes(bomb)
+    stream = FrameStream(folder)
+    assert shades(stream) == [0, 2]
+    assert [skip.name for skip in stream.skips] == [str(folder / '1.png')]
+    assert '\n' not in stream.skips[0].reason
 
 
 def test_a_stream_is_read_once(folder):

@@ -83,3 +83,59 @@ def test_turned_pictures_are_set_upright(degrees):
     expected = {0: image, 90: image.transpose(1, 0, 2)[::-1], 180: image[::-1, ::-1]}
     expected |= {270: image.transpose(1, 0, 2)[:, ::-1]}
     np.testing.assert_array_equal(upright, expected[degrees % 360])
+
+
+def write_numbered(path, codec, times, rate=25):
+    """Frames at the given times, numbers of ticks of the rate."""
+    av = pytest.importorskip('av')
+    rng = np.random.default_rng(0)
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        stream.options = dict(g='12')
+        for time in times:
+            image = np.kron(rng.integers(0, 256, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+            frame = av.VideoFrame.from_ndarray(image, format='bgr24')
+            frame.pts = time
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize('name', ['damaged.webm', 'damaged.mkv'])
+def test_frames_that_the_decoder_says_nothing_of_are_counted(tmp_path, name):
+    path, count = tmp_path / name, 200
+    write_numbered(path, 'libvpx' if name.endswith('webm') else 'libx264', range(count))
+    assert read(path)[1] == []
+    content, rng = bytearray(path.read_bytes()), np.random.default_rng(0)
+    middle = len(content) // 2
+    content[middle : middle + 6000] = rng.integers(0, 256, 6000, np.uint8).tobytes()
+    path.write_bytes(content)
+    frames, problems = read(path)
+    assert len(frames) < count - 10 and frames[-1][1] == pytest.approx((count - 1) / 25, abs=1e-6)
+    assert dict(problems)['frames are missing'] == count - len(frames)
+
+
+def test_a_pause_in_a_whole_video_is_no_damage(tmp_path):
+    times = [*range(20), *range(60, 80)]
+    write_numbered(tmp_path / 'pause.mp4', 'libx264', times)
+    frames, problems = read(tmp_path / 'pause.mp4')
+    assert problems == []
+    np.testing.assert_allclose([time for _, time in frames], np.array(times) / 25, atol=1e-6)
+
+
+def test_reading_goes_on_after_an_error_of_the_file():
+    """A generator that has raised is at its end: another one has to go on."""
+    av = pytest.importorskip('av')
+
+    class Container:
+        packets = iter([1, 2, None, 3, None, None, 4])
+
+        def demux(self, stream):
+            for packet in self.packets:
+                if packet is None:
+                    raise av.error.InvalidDataError(1, 'damaged')
+                yield packet
+
+    problems = []
+    packets = video_reader._packets(av, Container(), None, lambda reason, count: problems.append(count))
+    assert list(packets) == [1, 2, 3, 4] and problems == [1, 1, 1]
