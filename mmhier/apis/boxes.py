@@ -39,7 +39,13 @@ def load_boxes(given: str | Path | Callable | np.ndarray | list, score_threshold
         if path.is_file() and _is_results(path):
             return _ResultBoxes(path, score_threshold)
         return load_detector(path, score_threshold)
-    table = np.asarray(given, np.float32)
+    try:
+        table = np.asarray(given, np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(
+            'boxes must be a file, a function, or an array (N, 4) or (N, 5): left, top, right, bottom, '
+            f'score; got {str(given)[:80]}'
+        ) from None
     if table.size and (table.ndim != 2 or table.shape[1] not in (4, 5)):
         raise ValueError(
             f'boxes must be (N, 4) or (N, 5), left, top, right, bottom, score; got {table.shape}'
@@ -58,14 +64,21 @@ class _ResultBoxes:
         self._found: dict[str, dict[int, list[list[float]]]] = {}
         for result in read_results(path):
             rows = [[*person.bbox.tolist(), person.bbox_score] for person in result.people]
-            self._found.setdefault(Path(result.source).name, {})[result.frame_index] = rows
+            self._found.setdefault(result.source, {})[result.frame_index] = rows
+        self._by_name: dict[str, list[str]] = {}
+        for source in self._found:
+            self._by_name.setdefault(Path(source).name, []).append(source)
 
     def __call__(self, image: np.ndarray, source: str = '', frame_index: int = 0):
         """See :class:`mmhier.detection.Detector`."""
-        name = Path(source).name
-        if name not in self._found:
-            raise ValueError(f'{self._path} has no results of {name}')
-        rows = np.array(self._found[name].get(frame_index, []), np.float32).reshape(-1, 5)
+        if source not in self._found:  # moved since, perhaps
+            name = Path(source).name
+            known = self._by_name.get(name, [])
+            if len(known) != 1:
+                several = f', but of several files of that name: {", ".join(known[:3])}' if known else ''
+                raise ValueError(f'{self._path} has no results of {source or name}{several}')
+            source = known[0]
+        rows = np.array(self._found[source].get(frame_index, []), np.float32).reshape(-1, 5)
         return select(rows[:, :4], rows[:, 4], self._threshold)
 
 

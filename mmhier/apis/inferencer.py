@@ -37,6 +37,9 @@ logger = logging.getLogger('mmhier')
 # What a run spends its time on, see ``InferenceRun.seconds``.
 STAGES = ('frames', 'boxes', 'crops', 'network', 'poses')
 
+# Pixels from which on a coordinate of a box is as good as infinite: OpenCV's whole numbers end there.
+_FAR = 1e7
+
 
 class Inferencer:
     """A model that is ready to be shown images.
@@ -212,7 +215,7 @@ class InferenceRun:
         """Find the people of a frame and cut them out."""
         with self._timed('boxes'):
             boxes, scores, ids = self._find_people(frame)
-            good = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+            good = (np.abs(boxes) < _FAR).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
             if not good.all():
                 self._stream.note(
                     frame.source.name, 'boxes have no area or are not finite', int((~good).sum())

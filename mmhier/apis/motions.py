@@ -1,7 +1,7 @@
 """Motions of people for animation files, gathered from results frame by frame.
 
-People are told apart by ``track_id``. Where nobody has one (an image, or a video without tracking), the n-th
-person of each frame counts as the same; where some have one, people without are left out.
+People are told apart by ``track_id``. Where nobody has one (a video without tracking), the n-th person of
+each frame counts as the same. Where some have one, people without are left out, unless it is a single frame.
 
 Memory: about 1 kB for every person on every frame.
 """
@@ -30,10 +30,12 @@ class MotionRecorder:
         self._fps: float | None = None
         self._body: SMPL | None = None
         self._seen: dict[_Key, list[tuple[int, BodyMesh]]] = {}
+        self._frames = 0
 
     def add(self, result: FrameResult) -> None:
         """Take in a frame; people whose parameters are not finite are left out."""
         self._fps = self._fps or result.fps
+        self._frames += 1
         for position, person in enumerate(result.people):
             mesh = person.mesh
             if mesh is None or not _is_finite(mesh):
@@ -54,7 +56,7 @@ class MotionRecorder:
         tracked = any(is_track for is_track, _ in self._seen)
         motions = []
         for (is_track, number), frames in sorted(self._seen.items(), key=lambda item: item[0]):
-            if is_track != tracked:
+            if is_track != tracked and self._frames > 1:
                 continue
             meshes = [mesh for _, mesh in frames]
             motions.append(
@@ -66,7 +68,7 @@ class MotionRecorder:
                     ),
                     transl=np.stack([mesh.transl for mesh in meshes]),
                     betas=np.mean([mesh.betas for mesh in meshes], axis=0),
-                    name=f'person_{number}',
+                    name=f'{"person" if is_track == tracked else "unnumbered"}_{number}',
                     body_model=body or self._body,
                 )
             )

@@ -1,6 +1,7 @@
 """Who is who from frame to frame, where people are while no detector looks, and poses smoothed over time.
 
-The parts are those of :mod:`mmhier.tracking`. A new video, camera or folder begins anew.
+The parts are those of :mod:`mmhier.tracking`. A new video, camera or folder begins anew, and so does a video
+that is read once more.
 """
 
 import math
@@ -13,6 +14,9 @@ from mmhier.tracking import Tracker, TrackSmoother, boxes_from_keypoints
 
 # Frames per second where nobody says.
 _FPS = 30.0
+
+# Sequence and number of a frame.
+_Place = tuple[str, int]
 
 
 class PeopleOverTime:
@@ -31,14 +35,14 @@ class PeopleOverTime:
     def __init__(self, smooth: bool):
         self.number = -1
         self._smooth = smooth
-        self._begun: str | None = None
-        self._followed: str | None = None
+        self._begun: _Place | None = None
+        self._followed: _Place | None = None
         self._tracker = Tracker()
 
     def begin(self, frame: Frame) -> None:
         """Take note of the next frame, before anything is known about it."""
-        self.number = self.number + 1 if frame.source.sequence == self._begun else 0
-        self._begun = frame.source.sequence
+        self.number = self.number + 1 if _goes_on(self._begun, frame) else 0
+        self._begun = (frame.source.sequence, frame.index)
 
     def predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (N, 4) and ids (N,) of the people expected on a frame on which no detector looks."""
@@ -52,11 +56,11 @@ class PeopleOverTime:
             people: The people.
             ids: (N,) those of :meth:`predict`; None if they were detected.
         """
-        if frame.source.sequence != self._followed:
-            self._followed = frame.source.sequence
+        if not _goes_on(self._followed, frame):
             self._tracker = Tracker()
             self._smoother = TrackSmoother()
             self._now = -math.inf
+        self._followed = (frame.source.sequence, frame.index)
         keypoints = np.stack([person.keypoints for person in people]) if people else None
         scores = np.stack([person.keypoint_scores for person in people]) if people else None
         if ids is None:
@@ -91,3 +95,10 @@ class PeopleOverTime:
             smooth = smoother.values(number, name, getattr(mesh, name), now)
             setattr(mesh, name, smooth.astype(np.float32))
         mesh.joints_3d = mesh.joints()
+
+
+def _goes_on(before: _Place | None, frame: Frame) -> bool:
+    """Whether a frame is of the same sequence as the one before; each image file has the number 0."""
+    if before is None or before[0] != frame.source.sequence:
+        return False
+    return frame.source.kind == 'image' or before[1] < frame.index

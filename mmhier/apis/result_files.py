@@ -119,8 +119,11 @@ def finish(
 
     Raises:
         OSError: If one cannot be written; the lines then stay.
+        ValueError: If there is no line.
     """
     lines = Path(lines)
+    if next(_records(lines), None) is None:
+        raise ValueError(f'{lines} holds no results: the run ended before the first frame; remove the file')
     footer = dict(complete=complete, skipped=list(skipped))
     writers = dict(json=_write_json, npz=_write_npz)
     files = []
@@ -154,14 +157,18 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
     if path.suffix == '.jsonl':
         records = _records(path)
         header = next(records, {})
-        yield from (frame_from_json(frame, header) for frame in records)
+        yield from (_frame(path, frame, header) for frame in records)
         return
-    try:
-        document = json.loads(path.read_text(encoding='utf-8'))
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is no JSON file: {error}') from None
+    document = _parsed(path, path.read_bytes())
     frames = document.pop('frames', [])
-    yield from (frame_from_json(frame, document) for frame in frames)
+    yield from (_frame(path, frame, document) for frame in frames)
+
+
+def _frame(path: Path, frame: dict[str, Any], header: dict[str, Any]) -> FrameResult:
+    try:
+        return frame_from_json(frame, header)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'{path} is damaged, or no results ({type(error).__name__}: {error})') from None
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
@@ -169,7 +176,17 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
     with open(path, 'rb') as file:
         for line in file:
             if line.endswith(b'\n'):
-                yield json.loads(line)
+                yield _parsed(path, line)
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise ValueError(f'{path} is no JSON file: {error}') from None
+    if not isinstance(document, dict):
+        raise ValueError(f'{path} holds no results of mmhier, but a JSON {type(document).__name__}')
+    return document
 
 
 def _dump(content: Any) -> bytes:

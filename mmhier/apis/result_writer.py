@@ -6,17 +6,20 @@
 | npz      | ``results.npz``, likewise    | the same                                         |
 | overlay  | ``NAME_overlay.jpg``         | ``NAME_overlay.mp4``, same size, times of the video |
 | side     | ``NAME_side.jpg``            | ``NAME_side.mp4``: meshes from the side          |
-| obj, ply | ``NAME_person_0.obj`` ...    | ``NAME_obj/000012_person_0.obj`` ...             |
+| obj, ply | ``NAME_person_0.obj`` ...    | ``NAME_obj/000012_person_3.obj`` ...             |
 | glb, usd | ``NAME.glb``: everybody      | ``NAME.glb``: everybody, animated                |
 | bvh      | ``NAME.bvh``, or one per person | the same, animated                            |
 
-NAME is that of the input, with a number where two inputs share it. Files of a video are finished when it
-ends; whatever ends the run, :meth:`ResultWriter.close` finishes those of the video that was being read.
+NAME is that of the input, with a number where two inputs share it. People are called by their track number,
+or by their place in the frame where nobody has one; among others who have one, somebody without is
+``unnumbered_0``. Files of a video are finished when it ends; whatever ends the run,
+:meth:`ResultWriter.close` finishes those of the video that was being read.
 Meshes in OBJ and PLY stand in the world of :mod:`mmhier.scene_files`, seen from the camera.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -57,6 +60,7 @@ class ResultWriter:
     Raises:
         ValueError: If there is no such kind.
         FileExistsError: If the folder holds results of a run that goes on or was killed.
+        OutputError: If the folder cannot be written to.
         ImportError: If a kind needs a library that is not installed.
     """
 
@@ -72,9 +76,14 @@ class ResultWriter:
         self.kinds = tuple(dict.fromkeys(kinds))
         self.files: list[Path] = []
         self._formats = [kind for kind in self.kinds if kind in FORMATS]
-        self._lines = ResultLines(self.folder / 'results.jsonl') if self._formats else None
+        try:
+            self._lines = ResultLines(self.folder / 'results.jsonl') if self._formats else None
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise _output_error(error) from error
         self._used: Counter[str] = Counter()
-        self._source: str | None = None
+        self._place: tuple[str, int] | None = None  # source and number of the latest frame
         self._name = ''
         self._videos: dict[str, VideoWriter] = {}
         self._recorder: MotionRecorder | None = None
@@ -106,14 +115,12 @@ class ResultWriter:
         Raises:
             OutputError: If a file cannot be finished; the others are finished all the same.
         """
-        errors: list[OSError] = []
-        for step in (self._finish_source, lambda: self._finish_results(complete, skipped)):
-            try:
-                step()
-            except OSError as error:
-                errors.append(error)
-        if errors:
-            raise _output_error(errors[0]) from errors[0]
+        try:
+            with ExitStack() as steps:  # each is taken, whatever happens in the other
+                steps.callback(self._finish_results, complete, skipped)
+                steps.callback(self._finish_source)
+        except OSError as error:
+            raise _output_error(error) from error
 
     def _write(self, result: FrameResult) -> None:
         if self._lines is not None:
@@ -130,10 +137,10 @@ class ResultWriter:
 
     def _begin_source(self, result: FrameResult) -> None:
         source = result.source if result.kind != 'array' else f'array_{result.frame_index:06d}'
-        if source == self._source:
+        before, self._place = self._place, (source, result.frame_index)
+        if before is not None and before[0] == source and before[1] < result.frame_index:
             return
         self._finish_source()
-        self._source = source
         stem = Path(source).stem if result.kind in ('image', 'video') else source.replace(' ', '_')
         self._name = stem if result.kind == 'array' else self._new_name(stem)
         if any(kind in self.kinds for kind in ANIMATIONS):
@@ -141,11 +148,11 @@ class ResultWriter:
 
     def _new_name(self, stem: str) -> str:
         """The stem, with a number if it was used before."""
-        name = stem
-        while self._used[name]:
-            self._used[stem] += 1
-            name = f'{stem}_{self._used[stem]}'
-        self._used[name] += 1
+        name, key = stem, stem.casefold()  # some file systems take A.jpg and a.jpg for the same
+        while self._used[name.casefold()]:
+            self._used[key] += 1
+            name = f'{stem}_{self._used[key]}'
+        self._used[name.casefold()] += 1
         return name
 
     def _write_picture(self, kind: str, picture: np.ndarray, result: FrameResult) -> None:
@@ -166,12 +173,15 @@ class ResultWriter:
         start = self.folder / f'{self._name}_'
         if result.kind in _MOVING:
             start = self.folder / f'{self._name}_{kind}' / f'{result.frame_index:06d}_'
+        numbered = any(person.track_id is not None for person in result.people)
         for position, person in enumerate(result.people):
             vertices = None if person.mesh is None else person.mesh.vertices() + person.mesh.transl
             if vertices is None or not np.isfinite(vertices).all():
                 continue
-            number = position if person.track_id is None else person.track_id
-            path = start.with_name(f'{start.name}person_{number}.{kind}')
+            name = f'person_{position if person.track_id is None else person.track_id}'
+            if numbered and person.track_id is None:
+                name = f'unnumbered_{position}'
+            path = start.with_name(f'{start.name}{name}.{kind}')
             path.parent.mkdir(parents=True, exist_ok=True)
             self.files.append(writer(path, vertices, person.mesh.faces, body_note(person.mesh.layer())))
 

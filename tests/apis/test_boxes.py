@@ -46,6 +46,25 @@ def test_results_of_an_earlier_run(tmp_path, finished):
         detector(IMAGE, 'other.mp4', 0)
 
 
+def test_files_of_the_same_name_keep_their_own_boxes(tmp_path):
+    lines = ResultLines(tmp_path / 'results.jsonl')
+    for people, source in enumerate(('a/1.jpg', 'b/1.jpg')):
+        lines.write(make_result(people=people, source=source, kind='image'))
+    lines.close()
+    detector = load_boxes(lines.path)
+    assert [len(detector(IMAGE, source)[0]) for source in ('a/1.jpg', 'b/1.jpg')] == [0, 1]
+    with pytest.raises(ValueError, match=r'no results of c/1.jpg, but of several .*a/1.jpg, b/1.jpg'):
+        detector(IMAGE, 'c/1.jpg')
+
+
+@pytest.mark.parametrize(
+    'given', [{'a.jpg': [[1, 2, 3, 4]]}, [[1, 2, 3, 4], [1, 2, 3, 4, 5]], [['a', 1, 2, 3]]]
+)
+def test_what_is_no_table_is_named(given):
+    with pytest.raises(ValueError, match=r'boxes must be a file.*got .*1, 2, 3'):
+        load_boxes(given)
+
+
 def test_other_files_are_for_the_detection_package(tmp_path):
     (tmp_path / 'boxes.json').write_text('{"a.jpg": [[1, 2, 3, 4, 0.5]]}')
     boxes, scores = load_boxes(tmp_path / 'boxes.json')(IMAGE, 'folder/a.jpg')

@@ -152,11 +152,18 @@ def test_boxes_without_area_are_counted(pose_inferencer, pictures):
     boxes = lambda image: (np.array([[5, 5, 50, 60]]), np.array([1.0]))  # noqa: E731
     run = pose_inferencer(pictures[0], boxes)
     run._detector = lambda *_: (
-        np.array([[5, 5, 50, 60], [9, 9, 9, 30], [0, 0, np.nan, 4]], np.float32), np.ones(3, np.float32)
-    )  # fmt: skip
+        np.array([[5, 5, 50, 60], [9, 9, 9, 30], [0, 0, np.nan, 4], [0, 0, 1e30, 1e30]], np.float32),
+        np.ones(4, np.float32),
+    )
     (result,) = run
     assert len(result.people) == 1
-    assert [(skip.reason, skip.count) for skip in run.skips] == [('boxes have no area or are not finite', 2)]
+    assert [(skip.reason, skip.count) for skip in run.skips] == [('boxes have no area or are not finite', 3)]
+
+
+def test_boxes_far_outside_can_be_drawn(pose_inferencer, pictures):
+    (result,) = pose_inferencer(pictures[0], [[-9e6, -9e6, 9e6, 9e6], [9e5, 9e5, 9e5 + 9, 9e5 + 9]])
+    assert len(result.people) == 2
+    assert result.draw(score_thr=0, boxes=True).shape == (96, 128, 3)
 
 
 def test_damaged_files_do_not_stop_the_others(pose_inferencer, pictures, tmp_path):

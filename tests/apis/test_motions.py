@@ -36,6 +36,8 @@ def test_people_without_number(mesh_results):
     for result in one_numbered:
         result.people[1].track_id = 5
     assert [motion.name for motion in motions_from_results(one_numbered)] == ['person_5']
+    picture = motions_from_results(one_numbered[:1])
+    assert [motion.name for motion in picture] == ['unnumbered_0', 'person_5']
 
 
 def test_gaps_and_broken_frames_are_left_out(mesh_results):

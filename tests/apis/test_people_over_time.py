@@ -48,6 +48,29 @@ def test_a_new_video_begins_anew():
             assert [person.track_id for person in found] == [1, 2] and over_time.number == number
 
 
+def test_a_video_that_is_read_again_begins_anew():
+    over_time = PeopleOverTime(smooth=True)
+    numbers, times = [], []
+    for number in (0, 1, 2, 0, 1, 2):
+        over_time.begin(frame(number))
+        found = people(number)[:: 1 if len(times) < 3 else -1]
+        over_time.follow(frame(number), found, None)
+        numbers.append(over_time.number)
+        times.append(over_time._now)
+        assert [person.track_id for person in found] == [1, 2]
+    assert numbers == [0, 1, 2, 0, 1, 2] and times == [0, 0.04, 0.08] * 2
+
+
+def test_pictures_of_a_folder_are_one_sequence():
+    over_time = PeopleOverTime(smooth=False)
+    for number in range(3):
+        picture = Frame(IMAGE, Source(f'p/{number}.jpg', 'image', 'p'), 0)
+        over_time.begin(picture)
+        found = people(number)
+        over_time.follow(picture, found, None)
+        assert [person.track_id for person in found] == [1, 2] and over_time.number == number
+
+
 def test_people_are_followed_between_detections():
     over_time = PeopleOverTime(smooth=False)
     for number in range(12):

@@ -142,5 +142,22 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / 'results.json').write_text('{"frames": [')
     with pytest.raises(ValueError, match=r'results.json is no JSON file'):
         list(read_results(tmp_path / 'results.json'))
+    (tmp_path / 'results.json').write_text('[1, 2]')
+    with pytest.raises(ValueError, match=r'results.json holds no results .*list'):
+        list(read_results(tmp_path / 'results.json'))
+    write(tmp_path / 'results.jsonl', 1)
+    (path,) = finish(tmp_path / 'results.jsonl', ['json'])
+    document = json.loads(path.read_text())
+    del document['frames'][0]['image_hw']
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r'results.json is damaged.*image_hw'):
+        list(read_results(path))
     with pytest.raises(FileNotFoundError):
         list(read_results(tmp_path / 'absent.json'))
+
+
+def test_a_run_killed_before_its_first_frame_has_nothing_to_finish(tmp_path):
+    ResultLines(tmp_path / 'results.jsonl').close()
+    with pytest.raises(ValueError, match=r'results.jsonl holds no results.*remove'):
+        finish(tmp_path / 'results.jsonl', ['json'])
+    assert [path.name for path in tmp_path.iterdir()] == ['results.jsonl']

@@ -1,5 +1,7 @@
 """Every kind of file is written, named after its input, and finished whatever happens."""
 
+import copy
+import dataclasses
 import errno
 import json
 import os
@@ -58,6 +60,30 @@ def test_names_are_given_once(tmp_path):
             writer.write(make_result(kind='image', source=source, people=0))
     stems = [path.stem.removesuffix('_overlay') for path in writer.files]
     assert stems[:2] == ['a', 'a_2'] and len(set(stems)) == 5
+
+
+def test_names_differ_on_file_systems_that_ignore_case(tmp_path):
+    with ResultWriter(tmp_path, ['overlay']) as writer:
+        for source in ('A.jpg', 'x/a.jpg', 'B.jpg'):
+            writer.write(make_result(kind='image', source=source, people=0))
+    assert len({path.name.lower() for path in writer.files}) == 3
+
+
+def test_a_video_that_is_read_again_has_files_of_its_own(tmp_path, mesh_results):
+    with ResultWriter(tmp_path, ['overlay', 'glb']) as writer:
+        for result in [*mesh_results, *mesh_results]:
+            writer.write(result)
+    assert names(tmp_path) == ['clip.glb', 'clip_2.glb', 'clip_2_overlay.mp4', 'clip_overlay.mp4']
+    assert frames_of(tmp_path / 'clip_overlay.mp4') == frames_of(tmp_path / 'clip_2_overlay.mp4') == 4
+
+
+def test_somebody_without_a_number_overwrites_nobody(tmp_path, mesh_results):
+    first, second = (copy.copy(person) for person in mesh_results[0].people)
+    first.track_id, second.track_id = 1, None
+    result = dataclasses.replace(mesh_results[0], people=[first, second])
+    with ResultWriter(tmp_path, ['obj']) as writer:
+        writer.write(result)
+    assert names(tmp_path) == ['clip_obj/000000_person_1.obj', 'clip_obj/000000_unnumbered_1.obj']
 
 
 def test_a_stream_that_changes_its_size_stays_one_video(tmp_path):
@@ -133,6 +159,21 @@ def test_a_full_disk_at_the_end_spares_the_other_files(tmp_path, monkeypatch):
         writer.close()
     assert names(tmp_path) == ['clip_overlay.mp4', 'results.jsonl']
     assert len(list(read_results(tmp_path / 'results.jsonl'))) == 3
+
+
+def test_an_error_in_one_file_spares_the_others(tmp_path, monkeypatch):
+    writer = ResultWriter(tmp_path, ['json', 'overlay'])
+    writer.write(make_result(0))
+    monkeypatch.setattr(writer, '_finish_source', lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        writer.close()
+    assert names(tmp_path)[-1] == 'results.json'
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(OutputError, match=r'results cannot be written: .*file'):
+        ResultWriter(tmp_path / 'file' / 'out', ['json'])
 
 
 def test_one_frame_saves_itself(tmp_path):
