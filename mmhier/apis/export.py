@@ -92,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
         source=source,
         metadata=dict(config=estimator.name, keypoint_names=list(estimator.keypoint_names)),
     )
-    print(f'{path} ({path.stat().st_size / 1e6:.1f} MB) computes what the model computes: {parity}')
+    files = {path, path.with_suffix('.bin')} if args.format == 'openvino' else {path}
+    size = sum(file.stat().st_size for file in files)
+    print(f'{path} ({size / 1e6:.1f} MB) computes what the model computes: {parity}')
     print(f'What it takes and returns, and this comparison, stand in {path}.json')
     return 0
 

@@ -25,7 +25,7 @@ Engine = Callable[[Tensor], dict[str, Tensor]]
 
 # An exported network computes the same in another order. What this may change, relative to the largest value.
 TOLERANCE = 1e-3
-# What 'auto' tries: 'compile' is left out, it takes a minute and is slower than OpenVINO on every CPU seen.
+# What 'auto' tries: 'compile' is left out, it takes a minute before the first batch.
 CANDIDATES = ('eager', 'onnxruntime', 'openvino')
 AUTO_RUNS = 5
 
@@ -53,8 +53,8 @@ def load_exported(path: str | Path, engine: str | None = None, threads: int | No
 
     Args:
         path: .onnx, .xml, .pt or .pt2; its .json lies beside it.
-        engine: 'onnxruntime' or 'openvino' for .onnx, 'openvino' for .xml, 'compile' for .pt2; 'auto' is the
-            fastest of those that fit and are installed. By default the usual one for the ending.
+        engine: 'onnxruntime' or 'openvino' for .onnx, 'exported-program' or 'compile' for .pt2,
+            'openvino' for .xml, 'torchscript' for .pt. By default the first of these.
         threads: CPU threads of a runtime of its own; by default those of PyTorch.
 
     Raises:
@@ -71,20 +71,11 @@ def load_exported(path: str | Path, engine: str | None = None, threads: int | No
     readers = READERS[path.suffix]
     metadata = json.loads(Path(f'{path}.json').read_text(encoding='utf-8'))
     name = engine or next(iter(readers))
-    count = threads or torch.get_num_threads()
     outputs = tuple(metadata['outputs'])
-    if name == 'auto':
-        usable = [name for name in readers if name not in CANDIDATES or importlib.util.find_spec(name)]
-        opened = {name: Exported(readers[name](path, count), outputs, metadata, name) for name in usable[:2]}
-        return opened[_fastest(opened, _example(metadata))]
     if name not in readers:
-        raise ValueError(f'{path}: engine must be one of {", ".join(readers)} or auto, got {name!r}')
-    return Exported(readers[name](path, count), outputs, metadata, name)
-
-
-def _example(metadata: dict[str, Any]) -> Tensor:
-    width, height = metadata['input']['size_wh']
-    return torch.zeros(1, 3, height, width, dtype=getattr(torch, metadata['input']['dtype']))
+        raise ValueError(f'{path}: engine must be one of {", ".join(readers)}, got {name!r}')
+    network = readers[name](path, threads or torch.get_num_threads())
+    return Exported(network, outputs, metadata, name)
 
 
 def make_engine(name: str, model: nn.Module, images: Tensor, threads: int | None = None) -> Engine:

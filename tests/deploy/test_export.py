@@ -265,3 +265,16 @@ def test_missing_files_are_named(tmp_path):
         load_exported(tmp_path / 'a.onnx')
     with pytest.raises(ValueError, match='an exported file ends in'):
         load_exported(tmp_path / 'a.engine')
+
+
+def test_the_engine_has_to_fit_the_file(exports):
+    path, _ = exports('vit', 'onnx')
+    with pytest.raises(ValueError, match="one of onnxruntime, openvino, got 'compile'"):
+        load_exported(path, 'compile')
+
+
+def test_an_onnx_file_is_run_by_openvino_too(exports, images):
+    pytest.importorskip('openvino')
+    path, _ = exports('vit', 'onnx')
+    found, expected = (load_exported(path, name)(images)['heatmaps'] for name in ('openvino', 'onnxruntime'))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
