@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     from mmhier.apis.result_writer import OutputError
 
-    inferencer = _inferencer(args, kinds)
+    inferencer = _inferencer(args, kinds, stream.moving)
     if args.show:
         _check_window()
     try:
@@ -130,7 +130,7 @@ def _stream(args: argparse.Namespace) -> 'FrameStream':
     return FrameStream(inputs)
 
 
-def _inferencer(args: argparse.Namespace, kinds: list[str]) -> 'Inferencer':
+def _inferencer(args: argparse.Namespace, kinds: list[str], moving: bool) -> 'Inferencer':
     from mmhier.apis.estimators import PoseEstimator
     from mmhier.apis.inferencer import Inferencer
     from mmhier.apis.result_writer import ANIMATIONS, MESH_KINDS
@@ -144,8 +144,8 @@ def _inferencer(args: argparse.Namespace, kinds: list[str]) -> 'Inferencer':
         batch_size=args.batch_size,
         box_threshold=args.box_threshold,
         detector_stride=args.detector_stride,
-        # An animation is of somebody.
-        track=args.track or any(kind in ANIMATIONS for kind in kinds),
+        # An animation is of somebody; pictures of a folder need not be of the same people.
+        track=args.track or (moving and any(kind in ANIMATIONS for kind in kinds)),
         smooth=args.smooth,
         flip_test=args.flip_test,
     )

@@ -49,6 +49,7 @@ class FrameStream:
     Attributes:
         skips (list[Skip]): What could not be read so far.
         live (bool): Whether a camera is among the inputs. Of a camera, frames that nobody waits for are lost.
+        moving (bool): Whether a camera or a video is among the inputs, as far as they are known.
 
     Raises:
         FileNotFoundError: If a path or pattern stands for nothing.
@@ -58,7 +59,9 @@ class FrameStream:
     def __init__(self, inputs: Any, queue_size: int = _QUEUE):
         self.skips: list[Skip] = []
         self._entries, self._listed = _entries(inputs)
-        self.live = self._listed and any(_is_camera(entry) for entry in self._entries)
+        known = self._entries if self._listed else []
+        self.live = any(_is_camera(entry) for entry in known)
+        self.moving = self.live or any(isinstance(entry, _File) and entry.is_video for entry in known)
         self._queue: queue.Queue = queue.Queue(1 if self.live else queue_size)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None

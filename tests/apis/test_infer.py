@@ -85,6 +85,18 @@ def infer(*arguments):
     return cli.main(['infer', *map(str, arguments)])
 
 
+def test_animations_of_pictures_do_not_relate_them(tmp_path, pictures):
+    pytest.importorskip('anny')
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f'{number}.png'), pictures[number])
+    options = ['--model', MESH, '--weights', 'random', '--device', 'cpu', '--quiet', '--save', 'json,glb,obj']
+    assert infer(tmp_path / '0.png', tmp_path / '1.png', *options, '--out', tmp_path / 'out') == 0
+    results = list(read_results(tmp_path / 'out' / 'results.json'))
+    assert [person.track_id for result in results for person in result.people] == [None, None]
+    meshes = ['0.glb', '0_person_0.obj', '1.glb', '1_person_0.obj']
+    assert names(tmp_path / 'out') == [*meshes, 'results.json']
+
+
 def test_pictures_of_a_folder_and_one_that_is_broken(tmp_path, pictures, capsys):
     folder = tmp_path / 'pictures'
     folder.mkdir()

@@ -67,6 +67,7 @@ def test_videos_have_times_and_a_rate(video, folder):
     frames = list(stream)
     assert [frame.source.kind for frame in frames] == ['video'] * 30 + ['image'] * 3
     assert frames[5].source == Source(str(video), 'video', str(video), 20.0)
+    assert stream.moving and not FrameStream(folder).moving and not FrameStream(iter([video])).moving
     assert frames[5].index == 5 and frames[5].time_s == pytest.approx(0.25)
 
 
