@@ -173,7 +173,10 @@ class FrameResult:
         return header_to_json(self) | dict(complete=True, skipped=[], frames=[frame_to_json(self)])
 
     def save(self, folder: str | Path, kinds: Sequence[str] = ('json', 'overlay')) -> list[Path]:
-        """Write files about this frame; return them.
+        """Write files about this frame alone; return them.
+
+        Files of the same name are replaced: give each frame of a video a folder of its own, or write all of
+        them with one :class:`mmhier.apis.result_writer.ResultWriter`.
 
         Args:
             folder: Where to.

@@ -36,6 +36,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from mmhier.body_models.skinning import forward_kinematics
 from mmhier.body_models.smpl import SMPL
+from mmhier.tracking.smoothing import continuous_quaternions
 from mmhier.version import __version__
 from mmhier.visualization.mesh_renderer import PALETTE
 
@@ -169,7 +170,7 @@ class Actor:
             Slerp(numbers, Rotation.from_quat(joint))(wanted).as_quat()
             for joint in self.rotations.transpose(1, 0, 2)
         ]
-        return _one_sign(np.stack(joints, axis=1)), positions
+        return continuous_quaternions(np.stack(joints, axis=1)), positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,17 +285,10 @@ def _actor(motion: Motion, colour: np.ndarray) -> Actor:
         motion,
         vertices.cpu().numpy(),
         rest_joints,
-        _one_sign(quaternions.reshape(*rotations.shape[:2], 4)),
+        continuous_quaternions(quaternions.reshape(*rotations.shape[:2], 4)),
         positions,
         colour,
     )
-
-
-def _one_sign(quaternions: np.ndarray) -> np.ndarray:
-    """Negate quaternions (T, J, 4) where they turn away from the one before: the same rotations."""
-    turned = (quaternions[1:] * quaternions[:-1]).sum(axis=-1) < 0
-    sign = np.cumprod(np.where(turned, -1.0, 1.0), axis=0)
-    return np.concatenate([quaternions[:1], quaternions[1:] * sign[..., None]])
 
 
 def _floor_shift(actors: Sequence[Actor]) -> np.ndarray:

@@ -39,6 +39,7 @@ def write_usd(path: str | Path, motions: Sequence[Motion], origin: str = 'floor'
 
     Raises:
         ImportError: if ``usd-core`` is not installed.
+        OSError: if the file cannot be written.
         ValueError: if the ending is none of USD; and see :func:`mmhier.scene_files.motion.make_scene`.
     """
     path = Path(path)
@@ -51,7 +52,11 @@ def write_usd(path: str | Path, motions: Sequence[Motion], origin: str = 'floor'
         names = _prim_names(pxr, [actor.name for actor in scene.actors])
         for actor, name in zip(scene.actors, names):
             _add_actor(pxr, stage, scene, actor, f'/scene/{name}')
-        if not stage.GetRootLayer().Export(str(temporary)):
+        try:
+            written = stage.GetRootLayer().Export(str(temporary))
+        except pxr.Tf.ErrorException:  # pages of text
+            written = False
+        if not written:
             raise OSError(f'{path} could not be written; is the disk full?')
     return path
 

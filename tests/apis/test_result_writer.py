@@ -134,6 +134,27 @@ def test_an_interrupted_run_leaves_whole_files_that_say_so(tmp_path):
     assert frames_of(tmp_path / 'clip_overlay.mp4') == 3
 
 
+@pytest.mark.parametrize(
+    ('size', 'kept'),
+    [(2_000, []), (50_000, ['clip_overlay.mp4', 'clip_side.mp4', 'results.json', 'results.npz'])],
+)
+def test_a_disk_that_is_really_full(tmp_path, mesh_results, small_disk, size, kept):
+    """The first line of results does not fit, or the first mesh does not."""
+    pytest.importorskip('pxr')
+    with small_disk(size), pytest.raises(OutputError, match='cannot be written'):
+        writer = ResultWriter(tmp_path, KINDS)
+        try:
+            for result in mesh_results:
+                writer.write(result)
+        finally:
+            writer.close(complete=False)
+    assert names(tmp_path) == sorted(str(path.relative_to(tmp_path)) for path in writer.files) == kept
+    if kept:
+        document = json.loads((tmp_path / 'results.json').read_text())
+        assert document['complete'] is False and len(document['frames']) == 1
+        assert frames_of(tmp_path / 'clip_overlay.mp4') == frames_of(tmp_path / 'clip_side.mp4') == 1
+
+
 def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'a file')
 

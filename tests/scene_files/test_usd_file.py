@@ -103,3 +103,12 @@ def test_without_the_library(plain_layer, make_motion, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pxr', None)
     with pytest.raises(ImportError, match='pip install usd-core'):
         write_usd(tmp_path / 'clip.usd', [make_motion(plain_layer, [0])])
+
+
+@pytest.mark.parametrize('suffix', ['usda', 'usdc'])
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    pxr, small_layer, make_motion, tmp_path, suffix, small_disk
+):
+    with pytest.raises(OSError, match=r'clip.usd. could not be written') as error, small_disk(500):
+        write_usd(tmp_path / f'clip.{suffix}', [make_motion(small_layer, [0, 1])])
+    assert '\n' not in str(error.value) and list(tmp_path.iterdir()) == []
