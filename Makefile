@@ -11,7 +11,7 @@ quickstart: env
 	@$(RUN) tools/quickstart.py
 
 test: env
-	@$(RUN) -m pytest -q
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n logical --maxprocesses 4
 
 test-slow: env
 	@$(RUN) -m pytest -q -m slow
