@@ -4,7 +4,7 @@ Arrays are float32. K keypoints, J joints of the body model without its root, S 
 
 Convention:
     Pixels: x right, y down, (0, 0) in the centre of the first pixel, as in COCO. Camera: x right, y down,
-    z forward, metres; the axis of the camera meets the image's centre. ``joints_3d`` and ``vertices()`` have
+    z forward, metres; its axis meets the pixel (width / 2, height / 2). ``joints_3d`` and ``vertices()`` have
     the axes of the camera and the origin of the body: add ``transl``. Rotations are matrices that act on
     columns; ``global_orient`` goes from the body to the camera, ``body_pose`` is relative to the parent.
 
@@ -31,7 +31,7 @@ SCHEMA, VERSION = 'mmhier.results', 1
 
 CONVENTIONS = {
     'pixels': 'x right, y down; (0, 0) is the centre of the first pixel',
-    'camera': 'x right, y down, z forward; metres; its axis meets the centre of the image',
+    'camera': 'x right, y down, z forward; metres; its axis meets the pixel (width / 2, height / 2)',
     'bbox': 'left, top, right, bottom; pixels',
     'bbox_score': '0 to 1',
     'track_id': 'the same number is the same person within a video, camera or folder',
