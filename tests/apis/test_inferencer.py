@@ -1,5 +1,6 @@
 """One call from inputs to results: in order, in batches, in bounded memory, past bad input."""
 
+import threading
 import time
 import weakref
 
@@ -122,6 +123,17 @@ def test_stopping_early(pose_inferencer):
     with pose_inferencer(iter(video), [[0, 0, 48, 64]]) as run:
         next(run)
     assert list(run) == []
+
+
+def test_an_error_of_the_network_stops_reading(monkeypatch, pose_inferencer):
+    def broken(crops):
+        raise RuntimeError('out of memory')
+
+    monkeypatch.setattr(pose_inferencer.estimator, 'network', broken)
+    video = CountingVideo(10**6)
+    with pytest.raises(RuntimeError, match='out of memory'):
+        list(pose_inferencer(iter(video), [[0, 0, 48, 64]]))
+    assert 'mmhier-frames' not in {thread.name for thread in threading.enumerate()}
 
 
 def test_two_hundred_people(pose_inferencer, pictures):
@@ -254,7 +266,7 @@ def test_convention_of_the_camera_in_results(mesh_results):
             place = person.mesh.joints_3d + person.mesh.transl
             height, width = result.image_hw
             projected = person.mesh.focal_length * place[:, :2] / place[:, 2:] + [width / 2, height / 2]
-            # Not exact: the crop's camera sees a body that is off the axis from another side. Half a pixel fails.
+            # The crop's camera sees a body off the axis from another side: not exact. Half a pixel fails.
             np.testing.assert_allclose(projected, person.keypoints, atol=0.2)
 
 
