@@ -186,7 +186,8 @@ class FrameStream:
         if not capture.isOpened():
             raise ValueError(f'camera {number} cannot be opened; is it connected, and free?')
         name = f'camera {number}'
-        source = Source(name, 'camera', name, capture.get(cv2.CAP_PROP_FPS) or None)
+        rate = capture.get(cv2.CAP_PROP_FPS)  # 0, -1 or not a number where the driver does not know
+        source = Source(name, 'camera', name, rate if rate > 0 else None)
         start, index = time.monotonic(), 0
         try:
             while not self._stop.is_set():

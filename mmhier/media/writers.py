@@ -32,7 +32,7 @@ class VideoWriter:
 
     Args:
         path: The file, ending in .mp4.
-        fps: Frames per second where frames have no times.
+        fps: Frames per second where frames have no times; 25 if it is not known.
         encoder: 'av' or 'opencv'. Default: 'av' where it is installed.
 
     Raises:
@@ -42,7 +42,8 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, fps: float | None = None, encoder: str | None = None):
         self.path = Path(path)
-        self.fps = fps or 25.0
+        # Some cameras name a rate that is none: -1, or not a number.
+        self.fps = fps if fps and 0.01 <= fps <= _TICKS else 25.0
         self._part = self.path.with_name(f'{self.path.stem}.part.mp4')
         self._sink = None
         self._encoder = encoder

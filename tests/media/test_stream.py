@@ -271,3 +271,10 @@ def test_a_camera_shows_what_is_new(monkeypatch):
     assert len(numbers) < 9  # those nobody waited for are lost
     with pytest.raises(ValueError, match='camera 1 cannot be opened'):
         list(FrameStream(1))
+
+
+@pytest.mark.parametrize('rate', [0.0, -1.0, float('nan')])
+def test_a_camera_that_does_not_know_its_rate(monkeypatch, rate):
+    monkeypatch.setattr(module.cv2, 'VideoCapture', FakeCamera)
+    monkeypatch.setattr(FakeCamera, 'get', lambda self, field: rate)
+    assert next(iter(FrameStream(0))).source.fps is None

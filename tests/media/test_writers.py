@@ -96,6 +96,15 @@ def test_frames_of_another_size_are_refused(tmp_path, numbered):
             writer.write(numbered(1, (48, 65)))
 
 
+@pytest.mark.parametrize('fps', [None, 0.0, -1.0, float('nan'), 1e-6, 1e9])
+def test_rates_that_are_none(tmp_path, numbered, fps):
+    for times in ([None] * 3, [0, 0.1, 0.2]):
+        with VideoWriter(tmp_path / 'clip.mp4', fps) as writer:
+            for number, time in enumerate(times):
+                writer.write(numbered(number), time)
+        assert len(read_back(tmp_path / 'clip.mp4')[0]) == 3
+
+
 def test_no_frames_no_file(tmp_path):
     VideoWriter(tmp_path / 'clip.mp4', 25).close()
     assert list(tmp_path.iterdir()) == []
