@@ -25,6 +25,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 _QUEUE = 8
+_PATIENCE = 5.0  # seconds
 _END = object()
 
 
@@ -88,9 +89,10 @@ class FrameStream:
         self.close()
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading; a source that is stuck, such as a camera that was unplugged, is not waited for."""
         self._stop.set()
-        while self._thread is not None and self._thread.is_alive():
+        deadline = time.monotonic() + _PATIENCE
+        while self._thread is not None and self._thread.is_alive() and time.monotonic() < deadline:
             self._empty_queue()
             self._thread.join(0.05)
         self._empty_queue()

@@ -228,6 +228,25 @@ def test_closing_stops_the_thread():
     assert 'mmhier-frames' not in {thread.name for thread in threading.enumerate()}
 
 
+def test_closing_does_not_wait_for_a_stuck_source(monkeypatch, numbered):
+    monkeypatch.setattr(module, '_PATIENCE', 0.2)
+    freed = threading.Event()
+
+    def stuck():
+        yield numbered(0)
+        freed.wait(60)
+
+    begin = time.monotonic()
+    with FrameStream(stuck()) as stream:
+        next(iter(stream))
+    assert time.monotonic() - begin < 10
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == 'mmhier-frames']
+    assert thread.daemon
+    freed.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_errors_of_a_source_reach_the_reader(numbered):
     def broken():
         yield numbered(0)
