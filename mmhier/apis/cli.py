@@ -19,7 +19,7 @@ COMMANDS = {
     'synth': ('mmhier.datasets.synthetic.cli', 'render a data set of synthetic people, free of licences'),
     'train': ('mmhier.apis.train', 'train a model'),
     'test': ('mmhier.apis.test', 'evaluate a checkpoint'),
-    'models': ('mmhier.apis.models', 'list the pose models with parameters and multiply-adds'),
+    'models': ('mmhier.apis.models', 'list the models with parameters and multiply-adds'),
     'export': ('mmhier.apis.export', 'write a model for other runtimes (ONNX, OpenVINO ...)'),
     'benchmark': ('mmhier.apis.benchmark', 'time models on this machine'),
     'body-model': (
