@@ -8,10 +8,11 @@ The simple format is a mapping, of the kinds below or mixed::
 
     {"0": [[x1, y1, x2, y2]], "1": [[x1, y1, x2, y2]]}
 
-Names are paths or file names, with or without suffix. Numbers are frames of a video, counted from 0, or of
-images that are named by numbers, such as 000012.jpg. A number that is not mentioned shows nobody; a name that
-is not mentioned is an error, because a misspelt name would look the same. COCO's boxes are x, y, width,
-height; its results name an image by its id, a number in the sense above.
+Names are paths, the ends of paths (``street/1.jpg``) or file names, with or without suffix; the longest that
+fits counts. Numbers are frames of a video, counted from 0, or of images that are named by numbers, such as
+000012.jpg. A number that is not mentioned shows nobody; a name that is not mentioned is an error, because a
+misspelt name would look the same. COCO's boxes are x, y, width, height; its results name an image by its id,
+a number in the sense above.
 """
 
 import json
@@ -72,7 +73,8 @@ class BoxFile:
 
     def _find(self, source: str, frame_index: int) -> Boxes:
         path = PurePath(source)
-        for name in (source, path.as_posix(), path.name, path.stem):
+        ends = ['/'.join(path.parts[start:]) for start in range(len(path.parts))]
+        for name in (source, path.as_posix(), *ends, path.stem):
             if name in self._by_name:
                 entry = self._by_name[name]
                 return entry.get(frame_index, []) if isinstance(entry, dict) else entry

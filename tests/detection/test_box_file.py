@@ -134,3 +134,12 @@ def test_coco_results_with_names_for_ids(write):
 def test_bad_files_are_named(write, content, text):
     with pytest.raises(ValueError, match=rf'boxes.json.*{text}'):
         load_detector(write(content))
+
+
+def test_the_longest_end_of_a_path_counts(write):
+    detect = load_detector(
+        write({'1.jpg': [[0, 0, 1, 1]], 'b/1.jpg': [[0, 0, 2, 2]], 'a/b/1.jpg': [[0, 0, 3, 3]]})
+    )
+    sides = {'1.jpg': 1, '/data/c/1.jpg': 1, '/data/c/b/1.jpg': 2, '/data/a/b/1.jpg': 3, 'a/b/1.jpg': 3}
+    for source, side in sides.items():
+        assert boxes_of(detect, source) == [[0, 0, side, side]]
