@@ -43,6 +43,7 @@ from typing import Any
 import numpy as np
 
 from mmhier.apis.results import FrameResult, frame_from_json, frame_to_json, header_to_json
+from mmhier.atomic import new_file
 
 FORMATS = ('json', 'npz')
 
@@ -129,12 +130,8 @@ def finish(
     files = []
     for name in formats:
         path = lines.with_suffix(f'.{name}')
-        temporary = path.with_name(f'.{path.name}.part')
-        try:
+        with new_file(path) as temporary:
             writers[name](lines, temporary, footer)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
         files.append(path)
     lines.unlink()
     return files

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-import os
 import os.path as osp
 
 from mmhier.apis.train import add_shared_arguments, load_config, start
+from mmhier.atomic import new_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +45,5 @@ def run(args: argparse.Namespace) -> int:
 
 def write_json(content: dict, path: str) -> None:
     """Write ``content`` to ``path`` in one step, so that a reader never sees half a file."""
-    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
-    temporary = f'{path}.tmp'
-    with open(temporary, 'w', encoding='utf-8') as file:
-        json.dump(content, file, indent=2)
-        file.write('\n')
-    os.replace(temporary, path)
+    with new_file(path) as temporary:
+        temporary.write_text(f'{json.dumps(content, indent=2)}\n', encoding='utf-8')

@@ -25,10 +25,7 @@ Convention: metres, y up, the body faces +z with its left side at +x; right-hand
 Only plain arrays are read; a file that holds pickled objects is refused.
 """
 
-import io
 import json
-import os
-import time
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -37,6 +34,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+
+from mmhier.atomic import new_file
 
 JOINT_NAMES = (
     'pelvis', 'left_hip', 'right_hip', 'spine1', 'left_knee', 'right_knee', 'spine2', 'left_ankle',
@@ -125,16 +124,8 @@ def read_smpl_npz(path: str | Path) -> BodyModelData:
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a compressed .npz in one step: an interrupted run leaves no half a file."""
-    path = Path(path)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.{time.monotonic_ns()}')
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_file(path) as temporary, temporary.open('wb') as file:
+        np.savez_compressed(file, **arrays)
 
 
 def body_from_arrays(arrays: Mapping[str, np.ndarray], source: str | Path) -> BodyModelData:

@@ -1,9 +1,10 @@
 """``mmhier convert IN OUT``: weights of another project -> a file with our names, which are OpenMMLab's."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
+
+from mmhier.atomic import new_file
 
 ENDINGS = ('.pth', '.pt', '.safetensors')
 
@@ -71,10 +72,8 @@ def _write(state_dict: dict, target: Path, meta: dict[str, str]) -> None:
     """Write the weights; an interrupted run leaves no half a file."""
     import torch
 
-    target.parent.mkdir(parents=True, exist_ok=True)
     state_dict = {key: value.contiguous() for key, value in state_dict.items()}
-    part = target.with_name(f'{target.name}.{os.getpid()}.part')
-    try:
+    with new_file(target) as part:
         if target.suffix == '.safetensors':
             try:
                 from safetensors.torch import save_file
@@ -83,6 +82,3 @@ def _write(state_dict: dict, target: Path, meta: dict[str, str]) -> None:
             save_file(state_dict, part, meta)
         else:
             torch.save(dict(state_dict=state_dict, meta=meta), part)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)

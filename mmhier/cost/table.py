@@ -1,9 +1,10 @@
 """Tables as Markdown and CSV, and texts that are written in one step."""
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from mmhier.atomic import new_file
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -40,14 +41,11 @@ def replace_between(text: str, marks: tuple[str, str], content: str, source: str
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table in one step."""
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    with part.open('w', newline='', encoding='utf-8') as file:
+    with new_file(path) as part, part.open('w', newline='', encoding='utf-8') as file:
         csv.writer(file).writerows([header, *[[cell.strip('`') for cell in line] for line in rows]])
-    os.replace(part, path)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text in one step."""
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    part.write_text(text, encoding='utf-8')
-    os.replace(part, path)
+    with new_file(path) as part:
+        part.write_text(text, encoding='utf-8')

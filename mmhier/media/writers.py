@@ -15,6 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmhier.atomic import new_file
+
 logger = logging.getLogger('mmhier')
 
 # Ticks per second: every usual frame rate is a whole number of them.
@@ -190,12 +192,6 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
         encoded = cv2.imencode(path.suffix, image)[1]
     except cv2.error:
         raise ValueError(f'{path}: OpenCV writes no {path.suffix!r} files; use .jpg or .png') from None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.part')
-    try:
+    with new_file(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
     return path

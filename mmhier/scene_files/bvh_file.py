@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mmhier.scene_files.atomic import new_file
+from mmhier.atomic import new_file
 from mmhier.scene_files.motion import Actor, Motion, body_note, make_scene
 
 _POSITIONS = ('Xposition', 'Yposition', 'Zposition')

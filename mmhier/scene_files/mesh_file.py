@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmhier.scene_files.atomic import new_file
+from mmhier.atomic import new_file
 from mmhier.scene_files.motion import camera_to_world, generator
 
 

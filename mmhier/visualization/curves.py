@@ -1,8 +1,9 @@
 """Training curves as a picture, from the scalars that MMEngine's visualizer backend writes."""
 
 import json
-import os
 from pathlib import Path
+
+from mmhier.atomic import new_file
 
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
@@ -49,7 +50,6 @@ def plot_training(records: list[dict], path: str | Path, metric: str = 'coco/AP'
         right.plot(*zip(*scores), color='#cc6677', marker='o', markersize=3, label=metric)
         right.set(ylabel=f'{metric} on held-out people', ylim=(0, 1))
     figure.legend(loc='upper center', bbox_to_anchor=(0.5, 0.98), ncols=2, frameon=False)
-    temporary = f'{path}.tmp'
-    figure.savefig(temporary, format='png')
+    with new_file(path) as temporary:
+        figure.savefig(temporary, format='png')
     plt.close(figure)
-    os.replace(temporary, path)

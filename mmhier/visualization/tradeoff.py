@@ -1,10 +1,11 @@
 """Cost against accuracy as a picture, in the manner of the first figure of arXiv 2510.12660."""
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from mmhier.atomic import new_file
 
 _COLOURS = ('#4477aa', '#cc6677', '#228833', '#ccbb44', '#aa3377', '#66ccee')
 
@@ -62,7 +63,6 @@ def draw_tradeoff(path: str | Path, points: Sequence[Point], cost_label: str, sc
     legend = axis.legend(title='area: parameters', frameon=False, loc='lower right')
     for handle in legend.legend_handles:
         handle.set_sizes([60])
-    part = f'{path}.{os.getpid()}.part'
-    figure.savefig(part, format='png')
+    with new_file(path) as temporary:
+        figure.savefig(temporary, format='png')
     plt.close(figure)
-    os.replace(part, path)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmhier.atomic import new_file
 from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, PROBLEMS, count_problems
 from mmhier.datasets.mesh.shard import list_samples, read_people
 from mmhier.datasets.mesh_sample import ANNOTATION_SHAPES
@@ -217,11 +218,5 @@ def _files(shard: Path, index_dir: str | None) -> tuple[Path, Path, Path]:
 
 
 def _replace(path: Path, write: Any) -> None:
-    """Write a file under another name, then put it in place at once."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('wb') as file:
-            write(file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_file(path) as temporary, temporary.open('wb') as file:
+        write(file)

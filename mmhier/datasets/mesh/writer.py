@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmhier.atomic import new_file
 from mmhier.body_models.smpl import SMPL
 from mmhier.datasets.mesh.npz_dataset import ROW_SHAPES
 from mmhier.datasets.mesh_sample import NUM_BETAS
@@ -136,14 +137,9 @@ def write_people(
             raise ValueError(f'gender must be ({count},), got ({len(gender)},)')
         fields = fields | dict(gender=np.array(list(gender), np.str_))
     center = boxes[:, :2] + boxes[:, 2:] / 2
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        with open(temporary, 'wb') as file:
-            names = np.array(list(imgname), np.str_)
-            np.savez(file, imgname=names, center=center, scale=boxes[:, 2:] * padding, **fields)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    names = np.array(list(imgname), np.str_)
+    with new_file(path) as temporary, temporary.open('wb') as file:
+        np.savez(file, imgname=names, center=center, scale=boxes[:, 2:] * padding, **fields)
 
 
 def convert_synthetic(folder: str | Path, split: str, body: SMPL, image_folder: str = '') -> dict[str, Any]:

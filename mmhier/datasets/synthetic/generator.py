@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mmhier.atomic import new_file
 from mmhier.body_models.open_body import load_open_body
 from mmhier.datasets.synthetic.dataset_format import (
     annotation_record,
@@ -132,9 +133,8 @@ def _describe(parameters: dict[str, Any] | None) -> str:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with new_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _render_all(partial: Path, parameters: dict[str, Any], workers: int, progress: bool) -> None:

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from mmhier.scene_files.atomic import new_file
+from mmhier.atomic import new_file
 
 
 def test_the_new_file_replaces_the_old(tmp_path):
