@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmhier.deploy.group_mix import prepare_group_mix
 from mmhier.deploy.scan import prepare_scans
 
 # How a graph takes its images.
@@ -37,6 +38,8 @@ def ready(model: nn.Module, target: str) -> nn.Module:
     model = copy.deepcopy(model).eval().requires_grad_(False)
     if hasattr(model.backbone, 'fuse_for_inference'):
         model.backbone.fuse_for_inference()
+    if target == 'onnx':
+        prepare_group_mix(model)
     if target != 'here':
         prepare_scans(model, for_onnx=target == 'onnx')
     return model
