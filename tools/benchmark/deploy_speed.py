@@ -101,10 +101,11 @@ def make(engine: str, model: nn.Module, part: str, images: Tensor) -> Call:
 
 
 def alternate(calls: list[Callable[[], object]], runs: int) -> list[list[float]]:
-    """Seconds of each call over alternating runs."""
+    """Seconds of each call over alternating runs, each the second of a pair."""
     seconds: list[list[float]] = [[] for _ in calls]
     for run in range(runs + 2):
         for index, call in enumerate(calls):
+            call()  # threads of the one before have stopped to wait for work, caches are its own
             start = time.perf_counter()
             call()
             if run >= 2:  # warm-up
