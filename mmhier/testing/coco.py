@@ -19,7 +19,9 @@ _FIGURE = np.array(
 )  # fmt: skip
 
 
-def write_dot_people(folder: str | Path, split: str, images: int, seed: int = 0, image_hw=(120, 100)) -> Path:
+def write_dot_people(
+    folder: str | Path, split: str, images: int, seed: int = 0, image_hw: tuple[int, int] = (120, 100)
+) -> Path:
     """Write ``images`` pictures of one dot person each, in the layout of ``mmhier synth``.
 
     Args:

@@ -1,5 +1,7 @@
 """Results of inference without a model: random keypoints of three names."""
 
+from typing import Any
+
 import numpy as np
 
 from mmhier.apis.results import FrameResult, Person
@@ -7,7 +9,7 @@ from mmhier.apis.results import FrameResult, Person
 NAMES = ('nose', 'left_hip', 'right_hip')
 
 
-def make_result(number: int = 0, people: int = 2, **more) -> FrameResult:
+def make_result(number: int = 0, people: int = 2, **more: Any) -> FrameResult:
     """Make the result of a frame of 96 x 128 pixels.
 
     Args:

@@ -73,7 +73,7 @@ class MeshNpzDataset(MeshDataset):
         data_root: str = '',
         ignore_openpose_3d: bool = True,
         person_filter: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(name, **kwargs)
         self.img_dir = os.path.join(data_root, img_dir)

@@ -46,7 +46,7 @@ class SyntheticMeshDataset(MeshDataset):
         name: str = 'synth',
         padding: float = 1.2,
         person_filter: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(name, **kwargs)
         self.img_dir = os.path.join(data_root, 'images', split)

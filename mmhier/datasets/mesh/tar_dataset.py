@@ -67,7 +67,7 @@ class MeshTarDataset(MeshDataset):
         exclude_keys: Sequence[str] = DAMAGED_KEYS,
         index_dir: str | None = None,
         index_workers: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(name, **kwargs)
         if on_damage not in ('raise', 'skip'):

@@ -7,8 +7,10 @@ where a run over millions of images must go on, a skip that is logged and counte
 
 import io
 import logging
+from typing import Any
 
 import mmcv
+import numpy as np
 from mmengine.fileio import get
 from mmengine.logging import print_log
 from mmpose.datasets.transforms import LoadImage
@@ -34,7 +36,7 @@ class LoadCheckedImage(LoadImage):
         FileNotFoundError: If the file is missing and ``on_error='raise'``.
     """
 
-    def __init__(self, on_error: str = 'raise', **kwargs):
+    def __init__(self, on_error: str = 'raise', **kwargs: Any):
         if on_error not in ('raise', 'skip'):
             raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         super().__init__(**kwargs)
@@ -64,7 +66,9 @@ class LoadCheckedImage(LoadImage):
         return results
 
 
-def read_image(path: str, color_type: str = 'color', decoder: str = 'cv2', backend_args: dict | None = None):
+def read_image(
+    path: str, color_type: str = 'color', decoder: str = 'cv2', backend_args: dict | None = None
+) -> np.ndarray:
     """Read an image file that has to be whole.
 
     Args:

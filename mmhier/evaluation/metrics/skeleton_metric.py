@@ -9,6 +9,7 @@ place, PA-MPJPE over all 24 joints, mean over frames of all sequences.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class SkeletonMetric(MeshMetric):
         ann_files: Mapping[str, str],
         body_model: str = 'neutral',
         bodies: Mapping[str, str] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(datasets, JOINTS, body_model, **kwargs)
         if set(ann_files) != set(self.protocols):

@@ -1,5 +1,7 @@
 """Crops of another resolution than the pipeline's, for small models."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from mmpose.models.data_preprocessors import PoseDataPreprocessor
 from mmpose.registry import MODELS
@@ -19,7 +21,7 @@ class MeshDataPreprocessor(PoseDataPreprocessor):
         ValueError: If ``shrink`` is less than 1, or in use if it does not divide the size of the crop.
     """
 
-    def __init__(self, shrink: int = 1, **kwargs):
+    def __init__(self, shrink: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         if shrink < 1:
             raise ValueError(f'shrink must be at least 1, got {shrink}')
