@@ -90,7 +90,7 @@ class VideoWriter:
 
 
 def _exact_colours() -> dict[str, int]:
-    """How PyAV converts RGB to YUV. The fast way, the only one before version 18, is off by up to 4 of 255."""
+    """How PyAV converts RGB to YUV. The fast way, all that is there before 18, is off by up to 4 of 255."""
     from av.video.reformatter import Interpolation
 
     if not hasattr(Interpolation, 'ACCURATE_RND'):
