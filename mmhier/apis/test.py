@@ -7,6 +7,9 @@ import os.path as osp
 from mmhier.apis.train import add_shared_arguments, load_config, start
 from mmhier.atomic import new_file
 
+# Evaluators that write a table, and its name in the work directory.
+TABLES = dict(MeshMetric='mesh_table', SkeletonMetric='skeleton_table')
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -30,10 +33,14 @@ def run(args: argparse.Namespace) -> int:
     if '://' not in args.checkpoint and not osp.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     cfg.load_from = args.checkpoint
+    evaluators = cfg.get('test_evaluator') or []
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    for evaluator in evaluators:
+        if table := TABLES.get(evaluator['type']):
+            evaluator.setdefault('outfile_prefix', osp.join(cfg.work_dir, table))
     if args.dump:
         if not args.dump.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--dump must end in .pkl, got {args.dump}')
-        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.dump)]
     runner = start(cfg, args, ('test_dataloader',))
     metrics = runner.test()

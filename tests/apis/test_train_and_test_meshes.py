@@ -102,18 +102,18 @@ def test_resume_goes_on_where_training_stopped(repo_root, config, data, trained,
 
 def test_evaluation_writes_one_table(repo_root, config, data, trained, tmp_path):
     out = tmp_path / 'scores.json'
-    options = _options(data, **{'test_evaluator.outfile_prefix': tmp_path / 'table'})
+    options = _options(data)
     checkpoint = trained / f'epoch_{EPOCHS}.pth'
     arguments = (config, checkpoint, '--work-dir', tmp_path, '--out', out, '--show-dir', 'pictures')
     result = _run(repo_root, 'test', *arguments, *options)
     scores = json.loads(out.read_text())
     names = ('MPJPE', 'PA-MPJPE', 'PVE', 'PCK@0.05', 'PCK@0.1', 'Phi_M,3D', 'Phi_M,2D')
     assert {f'mesh/{name}' for name in names} <= set(scores)
-    rows = json.loads((tmp_path / 'table.json').read_text())
+    rows = json.loads((tmp_path / 'mesh_table.json').read_text())
     assert [row['score'] for row in rows] == list(names)
     assert all(row['samples'] == 5 and row['skipped'] == 0 for row in rows)
     assert rows[0]['mean_pose'] == scores['mesh/MPJPE of the mean pose']
-    table = (tmp_path / 'table.md').read_text()
+    table = (tmp_path / 'mesh_table.md').read_text()
     assert table in result.stdout + result.stderr
     assert len(list(tmp_path.rglob('pictures/*'))) == 5
     last = [record for record in read_scalars(trained) if 'mesh/PA-MPJPE' in record][-1]
