@@ -1,13 +1,7 @@
 # python tools/train.py configs/hmr/gmfhmr2_s_s3_mixed.py          (48 per GPU x 8)
 # 35.4 PA-MPJPE on Human3.6M (paper, arXiv 2510.12660); none of the five benchmarks has been run by us yet.
 # Initial weights: the encoder of a pose model, trained with configs/hpe/gmfpose_s_s3_coco.py.
-_base_ = [
-    '../_base_/hmr_runtime.py',
-    '../_base_/schedules/hmr2_500k.py',
-    '../_base_/datasets/hmr_mixed.py',
-    '../_base_/datasets/hmr_eval.py',
-    '../_base_/models/mesh_hmr2.py',
-]
+_base_ = '../_base_/hmr2_mixed.py'
 
 model = dict(
     backbone=dict(

@@ -3,13 +3,7 @@
 # The model of the HMR2.0 paper; 2.0b there: 3DPW 81.3 MPJPE, 54.3 PA-MPJPE; COCO 0.86 / 0.96, PoseTrack
 # 0.90 / 0.98 PCK (arXiv 2305.20091).
 # Initial weights: the encoder of a model of configs/hpe/vitpose_h_coco.py, or a release of ViTPose.
-_base_ = [
-    '../_base_/hmr_runtime.py',
-    '../_base_/schedules/hmr2_500k.py',
-    '../_base_/datasets/hmr_mixed.py',
-    '../_base_/datasets/hmr_eval.py',
-    '../_base_/models/mesh_hmr2.py',
-]
+_base_ = '../_base_/hmr2_mixed.py'
 
 model = dict(
     backbone=dict(

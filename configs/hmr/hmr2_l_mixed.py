@@ -2,13 +2,7 @@
 # 3DPW, Human3.6M, LSP-Extended, COCO, PoseTrack: not run by us yet.
 # The decoder is that of HMR2.0-H.
 # Initial weights: the encoder of a model of configs/hpe/vitpose_l_coco.py, or a release of ViTPose.
-_base_ = [
-    '../_base_/hmr_runtime.py',
-    '../_base_/schedules/hmr2_500k.py',
-    '../_base_/datasets/hmr_mixed.py',
-    '../_base_/datasets/hmr_eval.py',
-    '../_base_/models/mesh_hmr2.py',
-]
+_base_ = '../_base_/hmr2_mixed.py'
 
 model = dict(
     backbone=dict(

@@ -1,13 +1,7 @@
 # python tools/train.py configs/hmr/vmhmr2_t_s3_mixed.py
 # 3DPW, Human3.6M, LSP-Extended, COCO, PoseTrack: not run by us yet.
 # Initial weights: the encoder of a pose model, trained with configs/hpe/vmpose_t_s3_coco.py.
-_base_ = [
-    '../_base_/hmr_runtime.py',
-    '../_base_/schedules/hmr2_500k.py',
-    '../_base_/datasets/hmr_mixed.py',
-    '../_base_/datasets/hmr_eval.py',
-    '../_base_/models/mesh_hmr2.py',
-]
+_base_ = '../_base_/hmr2_mixed.py'
 
 model = dict(
     backbone=dict(

@@ -9,6 +9,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,19 @@ def make_engine(name: str, model: nn.Module, images: Tensor, threads: int | None
         ValueError: If there is no such engine, it does not run on the device of the images, or it gives other
             numbers than the model.
     """
-    if name == 'auto':
-        return _choose(model, images, threads)
+    with tempfile.TemporaryDirectory() as folder:
+        build = _choose if name == 'auto' else partial(_build, name)
+        return build(model, images, threads or torch.get_num_threads(), Path(folder))
+
+
+def _build(name: str, model: nn.Module, images: Tensor, threads: int, folder: Path) -> Engine:
+    """One engine, compared with the model. Engines of one folder share the exported network there."""
     if name not in ENGINES:
         raise ValueError(f'engine must be one of {", ".join(ENGINES)}, got {name!r}')
     if images.device.type != 'cpu' and name not in ('eager', 'compile'):
         raise ValueError(f'engine {name} runs on the CPU, the images are on {images.device}: use device cpu')
     expected = run_model(model, images)
-    engine = ENGINES[name](model, images, threads or torch.get_num_threads())
+    engine = ENGINES[name](model, images, threads, folder)
     found = engine(images)
     for output, truth in expected.items():
         difference = (found[output] - truth).abs().max().item() / truth.abs().max().clamp(min=1e-6).item()
@@ -112,14 +118,14 @@ def make_engine(name: str, model: nn.Module, images: Tensor, threads: int | None
     return engine
 
 
-def _choose(model: nn.Module, images: Tensor, threads: int | None) -> Engine:
+def _choose(model: nn.Module, images: Tensor, threads: int, folder: Path) -> Engine:
     """The fastest engine that is installed and passes the comparison."""
     engines = {}
     for name in CANDIDATES if images.device.type == 'cpu' else ('eager',):
         if name != 'eager' and not importlib.util.find_spec(name):
             continue
         try:
-            engines[name] = make_engine(name, model, images, threads)
+            engines[name] = _build(name, model, images, threads, folder)
         except (ImportError, RuntimeError, ValueError) as error:
             logger.warning('engine %s is not used: %s', name, str(error).partition('\n')[0])
     return engines[_fastest(engines, images)]
@@ -138,7 +144,7 @@ def _fastest(engines: dict[str, Engine], images: Tensor) -> str:
     return best
 
 
-def _eager(model: nn.Module, images: Tensor, threads: int) -> Engine:
+def _eager(model: nn.Module, images: Tensor, threads: int, folder: Path) -> Engine:
     graph = graph_of(model)
 
     def run(batch: Tensor) -> dict[str, Tensor]:
@@ -148,7 +154,7 @@ def _eager(model: nn.Module, images: Tensor, threads: int) -> Engine:
     return run
 
 
-def _compile(model: nn.Module, images: Tensor, threads: int) -> Engine:
+def _compile(model: nn.Module, images: Tensor, threads: int, folder: Path) -> Engine:
     graph = graph_of(model)
     compiled = torch.compile(graph)
 
@@ -159,30 +165,30 @@ def _compile(model: nn.Module, images: Tensor, threads: int) -> Engine:
     return run
 
 
-def _onnxruntime(model: nn.Module, images: Tensor, threads: int) -> Engine:
-    return _exported(model, images, threads, 'onnx', 'onnxruntime', open_onnxruntime)
+def _onnxruntime(model: nn.Module, images: Tensor, threads: int, folder: Path) -> Engine:
+    return _exported(model, images, threads, folder, 'onnx', 'onnxruntime', open_onnxruntime)
 
 
-def _openvino(model: nn.Module, images: Tensor, threads: int) -> Engine:
-    return _exported(model, images, threads, 'openvino', 'openvino', open_openvino)
+def _openvino(model: nn.Module, images: Tensor, threads: int, folder: Path) -> Engine:
+    return _exported(model, images, threads, folder, 'openvino', 'openvino', open_openvino)
 
 
 def _exported(
-    model: nn.Module, images: Tensor, threads: int, what: str, package: str, reader: Callable
+    model: nn.Module, images: Tensor, threads: int, folder: Path, what: str, package: str, reader: Callable
 ) -> Engine:
     with needs(what):
         __import__(package)
     graph = graph_of(model, 'onnx')
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'network.onnx'
+    path = folder / 'network.onnx'
+    if not path.exists():
         write_onnx(graph, images, path, True, False, None)
-        network = reader(path, threads)
-        for batch in (images[:1], images[:1].repeat(2, 1, 1, 1)):
-            network(batch)  # the reader may open the file once per kind of batch
+    network = reader(path, threads)
+    for batch in (images[:1], images[:1].repeat(2, 1, 1, 1)):
+        network(batch)  # the reader may open the file once per kind of batch
     return Exported(network, graph.outputs, {}, package)
 
 
-ENGINES: dict[str, Callable[[nn.Module, Tensor, int], Engine]] = {
+ENGINES: dict[str, Callable[[nn.Module, Tensor, int, Path], Engine]] = {
     'eager': _eager,
     'compile': _compile,
     'onnxruntime': _onnxruntime,

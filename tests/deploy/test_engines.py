@@ -34,7 +34,7 @@ def test_same_heatmaps(name, model, images):
 
 def test_an_engine_with_other_numbers_is_refused(model, images, monkeypatch):
     monkeypatch.setitem(
-        ENGINES, 'broken', lambda model, images, threads: lambda batch: _scaled(model, batch, 1.1)
+        ENGINES, 'broken', lambda model, images, threads, folder: lambda batch: _scaled(model, batch, 1.1)
     )
     with pytest.raises(ValueError, match='engine broken differs from the model by 1.0e-01'):
         make_engine('broken', model, images)
@@ -42,7 +42,9 @@ def test_an_engine_with_other_numbers_is_refused(model, images, monkeypatch):
 
 def test_not_a_number_is_refused(model, images, monkeypatch):
     monkeypatch.setitem(
-        ENGINES, 'broken', lambda model, images, threads: lambda batch: _scaled(model, batch, float('nan'))
+        ENGINES,
+        'broken',
+        lambda model, images, threads, folder: lambda batch: _scaled(model, batch, float('nan')),
     )
     with pytest.raises(ValueError, match='differs'):
         make_engine('broken', model, images)
@@ -66,7 +68,7 @@ def test_auto_takes_the_fastest_that_agrees(model, images, monkeypatch, caplog):
     monkeypatch.setattr(engines.importlib.util, 'find_spec', lambda name: True)
     calls = []
 
-    def slow(model, images, threads):
+    def slow(model, images, threads, folder):
         def run(batch):
             calls.append(len(batch))
             time.sleep(0.1)
@@ -76,7 +78,7 @@ def test_auto_takes_the_fastest_that_agrees(model, images, monkeypatch, caplog):
 
     monkeypatch.setitem(ENGINES, 'slow', slow)
     monkeypatch.setitem(
-        ENGINES, 'wrong', lambda model, images, threads: lambda batch: _scaled(model, batch, 2)
+        ENGINES, 'wrong', lambda model, images, threads, folder: lambda batch: _scaled(model, batch, 2)
     )
     engine = make_engine('auto', model, images)
     timed = len(calls)
@@ -84,6 +86,22 @@ def test_auto_takes_the_fastest_that_agrees(model, images, monkeypatch, caplog):
     torch.testing.assert_close(engine(images), _scaled(model, images, 1.0), rtol=1e-3, atol=1e-5)
     assert len(calls) == timed, 'the slow engine was chosen'
     assert 'engine wrong is not used: engine wrong differs' in caplog.text
+
+
+def test_auto_converts_once(model, images, monkeypatch):
+    for name in ('onnxruntime', 'openvino', 'onnxscript'):
+        pytest.importorskip(name)
+    written = []
+
+    def write(graph, images, path, *options):
+        written.append(path)
+        return formats.write_onnx(graph, images, path, *options)
+
+    monkeypatch.setattr(engines, 'write_onnx', write)
+    built = []
+    monkeypatch.setattr(engines, '_fastest', lambda found, images: built.extend(found) or 'openvino')
+    make_engine('auto', model, images)
+    assert {'onnxruntime', 'openvino'} <= set(built) and len(written) == 1
 
 
 def _scaled(model, batch, factor):
