@@ -10,14 +10,15 @@ from types import ModuleType
 
 import wrapt
 
-# Name in mmpose.registry -> package of mmhier that registers into it.
+# Name in mmpose.registry -> packages of mmhier that register into it.
 LOCATIONS = {
-    'MODELS': 'mmhier.models',
-    'DATASETS': 'mmhier.datasets.coco',
-    'TRANSFORMS': 'mmhier.datasets.transforms',
-    'METRICS': 'mmhier.evaluation.metrics',
-    'OPTIM_WRAPPER_CONSTRUCTORS': 'mmhier.engine',
-    'HOOKS': 'mmhier.visualization.mesh_hook',
+    'MODELS': ('mmhier.models',),
+    'DATASETS': ('mmhier.datasets.coco', 'mmhier.datasets.mesh'),
+    'DATA_SAMPLERS': ('mmhier.datasets.mesh',),
+    'TRANSFORMS': ('mmhier.datasets.transforms',),
+    'METRICS': ('mmhier.evaluation.metrics',),
+    'OPTIM_WRAPPER_CONSTRUCTORS': ('mmhier.engine',),
+    'HOOKS': ('mmhier.datasets.mesh', 'mmhier.engine', 'mmhier.visualization.mesh_hook'),
 }
 
 
@@ -28,12 +29,12 @@ def add_locations(registry_module: ModuleType) -> None:
     A registry that is importing its locations at this moment goes on to the ones added here.
     """
     late = []
-    for name, location in LOCATIONS.items():
+    for name, locations in LOCATIONS.items():
         registry = getattr(registry_module, name)
-        if location not in registry._locations:
-            registry._locations.append(location)
-            if registry._imported:
-                late.append(location)
+        new = [location for location in locations if location not in registry._locations]
+        registry._locations.extend(new)
+        if registry._imported:
+            late += new
     for location in late:
         importlib.import_module(location)
 

@@ -1,12 +1,15 @@
 """mmhier's modules in MMPose's registries, whatever is imported first."""
 
+import ast
 import importlib
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from mmengine.registry import Registry
 
+import mmhier
 from mmhier.compat import registries
 
 ORDERS = {
@@ -42,7 +45,7 @@ def test_custom_imports_of_a_config(fresh_python, tmp_path):
 
 def fake_registries(monkeypatch, **made: Registry) -> SimpleNamespace:
     """A stand-in for mmpose.registry, with locations of its own."""
-    monkeypatch.setattr(registries, 'LOCATIONS', {'MODELS': 'late_models', 'HOOKS': 'late_hooks'})
+    monkeypatch.setattr(registries, 'LOCATIONS', {'MODELS': ('late_models',), 'HOOKS': ('late_hooks',)})
     return SimpleNamespace(**made)
 
 
@@ -86,6 +89,34 @@ def test_during_and_after_the_first_look_up(tmp_path, monkeypatch):
 def test_every_location_exists():
     from mmpose import registry
 
-    for name, location in registries.LOCATIONS.items():
-        importlib.import_module(location)
-        assert location in getattr(registry, name)._locations
+    for name, locations in registries.LOCATIONS.items():
+        for location in locations:
+            importlib.import_module(location)
+            assert location in getattr(registry, name)._locations
+
+
+def registrations() -> dict[str, list[str]]:
+    """Every ``@REGISTRY.register_module()`` in the source: registry -> names of classes."""
+    found: dict[str, list[str]] = {}
+    for path in Path(mmhier.__file__).parent.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            for decorator in getattr(node, 'decorator_list', ()):
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith(
+                    '.register_module'
+                ):
+                    found.setdefault(decorator.func.value.id, []).append(node.name)
+    return found
+
+
+@pytest.mark.parametrize('name', sorted(registrations()))
+def test_a_look_up_alone_finds_everything(fresh_python, name):
+    """In a process that has imported nothing else, as a config with ``custom_imports`` does."""
+    out = fresh_python(
+        f"""
+        import mmhier
+        from mmpose.registry import {name}
+        for name in {registrations()[name]}:
+            print(name, {name}.get(name) is not None)
+        """
+    )
+    assert 'True' in out and 'False' not in out
