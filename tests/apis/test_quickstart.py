@@ -30,6 +30,9 @@ def test_quickstart_leaves_scores_and_pictures(repo_root, tmp_path, config):
         mean = errors[f'mesh/{name} of the mean pose']
         assert f'{name} {errors[f"mesh/{name}"]:.1f} mm (mean pose: {mean:.1f})' in first.stdout
     assert 'PA-MPJPE' in (out / 'mesh_table.md').read_text()
+    summary = json.loads((out / 'quickstart.json').read_text())
+    assert summary['pose'] == metrics and summary['mesh'] == errors
+    assert summary['people']['num_train'] == 48 and summary['seconds']['mesh_train'] > 0
     pose, mesh = (
         load_checkpoint_file(out / folder / 'epoch_1.pth')['state_dict'] for folder in ('train', 'mesh_train')
     )
@@ -45,6 +48,9 @@ def test_quickstart_leaves_scores_and_pictures(repo_root, tmp_path, config):
     assert again.returncode == 0, again.stderr[-3000:]
     assert 'Reused' in again.stdout
     assert json.loads((out / 'metrics.json').read_text()) == metrics, 'nothing was trained again'
+    other = subprocess.run([*command, '--train=40'], cwd=repo_root, capture_output=True, text=True)
+    assert other.returncode == 1
+    assert 'holds a quickstart with num_train 48, asked for num_train 40: delete it' in other.stderr
 
 
 def test_outside_the_repository_it_says_so(tmp_path):

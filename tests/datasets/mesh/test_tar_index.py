@@ -80,6 +80,15 @@ def test_another_tar_under_the_same_name_is_indexed_again(shards):
     assert len(build_indexes(shards)[0].people) == 5
 
 
+def test_an_index_of_other_code_is_built_again(shards, monkeypatch):
+    build_indexes(shards)
+    assert open_index(shards[0]) is not None
+    monkeypatch.setattr(tar_index, 'code_digest', lambda module: 'changed')
+    assert open_index(shards[0]) is None
+    build_indexes(shards)
+    assert open_index(shards[0]) is not None
+
+
 def test_copied_tar_keeps_its_index(shards):
     build_indexes(shards)
     os.utime(shards[0], (0, 0))

@@ -8,19 +8,19 @@ def body_folder(tmp_path_factory):
     """A cache folder with an open body built in this session; tests of body models use the same file."""
     if importlib.util.find_spec('anny') is None:
         pytest.skip('the open body needs the package anny')
-    from mmhier.body_models.open_body import load_open_body
+    from mmhier.body_models.open_body import load_open_body, open_body_path
 
     folder = tmp_path_factory.getbasetemp() / 'body_models'
-    load_open_body(folder / 'open_body_v2.npz')
+    load_open_body(folder / open_body_path().name)
     return folder
 
 
 @pytest.fixture(scope='session')
 def kit(body_folder):
-    from mmhier.body_models.open_body import load_open_body
+    from mmhier.body_models.open_body import load_open_body, open_body_path
     from mmhier.datasets.synthetic.people import BodyKit
 
-    return BodyKit(load_open_body(body_folder / 'open_body_v2.npz'))
+    return BodyKit(load_open_body(body_folder / open_body_path().name))
 
 
 @pytest.fixture(scope='session')

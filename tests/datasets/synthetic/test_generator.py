@@ -49,13 +49,17 @@ def test_bytes_do_not_depend_on_workers_or_interruptions(data_set, tmp_path, mon
     assert not partial.exists()
 
 
-def test_an_existing_data_set_is_reused_or_refused(data_set, tmp_path):
+def test_an_existing_data_set_is_reused_or_refused(data_set, tmp_path, monkeypatch):
     out = tmp_path / 'people'
     shutil.copytree(data_set, out)
     before = content(out)
     assert generate(out, **ARGUMENTS) is False
     with pytest.raises(FileExistsError, match=r'people holds .*seed 3.*seed 4.*--overwrite'):
         generate(out, **{**ARGUMENTS, 'seed': 4})
+    with monkeypatch.context() as patch:
+        patch.setattr(generator, 'code_digest', lambda module: 'newer')
+        with pytest.raises(FileExistsError, match=r'not a data set with code newer.*--overwrite'):
+            generate(out, **ARGUMENTS)
     assert content(out) == before
 
 
