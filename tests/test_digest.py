@@ -40,7 +40,7 @@ def package(tmp_path, monkeypatch):
         ('top', 'from pack.constants import SIZE\n\n\ndef area():\n    return SIZE**3\n', False),
         ('top', 'def area():\n    from pack.other import SIZE\n\n    return SIZE**2\n', False),
         ('constants', '"""All sizes."""\nSIZE = 3\n', True),
-        ('top', '# Areas\nfrom pack.constants import SIZE\ndef area():\n  "Of it."\n  return SIZE ** 2', True),
+        ('top', '# Areas\nfrom pack.constants import SIZE\ndef area():\n  "x"\n  return SIZE ** 2', True),
         ('other', 'SIZE = 5\n', True),
     ],
 )  # fmt: skip

@@ -50,11 +50,11 @@ def add_shared_arguments(parser: argparse.ArgumentParser, dict_action: type[argp
 
 def load_config(args: argparse.Namespace):
     """Read the config and apply the options that training and testing share."""
-    from mmengine.config import Config
+    from mmhier.engine.settings import load_settings
 
     if not osp.isfile(args.config):
         raise FileNotFoundError(f'config {args.config} does not exist')
-    cfg = Config.fromfile(args.config)
+    cfg = load_settings(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -73,7 +73,7 @@ def load_config(args: argparse.Namespace):
 
 
 def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
-    """Apply ``--cfg-options``, check the config and build the runner."""
+    """Check the config and build the runner."""
     import os
 
     from mmengine.runner import Runner
@@ -84,8 +84,6 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
     from mmhier.engine.preflight import check_config
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
     if args.trust_checkpoint:
         trust_checkpoints()
     check_config(cfg, loaders)

@@ -11,6 +11,12 @@ from mmengine.config import Config, ConfigDict
 from mmengine.fileio import exists
 
 _STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
+_DECODING = {
+    'blur_kernel_size',
+    'unbiased',
+    'decode_visibility',
+    '_scope_',
+}  # of codecs: targets are the same
 _PATH_REMEDY = 'Set it with --cfg-options {field}=PATH, or see "Train on COCO" in the README'
 
 
@@ -40,6 +46,7 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
             _check_prior(model, cfg.get('optim_wrapper') or {})
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
+    _check_pipelines(cfg, loaders)
 
 
 def _datasets(dataset: ConfigDict | None, field: str) -> Iterator[tuple[str, ConfigDict]]:
@@ -100,6 +107,49 @@ def _check_prior(model: ConfigDict, optim_wrapper: ConfigDict) -> None:
         raise FileNotFoundError(
             f'{path} does not exist (model.mocap.ann_file). --cfg-options model.mocap.ann_file=PATH names '
             'another'
+        )
+
+
+def _check_pipelines(cfg: Config, loaders: tuple[str, ...]) -> None:
+    """Check that targets are made, and crops are cut, as the head's decoder reads them.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    decoder = ((cfg.get('model') or {}).get('head') or {}).get('decoder')
+    if not isinstance(decoder, dict) or 'input_size' not in decoder:
+        return
+    for loader in loaders:
+        for field, dataset in _datasets((cfg.get(loader) or {}).get('dataset'), f'{loader}.dataset'):
+            for number, transform in enumerate(dataset.get('pipeline') or ()):
+                where = f'{field}.pipeline.{number}'
+                if transform['type'] == 'GenerateTarget':
+                    _check_encoder(decoder, transform.get('encoder'), where)
+                elif transform['type'] == 'TopdownAffine':
+                    size_wh, decoder_wh = tuple(transform['input_size']), tuple(decoder['input_size'])
+                    if size_wh != decoder_wh:
+                        raise ValueError(
+                            f'{where}.input_size is {size_wh}, that of model.head.decoder {decoder_wh}; make '
+                            'both from one codec'
+                        )
+
+
+def _check_encoder(decoder: ConfigDict, encoder: ConfigDict | list | None, where: str) -> None:
+    encoders = [one for one in (encoder if isinstance(encoder, list | tuple) else [encoder]) if one]
+    alike = [one for one in encoders if one['type'] == decoder['type']]
+    if encoders and not alike:
+        raise ValueError(
+            f'{where}.encoder is a {encoders[0]["type"]}, model.head.decoder a {decoder["type"]}; make both '
+            'from one codec'
+        )
+    different = [
+        {key for key in {**one, **decoder} if one.get(key) != decoder.get(key)} - _DECODING for one in alike
+    ]
+    if different and all(different):
+        key = min(different[0])
+        raise ValueError(
+            f'{where}.encoder has {key}={alike[0].get(key)!r}, model.head.decoder '
+            f'{key}={decoder.get(key)!r}: what is learned is not what is read; make both from one codec'
         )
 
 

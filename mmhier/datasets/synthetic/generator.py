@@ -1,9 +1,9 @@
 """Writes a synthetic data set with several processes, resumable and in one piece.
 
 Everything is made in ``OUT.partial`` and renamed to ``OUT`` at the end, so a folder named ``OUT`` is always
-complete, and it names the code that made it by a digest. Image i of a split draws its own random stream from
-(seed, split, i): the bytes do not depend on the number of processes, and no stream of the training split occurs
-in the validation split.
+complete, and it names the code that made it by a digest. Image i of a split draws its own random stream
+from (seed, split, i): the bytes do not depend on the number of processes, and no stream of the training
+split occurs in the validation split.
 """
 
 import json

@@ -1,0 +1,83 @@
+"""Reading a config as if a variable in it had been edited, so that what is made from it follows.
+
+MMEngine executes config files and forgets how a value came about: ``--cfg-options data_root=X`` changes
+that variable alone, and the paths that the file made from it keep the old folder. Here the new value is put
+in where the variable is defined, in whichever file of the chain of ``_base_`` that is. Unnecessary once
+MMEngine applies options while it executes the files.
+"""
+
+import ast
+import copy
+from collections.abc import Mapping
+from typing import Any
+from unittest import mock
+
+from mmengine.config import Config, config
+from mmengine.config.utils import RemoveAssignFromAST
+
+_asked: dict[str, list[tuple[list[str], Any]]] = {}
+
+
+def read_config(path: str, options: Mapping[str, Any]) -> Config:
+    """Read a config file with options put in where the variables that they name are defined.
+
+    An option whose place is not there yet (a key of a dictionary that another file of the chain adds) is
+    left out; so are all options of files in the style of ``read_base()``, in YAML and in JSON, which are
+    read as they are. Merge the options into the result in any case.
+
+    Args:
+        path: The file.
+        options: As of ``--cfg-options``: dotted names -> values.
+
+    Returns:
+        The config.
+    """
+    _asked.clear()
+    for name, value in options.items():
+        variable, *keys = name.split('.')
+        _asked.setdefault(variable, []).append((keys, value))
+    try:
+        with mock.patch.object(config, 'RemoveAssignFromAST', _PutOptionsIn):
+            return Config.fromfile(path)
+    finally:
+        _asked.clear()
+
+
+class _PutOptionsIn(RemoveAssignFromAST):
+    """Adds ``NAME = put_in('NAME', NAME)`` after each definition of a variable that an option names."""
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        body = list(ast.parse(f'from {__name__} import put_in as __put_in__').body)
+        for statement in node.body:
+            body.append(statement)
+            targets = statement.targets if isinstance(statement, ast.Assign) else ()
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id in _asked:
+                    body += ast.parse(f'{target.id} = __put_in__({target.id!r}, {target.id})').body
+        node.body = [statement for statement in body if self.visit(statement) is not None]
+        return ast.fix_missing_locations(node)
+
+
+def put_in(variable: str, value: Any) -> Any:
+    """The value of a variable with the options that name it, and whose place is there."""
+    value = copy.deepcopy(value)
+    for keys, new in _asked[variable]:
+        if not keys:
+            value = new
+            continue
+        place = value
+        for key in keys[:-1]:
+            place = _child(place, key)
+        if isinstance(place, dict):
+            place[keys[-1]] = new
+        elif isinstance(place, list) and keys[-1].isdigit() and int(keys[-1]) < len(place):
+            place[int(keys[-1])] = new
+    return value
+
+
+def _child(place: Any, key: str) -> Any:
+    if isinstance(place, dict):
+        return place.get(key)
+    if isinstance(place, list | tuple) and key.isdigit() and int(key) < len(place):
+        return place[int(key)]
+    return None
