@@ -13,10 +13,12 @@ Unnecessary once MMEngine reads with ``weights_only=True`` and a list of its own
 """
 
 import _compat_pickle
+import hashlib
 import logging
 import os
 import pickle
 import pickletools
+import re
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -89,7 +91,13 @@ def load_url(
 ) -> Any:
     """Download a checkpoint, once, and read it with :func:`load_checkpoint_file`.
 
-    Takes the arguments of ``torch.hub.load_state_dict_from_url`` and keeps the file in the same place.
+    Takes the arguments of ``torch.hub.load_state_dict_from_url`` and keeps the file in the same place. A hash
+    in the name (``-62d7a712.pth``, or with a date as OpenMMLab has it, ``-62d7a712_20230314.pth``) is compared
+    with what was downloaded.
+
+    Raises:
+        ValueError: With ``check_hash`` if the name has no hash or the file has another one, and the file is
+            not kept. Without it another hash is a warning, since some files were replaced under their names.
     """
     folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
     name = file_name or os.path.basename(url.partition('?')[0].partition('#')[0])
@@ -97,9 +105,33 @@ def load_url(
     if not os.path.exists(path):
         os.makedirs(folder, exist_ok=True)
         logger.info('downloading %s to %s', url, path)
-        known_hash = torch.hub.HASH_REGEX.search(name) if check_hash else None
-        torch.hub.download_url_to_file(url, path, known_hash and known_hash.group(1), progress=progress)
+        known = _hash_in(name)
+        if check_hash and known is None:
+            raise ValueError(f'{name} has no hash in its name to check: download it without check_hash')
+        torch.hub.download_url_to_file(url, path, progress=progress)
+        if known is not None:
+            found = _sha256(path)
+            if not found.startswith(known):
+                problem = f'{url} has the SHA-256 {found}, its name says {known}...: damaged, or replaced'
+                if check_hash:
+                    os.unlink(path)
+                    raise ValueError(problem)
+                logger.warning('%s; kept as %s', problem, path)
     return load_checkpoint_file(path, map_location)
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _hash_in(name: str) -> str | None:
+    """First digits of the SHA-256 that a file name ends in, before OpenMMLab's date if there is one."""
+    found = re.search(r'-([0-9a-f]{8,64})(_\d{8})?\.', name)
+    return found[1] if found and not re.fullmatch(r'20\d{6}', found[1]) else None
 
 
 def load_like_torch(file: str | PathLike | BinaryIO, map_location: Any = None, **ignored: Any) -> Any:

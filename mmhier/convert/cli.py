@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 def _convert(weights: dict, args: argparse.Namespace):
     from mmhier.convert import VIT, convert, find_family
     from mmhier.convert.hmr2 import convert_hmr2
-    from mmhier.convert.vit import convert_vitpose_model, pick_dataset
+    from mmhier.convert.vit import convert_vitpose_model, pick_dataset, without_heads
 
     kept = (args.num_stages, args.out_indices, args.prefix)
     if args.whole_model:
@@ -64,7 +64,7 @@ def _convert(weights: dict, args: argparse.Namespace):
     if args.dataset is not None:
         if family is not VIT:
             raise ValueError(f'--dataset is for ViTPose+, {args.source} holds a {family.name}')
-        weights = pick_dataset(weights, args.dataset)
+        weights = pick_dataset(without_heads(weights), args.dataset)
     return convert(family, weights, *kept, args.source)
 
 

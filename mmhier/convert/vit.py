@@ -7,6 +7,7 @@ Shape rules:
 * Positions. ``ViT`` has one row per patch and no class token. ViTPose 0.x and Hugging Face store one row
   more, in front, and add it to every patch: it is added here once and for all. MAE's first row belongs to its
   class token (and is zero): it is left out. So is a row too many in MMPose's files, as mmpretrain does.
+  Some of ViTPose's files still hold the class token of their MAE; the closing norm tells them from it.
 * A table for another map size is interpolated when it is loaded (bicubic, as ViTPose does with MAE's
   14 x 14).
 * Hugging Face stores query, key and value apart; here they are the thirds of ``qkv``.
@@ -115,6 +116,7 @@ TABLES: dict[str, dict[str, Target]] = dict(
         **_TIMM_BLOCK,
         'pos_embed': Shaped('pos_embed', _fold_first_row),
         'last_norm.{p}': 'ln1.{p}',
+        'cls_token': Drop('class token of the pre-training, which ViTPose does not use'),
         'task_tokens': Drop('tokens of SMPLer-X, which its encoder attends to and this one has not'),
     },
     mae={
@@ -166,13 +168,23 @@ HEADS = dict(
 
 
 def _refine(name: str, keys: Sequence[str]) -> str:
-    """Tell MAE from ViTPose by the class token, and refuse ViTPose+ before a data set is picked."""
+    """Tell MAE from ViTPose where both names fit, and refuse ViTPose+ before a data set is picked."""
     if any('.mlp.experts.' in key for key in keys):
         raise ValueError(
             f'this is ViTPose+, which has one expert per data set: choose one of {sorted(DATASETS)} with '
             'dataset=, in init_cfg or for mmhier.convert.vit.pick_dataset'
         )
-    return 'mae' if name == 'vitpose' and 'cls_token' in keys else name
+    if name != 'vitpose' or 'cls_token' not in keys:
+        return name
+    pose = 'last_norm.weight' in keys
+    pre_training = any(key.startswith(('norm.', 'fc_norm.', 'mask_token')) for key in keys)
+    if pose == pre_training:
+        raise ValueError(
+            f'this may be ViTPose, which closes with last_norm, or MAE, which closes with norm, and it has '
+            f'{"both" if pose else "neither"}: their positions mean different things. Remove cls_token if it '
+            'is ViTPose, last_norm if it is MAE'
+        )
+    return 'vitpose' if pose else 'mae'
 
 
 def _describe(state_dict: Mapping[str, Tensor]) -> str:
@@ -208,19 +220,22 @@ def pick_dataset(state_dict: Mapping[str, Tensor], dataset: str = 'coco') -> dic
         The weights without experts and associate heads; the final layer has the joints of the data set.
 
     Raises:
-        ValueError: If the data set is unknown.
+        ValueError: If the data set is unknown, the file is no ViTPose+, was split for another data set, or has
+            a decoder but none for this data set.
     """
     if dataset not in DATASETS:
         raise ValueError(f'dataset must be one of {sorted(DATASETS)}, got {dataset!r}')
     expert, joints = DATASETS[dataset]
+    if not any('.mlp.experts.' in key for key in state_dict):
+        raise ValueError(f'this is no ViTPose+, it has no experts: leave out dataset={dataset!r}')
+    _check_split(state_dict, dataset)
+    _check_head(state_dict, dataset)
     plain = {}
     for key, value in state_dict.items():
         if '.mlp.experts.' in key or key.startswith('associate_keypoint_heads.'):
             continue
-        part = state_dict.get(key.replace('.mlp.fc2.', f'.mlp.experts.{expert}.'))
-        if '.mlp.fc2.' in key and part is not None:
-            rows = state_dict[re.sub(r'fc2\.\w+$', 'fc1.weight', key)].shape[1]
-            value = value if len(value) == rows else torch.cat([value, part])
+        if '.mlp.fc2.' in key and not _is_whole(state_dict, key):
+            value = torch.cat([value, state_dict[key.replace('.mlp.fc2.', f'.mlp.experts.{expert}.')]])
         plain[key] = value
     of_dataset = f'associate_keypoint_heads.{expert - 1}.'
     if any(key.startswith(of_dataset) for key in state_dict):
@@ -234,6 +249,51 @@ def pick_dataset(state_dict: Mapping[str, Tensor], dataset: str = 'coco') -> dic
         if key in plain:
             plain[key] = plain[key][:joints]
     return plain
+
+
+def without_heads(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder of a pose model: everything but its decoders."""
+    heads = ('head.', 'keypoint_head.', 'associate_keypoint_heads.')
+    return {key: value for key, value in state_dict.items() if not key.startswith(heads)}
+
+
+def _is_whole(state_dict: Mapping[str, Tensor], key: str) -> bool:
+    """Whether a last layer of an MLP has all of its rows: an expert has been joined to it."""
+    return len(state_dict[key]) == state_dict[re.sub(r'fc2\.\w+$', 'fc1.weight', key)].shape[1]
+
+
+def _check_split(state_dict: Mapping[str, Tensor], dataset: str) -> None:
+    """Refuse a file whose last layers hold the expert of another data set."""
+    key = next(key for key in state_dict if key.endswith('.mlp.fc2.weight'))
+    if not _is_whole(state_dict, key):
+        return
+    parts = {
+        name: state_dict.get(key.replace('.mlp.fc2.', f'.mlp.experts.{expert}.'))
+        for name, (expert, _) in DATASETS.items()
+    }
+    of = [
+        name
+        for name, part in parts.items()
+        if part is not None and torch.equal(state_dict[key][-len(part) :], part)
+    ]
+    if of and dataset not in of:
+        raise ValueError(f'this file was split for {" or ".join(of)}: it cannot be made one for {dataset}')
+
+
+def _check_head(state_dict: Mapping[str, Tensor], dataset: str) -> None:
+    """Refuse a file with a decoder that is another data set's; one without a decoder is an encoder."""
+    expert, joints = DATASETS[dataset]
+    if any(key.startswith(f'associate_keypoint_heads.{expert - 1}.') for key in state_dict):
+        return
+    lasts = ('keypoint_head.final_layer.weight', 'head.final_layer.weight', 'head.conv.weight')
+    last = next((state_dict[key] for key in lasts if key in state_dict), None)
+    split = any(_is_whole(state_dict, key) for key in state_dict if key.endswith('.mlp.fc2.weight'))
+    if last is not None and not (dataset == 'coco' or (split and len(last) == joints)):
+        raise ValueError(
+            f'this ViTPose+ file has no decoder for {dataset}, which has {joints} joints: its only decoder '
+            f'is that of {"another data set" if split else "coco"}, with {len(last)}. Take a file with '
+            f'associate_keypoint_heads.{expert - 1}, or the encoder alone (init_cfg of a backbone)'
+        )
 
 
 def convert_vitpose_model(
@@ -294,7 +354,7 @@ def fit_vit(
     """
     weights = unwrap(checkpoint, source)
     if dataset is not None:
-        weights = pick_dataset(weights, dataset)
+        weights = pick_dataset(without_heads(weights), dataset)
     found = convert(VIT, weights, prefix=prefix, source=source)
     (depth,) = VIT.depths(expected)
     beyond = {key for key in found.state_dict if (block := _block_of(key)) is not None and block >= depth}

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import pickle
+import shutil
 import sys
 import tarfile
 import types
@@ -174,6 +175,35 @@ def test_buffers_and_downloads_are_protected(tmp_path, monkeypatch):
     with pytest.raises(UntrustedCheckpointError):
         mmengine_load_url('https://example.com/c.pth')
     assert len(downloads) == 5 and not trap.exists()
+
+
+@pytest.mark.parametrize(
+    'name', ['vit-{}.pth', 'td-hm_ViTPose-small_8xb64-210e_coco-256x192-{}_20230314.pth']
+)
+@pytest.mark.parametrize('right', [True, False])
+def test_the_hash_in_a_name_is_checked(tmp_path, monkeypatch, caplog, name, right):
+    source = tmp_path / 'source.pth'
+    torch.save({'state_dict': {'a': torch.zeros(2)}}, source)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    url = 'https://example.com/' + name.format(digest[:8] if right else '0badc0de')
+    monkeypatch.setattr(
+        torch.hub, 'download_url_to_file', lambda url, target, **_: shutil.copy(source, target)
+    )
+    folder = tmp_path / 'hub'
+    if right:
+        assert 'state_dict' in load_url(url, str(folder), check_hash=True)
+    else:
+        with pytest.raises(ValueError, match=f'{digest}, its name says 0badc0de'):
+            load_url(url, str(folder), check_hash=True)
+        assert list(folder.iterdir()) == []
+        assert 'state_dict' in load_url(url, str(folder))
+    assert ('its name says' in caplog.text) is not right
+
+
+@pytest.mark.parametrize('name', ['swin_tiny_patch4_window7_224.pth', 'model-20230314.pth'])
+def test_a_name_without_hash_cannot_be_checked(tmp_path, name):
+    with pytest.raises(ValueError, match=f'{name} has no hash'):
+        load_url(f'https://example.com/{name}', str(tmp_path), check_hash=True)
 
 
 @pytest.mark.parametrize('legacy', [False, True])

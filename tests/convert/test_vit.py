@@ -225,6 +225,60 @@ def test_vitpose_plus_that_was_split_by_its_own_tool(network):
     )
 
 
+def test_vitpose_plus_that_was_split_for_another_data_set(network):
+    state = plus(network)
+    for key in [key for key in state if '.mlp.fc2.' in key]:
+        state[key] = torch.cat([state[key], state[key.replace('.fc2.', '.experts.2.')]])
+    assert pick_dataset(state, 'mpii')['backbone.blocks.0.mlp.fc2.weight'].shape == (12, 48)
+    with pytest.raises(ValueError, match='split for mpii: it cannot be made one for coco'):
+        pick_dataset(state, 'coco')
+
+
+def test_vitpose_plus_without_the_decoder_of_a_data_set(network, tmp_path):
+    """As transformers' files, which hold all experts and COCO's decoder."""
+    state = in_format(network, 'huggingface')
+    for key in [key for key in state if '.mlp.fc2.' in key]:
+        rows = state[key]
+        state[key] = rows[:-4]
+        for expert in range(6):
+            state[key.replace('.fc2.', f'.experts.{expert}.')] = rows[-4:] + expert
+    state |= {'head.conv.weight': torch.zeros(17, 256, 1, 1), 'head.conv.bias': torch.zeros(17)}
+    assert convert_vitpose_model(state, 'coco').state_dict['head.final_layer.bias'].shape == (17,)
+    for dataset, (_, joints) in DATASETS.items():
+        if dataset != 'coco':
+            with pytest.raises(ValueError, match=f'no decoder for {dataset}, which has {joints} joints'):
+                convert_vitpose_model(state, dataset)
+    weights, _ = fit_vit(state, network.state_dict(), MAP_HW, dataset='wholebody')  # the encoder alone
+    assert torch.equal(
+        weights['layers.0.ffn.layers.1.bias'][-4:], network.layers[0].ffn['layers'][1].bias[-4:] + 5
+    )
+
+
+def test_an_ordinary_vitpose_has_no_data_set_to_pick(network):
+    with pytest.raises(ValueError, match=r"no ViTPose\+.*leave out dataset='coco'"):
+        pick_dataset(in_format(network, 'vitpose'), 'coco')
+
+
+def test_a_class_token_does_not_make_it_mae(network):
+    """Some files of ViTPose still hold it; the closing norm says which positions these are."""
+    token = torch.randn(1, 1, ARCH['embed_dims'])
+    state = in_format(network, 'vitpose')
+    ours, report = loaded(state | {'backbone.cls_token': token})
+    assert report.format == 'vitpose'
+    assert all(
+        torch.equal(ours.state_dict()[key], value) for key, value in loaded(state)[0].state_dict().items()
+    )
+    found = convert_vitpose_model(state | {'backbone.cls_token': token})
+    assert found.format == 'vitpose' and 'backbone.cls_token' in found.dropped
+    norms = [key for key in state if 'last_norm' in key]
+    neither = {key: value for key, value in state.items() if key not in norms} | {'backbone.cls_token': token}
+    with pytest.raises(ValueError, match=r'ViTPose.*or MAE.*neither'):
+        loaded(neither)
+    both = state | {'backbone.cls_token': token, 'backbone.norm.weight': state[norms[0]]}
+    with pytest.raises(ValueError, match=r'ViTPose.*or MAE.*both'):
+        loaded(both)
+
+
 def test_vitpose_plus_needs_a_data_set(network, tmp_path):
     with pytest.raises(ValueError, match=r'ViTPose\+.*choose one of'):
         loaded(plus(network))
