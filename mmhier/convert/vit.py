@@ -220,8 +220,8 @@ def pick_dataset(state_dict: Mapping[str, Tensor], dataset: str = 'coco') -> dic
         The weights without experts and associate heads; the final layer has the joints of the data set.
 
     Raises:
-        ValueError: If the data set is unknown, the file is no ViTPose+, was split for another data set, or has
-            a decoder but none for this data set.
+        ValueError: If the data set is unknown, the file is no ViTPose+, was split for another data set, or
+            has a decoder but none for this data set.
     """
     if dataset not in DATASETS:
         raise ValueError(f'dataset must be one of {sorted(DATASETS)}, got {dataset!r}')
