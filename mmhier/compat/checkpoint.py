@@ -92,8 +92,8 @@ def load_url(
     """Download a checkpoint, once, and read it with :func:`load_checkpoint_file`.
 
     Takes the arguments of ``torch.hub.load_state_dict_from_url`` and keeps the file in the same place. A hash
-    in the name (``-62d7a712.pth``, or with OpenMMLab's date, ``-62d7a712_20230314.pth``) is compared with what
-    was downloaded.
+    in the name (``-62d7a712.pth``, or with OpenMMLab's date, ``-62d7a712_20230314.pth``) is compared with
+    what was downloaded.
 
     Raises:
         ValueError: With ``check_hash`` if the name has no hash or the file has another one, and the file is

@@ -16,6 +16,7 @@ LOCATIONS = {
     'DATASETS': ('mmhier.datasets.coco', 'mmhier.datasets.mesh'),
     'DATA_SAMPLERS': ('mmhier.datasets.mesh',),
     'TRANSFORMS': ('mmhier.datasets.transforms',),
+    'KEYPOINT_CODECS': ('mmhier.codecs',),
     'METRICS': ('mmhier.evaluation.metrics',),
     'OPTIM_WRAPPER_CONSTRUCTORS': ('mmhier.engine',),
     'HOOKS': ('mmhier.datasets.mesh', 'mmhier.engine', 'mmhier.visualization.mesh_hook'),

@@ -65,7 +65,7 @@ class Normalise(nn.Module):
 
 
 class UDPDecoder(nn.Module):
-    """Keypoints of heatmaps as MMPose's ``UDPHeatmap`` decodes them (arXiv 1911.07524).
+    """Keypoints of heatmaps as ``UDPHeatmap`` (arXiv 1911.07524) and ``ViTPoseUDPHeatmap`` decode them.
 
     The largest value of a heatmap, refined by a Newton step on the logarithm of the blurred heatmap (DARK,
     arXiv 1910.06278). Equal to MMPose's ``decode`` but for rounding and the unit (see above), with one
@@ -73,7 +73,7 @@ class UDPDecoder(nn.Module):
     is (-1, -1) in the heatmap.
 
     Args:
-        codec: MMPose's ``UDPHeatmap``, of the type 'gaussian'.
+        codec: MMPose's ``UDPHeatmap`` of the type 'gaussian', or ours, which mirrors the border.
 
     Raises:
         ValueError: If the codec is another.
@@ -81,11 +81,13 @@ class UDPDecoder(nn.Module):
 
     def __init__(self, codec: Any):
         super().__init__()
-        if type(codec).__name__ != 'UDPHeatmap' or codec.heatmap_type != 'gaussian':
+        name = type(codec).__name__
+        if name not in ('UDPHeatmap', 'ViTPoseUDPHeatmap') or codec.heatmap_type != 'gaussian':
             raise ValueError(
                 f'decoding within the graph is for UDPHeatmap of the type gaussian, this codec is '
                 f'{codec}: export heatmaps (without --decode) and decode them with the model'
             )
+        self.mirrored = name == 'ViTPoseUDPHeatmap'
         size = codec.blur_kernel_size
         sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8  # OpenCV's, for a sigma of 0
         kernel = torch.exp(-(torch.arange(size) - size // 2).double().square() / (2 * sigma**2))
@@ -104,7 +106,8 @@ class UDPDecoder(nn.Module):
         scores, index = flat.max(2)
         x, y = index % self.width, index // self.width
         blurred = self._blur(heatmaps)
-        blurred = blurred * (scores / blurred.flatten(2).amax(2))[:, :, None, None]
+        if not self.mirrored:
+            blurred = blurred * (scores / blurred.flatten(2).amax(2))[:, :, None, None]
         logarithm = F.pad(blurred.clamp(1e-3, 50.0).log(), (1, 1, 1, 1), mode='replicate').flatten(2)
         place = (x + 1 + (y + 1) * (self.width + 2)).unsqueeze(2) + self.around
         here, right, left, below, above, below_right, above_left = logarithm.gather(2, place).unbind(2)
@@ -122,10 +125,9 @@ class UDPDecoder(nn.Module):
     def _blur(self, heatmaps: Tensor) -> Tensor:
         batch, count = heatmaps.shape[:2]
         margin = self.kernel.shape[2] // 2
-        maps = F.conv2d(
-            heatmaps.reshape(batch * count, 1, *heatmaps.shape[2:]), self.kernel, padding=(margin, 0)
-        )
-        maps = F.conv2d(maps, self.kernel.transpose(2, 3), padding=(0, margin))
+        maps = heatmaps.reshape(batch * count, 1, *heatmaps.shape[2:])
+        maps = F.pad(maps, (margin,) * 4, mode='reflect' if self.mirrored else 'constant')
+        maps = F.conv2d(F.conv2d(maps, self.kernel), self.kernel.transpose(2, 3))
         return maps.view(batch, count, *heatmaps.shape[2:])
 
 

@@ -95,8 +95,9 @@ def test_formats_of_pytorch(format, precision, family, pose_model, images, tmp_p
     torch.testing.assert_close(found, expected, rtol=0, atol=3e-2 if precision == 'fp16' else 1e-4)
 
 
-def test_decoding_in_the_graph_is_that_of_mmpose():
-    codec = KEYPOINT_CODECS.build(CODEC)
+@pytest.mark.parametrize('kind', ['UDPHeatmap', 'ViTPoseUDPHeatmap'])
+def test_decoding_in_the_graph_is_that_of_the_codec(kind):
+    codec = KEYPOINT_CODECS.build({**CODEC, 'type': kind})
     rng = np.random.default_rng(0)
     places = rng.uniform([-3, -3], [50, 66], (40, 2))  # beyond the border, too
     maps = []

@@ -1,4 +1,4 @@
-# Encoder -> 1/16 resolution -> HMR2.0's decoder -> SMPL, with the official losses and the adversarial prior
+# Encoder -> 1/16 resolution -> HMR2.0's decoder -> SMPL, with HMR2.0's losses and adversarial prior
 # (HMR2.0, arXiv 2305.20091). A leaf names the encoder, its widths and, if not the small one, the decoder.
 model = dict(
     type='TopdownMeshEstimator',
