@@ -1,11 +1,13 @@
 """Decoding as of MMPose 0.x: equal to a plain reference, to MMPose 1.x away from the border, and wired in."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mmpose.registry import KEYPOINT_CODECS
 
-from tests.reference.udp_decoding import decode
-
+decode = runpy.run_path(str(Path(__file__).parent / 'reference' / 'udp_decoding.py'))['decode']
 OPTIONS = dict(input_size=(192, 256), heatmap_size=(48, 64), sigma=2)
 
 

@@ -74,8 +74,9 @@ class Keypoint3DLoss(SummedLoss):
         reference_batch: None, or the batch size to which the sum is scaled.
         pelvis: Number of the joint at which both bodies are put on top of each other, or its name.
         joint_names: Names of the joints in their order; needed for a name.
-        require_pelvis: A body whose pelvis has no confidence is not supervised. False, the official value,
-            takes the pelvis as it stands, which is wrong by the distance to whatever stands there.
+        require_pelvis: A body whose pelvis has no confidence is not supervised. That is a difference to the
+            official code, which takes the pelvis as it stands, wrong by the distance to whatever stands
+            there: False does that, too. With a pelvis in every body the two are equal.
 
     Raises:
         ValueError: If the pelvis is not among the joints.
