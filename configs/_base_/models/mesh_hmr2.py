@@ -1,5 +1,6 @@
 # Encoder -> 1/16 resolution -> HMR2.0's decoder -> SMPL, with HMR2.0's losses and adversarial prior
-# (arXiv 2305.20091; bodies without a pelvis differ from the official code, see MeshLoss.require_pelvis). A leaf names the encoder, its widths and, if not the small one, the decoder.
+# (arXiv 2305.20091; for bodies without a pelvis it is not the official loss, see MeshLoss.require_pelvis).
+# A leaf names the encoder, its widths and, if not the small one, the decoder.
 model = dict(
     type='TopdownMeshEstimator',
     data_preprocessor=dict(
