@@ -4,7 +4,7 @@ A video is made, read back and inferred in one process, eager and with random we
 seconds of each stage per frame and its share of the wall time. Decoding runs beside the network: ``frames``
 is the time in which the network waits for it. Repeated runs take turns; the one of median wall time is shown.
 
-    python tools/benchmark/infer_speed.py --models swinpose_s_s3 --batches 1 8 --save none
+    python tools/benchmark/infer_speed.py --models swinpose_s_s3 --batches 1 8 --out infer_speed.csv
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from rows import add_rows
 
 from mmhier.apis.inferencer import STAGES, Inferencer
 from mmhier.apis.result_writer import ResultWriter
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument('--save', default='none', help='kinds of files to write, as for mmhier infer')
     parser.add_argument('--engine', default='eager')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument('--out', type=Path, help='CSV file to add the rows to')
     args = parser.parse_args()
     kinds = [] if args.save == 'none' else args.save.split(',')
     inferencers = {
@@ -92,6 +94,11 @@ def main() -> None:
     )
     header = ('Model', 'Batch', *STAGES, 'files', 'wall', 'in the network')
     print(markdown(header, rows))
+    if args.out:
+        conditions = (args.engine, torch.get_num_threads(), args.save.replace(',', '+'), *args.image)
+        fields = ('engine', 'threads', 'saved', 'width', 'height', 'model', 'batch', *STAGES, 'files', 'wall')
+        lines = [(*conditions, name.strip('`'), *numbers) for name, *numbers in rows]
+        add_rows(args.out, (*fields, 'in_the_network'), lines)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ hmr2_data.py``, the official steps without webdataset's own overhead, so it is i
 through a tar in its order and decodes an image once for all people in it. Ours draws people in random order.
 The two take turns; the figure that counts is the ratio.
 
-    python tools/benchmark/mesh_data_speed.py --image-hw 480 640 --people 1
+    python tools/benchmark/mesh_data_speed.py --image-hw 480 640 --people 1 --out mesh_data_speed.csv
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from rows import add_rows
 
 import mmhier  # noqa: F401  (makes MMPose importable)
 from mmhier.datasets.mesh import MeshTarDataset, MixedDataset
@@ -27,6 +28,8 @@ from mmhier.testing.mesh_data import shard_members, write_tar
 
 # Fine noise of the drawn pictures, which makes them as large as photographs: half a byte per pixel.
 GRAIN = 9.0
+
+FIELDS = ('width', 'height', 'bytes_per_pixel', 'people', 'masks', 'pipeline', 'ms_per_sample', 'ratio')
 
 REFERENCE = Path(__file__).parents[2] / 'tests' / 'reference' / 'hmr2_data.py'
 
@@ -52,6 +55,7 @@ def main() -> None:
     parser.add_argument('--images', type=int, default=32)
     parser.add_argument('--rounds', type=int, default=9)
     parser.add_argument('--without-masks', action='store_true', help='as in the sets without detection.npz')
+    parser.add_argument('--out', type=Path, help='CSV file to add the rows to')
     args = parser.parse_args()
     official = runpy.run_path(str(REFERENCE))['run']
     cv2.setNumThreads(1)
@@ -108,9 +112,15 @@ def main() -> None:
     size = statistics.mean(len(image) for image, *_ in others) / (height * width)
     masks = 'no masks' if args.without_masks else 'masks'
     print(f'{width} x {height} pixels, {size:.2f} bytes per pixel, {args.people} per image, {masks}')
+    rows = []
     for name, values in times.items():
         median = statistics.median(values[1:])
         print(f'{name:16s} {1e3 * median:6.2f} ms per sample  {reference / median:5.2f} x')
+        with_masks = str(not args.without_masks).lower()
+        numbers = f'{1e3 * median:.3f}', f'{reference / median:.3f}'
+        rows.append((width, height, f'{size:.2f}', args.people, with_masks, name, *numbers))
+    if args.out:
+        add_rows(args.out, FIELDS, rows)
 
 
 if __name__ == '__main__':
