@@ -67,8 +67,7 @@ def run(args: argparse.Namespace) -> int:
     seconds = {'people': _step(['synth', str(data), *people])}
 
     annotations = data / 'annotations' / 'person_keypoints_val.json'
-    options = [f'data_root={data}/', *_rooted(data), *args.cfg_options]
-    options += [f'{evaluator}.ann_file={annotations}' for evaluator in ('val_evaluator', 'test_evaluator')]
+    options = [f'data_root={data}/', *args.cfg_options]
     written = [f'test_evaluator.outfile_prefix={out}/predictions']
     checkpoint = _train_and_test(args.config, out, '', options, written, [], seconds)
     scalars = read_scalars(out / 'train')
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     panels = None
     if not args.no_mesh:
         options = [
-            *_rooted(data),
+            f'data_root={data}/',
             f'model.mocap.ann_file={data}/annotations/smpl_train.npz',
             f'model.backbone.init_cfg.checkpoint={checkpoint}',
             *args.cfg_options,
@@ -154,12 +153,6 @@ def draw_predictions(
         pictures.append(picture)
     width = pictures[0].shape[1]
     return contact_sheet(pictures, columns, (CELL_HW[0], width))
-
-
-def _rooted(data: Path) -> list[str]:
-    """Point the loaders of a synthetic config to ``data``."""
-    loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-    return [f'{loader}.dataset.data_root={data}/' for loader in loaders]
 
 
 def _step(arguments: list[str]) -> float:
