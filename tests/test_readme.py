@@ -1,12 +1,128 @@
-"""What the README names is there."""
+"""What the README names is there, and its numbers are those of files that a command has written."""
 
+import csv
+import json
 import re
 
+import pytest
 
-def test_every_file_that_the_readme_links_or_runs_exists(repo_root):
-    text = (repo_root / 'README.md').read_text()
+
+@pytest.fixture
+def text(repo_root):
+    return (repo_root / 'README.md').read_text(encoding='utf-8')
+
+
+@pytest.fixture
+def rows(repo_root):
+    """Rows of a file of docs/benchmarks that have these values; numbers stay text."""
+
+    def find(name, **wanted):
+        with (repo_root / 'docs' / 'benchmarks' / f'{name}.csv').open(encoding='utf-8') as file:
+            found = [r for r in csv.DictReader(file) if all(r[key] == str(v) for key, v in wanted.items())]
+        assert found, (name, wanted)
+        return found
+
+    return find
+
+
+def cells(text, name):
+    """Cells of the table row that begins with ``name``."""
+    (line,) = re.findall(rf'^\| {re.escape(name)} *\|(.*)\|$', text, re.MULTILINE)
+    return [cell.strip() for cell in line.split('|')]
+
+
+def test_every_file_that_the_readme_links_or_runs_exists(repo_root, text):
     paths = re.findall(r'\]\((?!http)([^)#]+)\)', text)
     paths += re.findall(r'\b((?:tools|configs)/[\w/.]+\.\w+)', text)
     assert len(paths) > 5
     for path in paths:
         assert (repo_root / path).exists(), path
+
+
+@pytest.mark.parametrize('arch', ['tiny', 'small', 'base'])
+def test_speed_of_encoders(text, rows, arch):
+    common = dict(arch=arch, mode='infer')
+    cases = [(2, 1), (3, 1), (3, 8)]
+    for name, file, sized, places in (('Swin', 'swin_speed', True, 2), ('VMamba', 'vmamba_speed', False, 1)):
+        column = 'ratio' if sized else 'official_ratio'
+        size = dict(height=256, width=192) if sized else {}
+        _, *shown = cells(text, f'{name}-{arch}')
+        for (stages, batch), cell in zip(cases, shown, strict=True):
+            if cell:
+                row = rows(file, stages=stages, batch=batch, **common, **size)[0]
+                assert cell == f'{float(row[column]):.{places}f}x', (name, arch, stages, batch)
+    _, *shown = cells(text, 'GMF-tiny (fused for inference)' if arch == 'tiny' else f'GMF-{arch} (fused)')
+    for stages, cell in zip((2, 3), shown, strict=False):
+        (row,) = rows('gmf_speed', stages=stages, batch=1, **common)
+        assert cell == f'{float(row["ratio"]):.2f}x ({float(row["fused_ratio"]):.2f}x)'
+    if arch != 'tiny':
+        for batch, cell in zip((1, 8), cells(text, f'ViT-{arch}')[1:], strict=True):
+            assert cell == f'{float(rows("vit_speed", batch=batch, **common)[0]["ratio"]):.2f}x'
+
+
+def test_speed_of_deployed_models(text, rows):
+    cases = {
+        'SwinPose-S-S3 in OpenVINO': ('swinpose_s_s3_coco', 'openvino', 'int8'),
+        'GMFPose-S-S3 in OpenVINO': ('gmfpose_s_s3_coco', 'openvino', 'int8'),
+        'VMPose-S-S3 in eager PyTorch': ('vmpose_s_s3_coco', 'eager', None),
+    }
+    for name, (config, *engines) in cases.items():
+        for engine, cell in zip(engines, cells(text, name)[1:], strict=True):
+            if engine:
+                (row,) = rows('deploy_speed', config=config, part='model', engine=engine)
+                assert cell == f'{float(row["ratio"]):.2f}x'
+
+
+def test_speed_of_the_scan(text, rows):
+    for problem in ('scan', 'cross'):
+        for batch in (1, 8):
+            (row,) = rows('selective_scan_speed', problem=problem, batch=batch, backend='cpp')
+            assert f'{float(row["ratio"]):.0f}x' in text
+    (row,) = rows('selective_scan_speed', problem='scan', batch=1, backend='cpp')
+    assert f'takes {float(row["backend_ms"]):.1f} ms' in text
+
+
+def test_scores_of_the_quickstart(repo_root, text):
+    found = json.loads((repo_root / 'docs' / 'benchmarks' / 'quickstart.json').read_text(encoding='utf-8'))
+    pose, mesh = found['pose'], found['mesh']
+    words = ' '.join(text.split())
+    assert f'AP {pose["coco/AP"]:.3f}, AR {pose["coco/AR"]:.3f}, Phi {pose["coco/Phi"]:.3f}' in words
+    assert f'MPJPE {mesh["mesh/MPJPE"]:.1f} mm, PA-MPJPE {mesh["mesh/PA-MPJPE"]:.1f} mm' in words
+    means = [mesh[f'mesh/{name} of the mean pose'] for name in ('MPJPE', 'PA-MPJPE')]
+    assert f'the mean pose has {means[0]:.1f} and {means[1]:.1f} mm' in words
+    total = sum(found['seconds'].values())
+    assert f'took {total / 60:.0f} minutes' in words
+    assert found['people']['num_train'] == 4000 and found['people']['scenes'] == 'simple'
+
+
+def test_rate_of_rendered_people(text, rows):
+    words = ' '.join(text.split())
+    (simple,) = rows('synth_speed', scenes='simple', width=256)
+    (varied,) = rows('synth_speed', scenes='varied', width=320)
+    assert f'{float(simple["images_per_cpu_second"]):.0f} images a second and core at 256x192' in words
+    assert f'{float(varied["images_per_cpu_second"]):.0f} at the default 320x256' in words
+
+
+def test_rate_of_the_mesh_pipeline(text, rows):
+    found = [float(row['ratio']) for row in rows('mesh_data_speed', pipeline='ours')]
+    assert len(found) > 3
+    assert f'{min(found):.1f} to {max(found):.1f} times as many samples' in ' '.join(text.split())
+
+
+def test_share_of_the_network_in_inference(text, rows):
+    words = ' '.join(text.split())
+    common = dict(model='swinpose_s_s3', batch=1, engine='eager')
+    shares = []
+    for saved in ('none', 'json+overlay'):
+        (row,) = rows('infer_speed', saved=saved, **common)
+        shares.append(f'{float(row["in_the_network"].rstrip("%")):.0f} %')
+    assert (
+        f'spends {shares[0]} of its time in the network with SwinPose-S-S3 at batch 1, {shares[1]} when'
+        in words
+    )
+
+
+def test_what_int8_moves(text, rows):
+    row, *_ = rows('int8_drift', model='swinpose_micro_s3_synth', format='openvino', precision='int8')
+    mean, last = float(row['mean']), float(row['p99'])
+    assert f'by {mean:.2f} pixels on average ({last:.1f} at the 99th percentile)' in ' '.join(text.split())
