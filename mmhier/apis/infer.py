@@ -79,6 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='eager, auto, compile, onnxruntime, openvino, or an exported file (default: %(default)s)',
     )
     speed.add_argument('--flip-test', action='store_true', help='average with the mirrored crop')
+    parser.add_argument(
+        '--max-megapixels',
+        type=float,
+        default=268,
+        metavar='N',
+        help='pictures with more pixels are not read (default: %(default)s)',
+    )
     parser.add_argument('--quiet', action='store_true', help='print nothing but warnings and errors')
     parser.add_argument(
         '--finish', type=Path, metavar='JSONL', help='make JSON and npz of what a killed run has left'
@@ -98,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     from mmhier.apis.result_writer import OutputError
 
-    inferencer = _inferencer(args, kinds, stream.moving)
+    inferencer = _inferencer(args, kinds, stream)
     if args.show:
         _check_window()
     try:
@@ -127,10 +134,12 @@ def _stream(args: argparse.Namespace) -> 'FrameStream':
     inputs = [*args.inputs] if args.webcam is None else [*args.inputs, args.webcam]
     if not inputs:
         raise ValueError('nothing to do: name an image, a video, a folder or a pattern, or use --webcam 0')
-    return FrameStream(inputs)
+    if not args.max_megapixels > 0:
+        raise ValueError(f'--max-megapixels {args.max_megapixels:g}: must be above 0')
+    return FrameStream(inputs, max_pixels=int(args.max_megapixels * 1e6))
 
 
-def _inferencer(args: argparse.Namespace, kinds: list[str], moving: bool) -> 'Inferencer':
+def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream') -> 'Inferencer':
     from mmhier.apis.estimators import PoseEstimator
     from mmhier.apis.inferencer import Inferencer
     from mmhier.apis.result_writer import ANIMATIONS, MESH_KINDS
@@ -145,7 +154,7 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], moving: bool) -> 'In
         box_threshold=args.box_threshold,
         detector_stride=args.detector_stride,
         # An animation is of somebody; pictures of a folder need not be of the same people.
-        track=args.track or (moving and any(kind in ANIMATIONS for kind in kinds)),
+        track=args.track or (any(kind in ANIMATIONS for kind in kinds) and stream.moving),
         smooth=args.smooth,
         flip_test=args.flip_test,
     )
@@ -172,6 +181,9 @@ def _infer(
                 writer.close(complete, inference.skips)
     if not args.quiet:
         _report(inference, writer)
+        if inference.left_out:
+            parts = (f'{count} {reason}' for reason, count in inference.left_out.items())
+            print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
     for skip in inference.skips[:_SHOWN]:
         print(f'mmhier: skipped {skip.count} in {skip.name}: {skip.reason}', file=sys.stderr)
     if len(inference.skips) > _SHOWN:
