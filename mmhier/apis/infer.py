@@ -182,7 +182,7 @@ def _infer(
     if not args.quiet:
         _report(inference, writer)
         if inference.left_out:
-            parts = (f'{count} {reason}' for reason, count in inference.left_out.items())
+            parts = (f'{reason}: {count}' for reason, count in inference.left_out.items())
             print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
     for skip in inference.skips[:_SHOWN]:
         print(f'mmhier: skipped {skip.count} in {skip.name}: {skip.reason}', file=sys.stderr)
@@ -261,9 +261,14 @@ def _report(inference: 'InferenceRun', writer: 'ResultWriter | None') -> None:
     print(f'{inference.frames} frames, {inference.people} people; {spent}')
     files = [] if writer is None else writer.files
     for path in files[-_SHOWN:]:
-        print(path)
+        print(_printable(path))
     if len(files) > _SHOWN:
-        print(f'and {len(files) - _SHOWN} more files in {writer.folder}')
+        print(f'and {len(files) - _SHOWN} more files in {_printable(writer.folder)}')
+
+
+def _printable(path: Path) -> str:
+    """A path whose name need not be UTF-8, as a terminal takes it."""
+    return str(path).encode(errors='backslashreplace').decode()
 
 
 def _finish(lines: Path) -> int:
@@ -272,7 +277,7 @@ def _finish(lines: Path) -> int:
     if not lines.is_file():
         raise FileNotFoundError(f'{lines} does not exist')
     for path in finish(lines, FORMATS, complete=False):
-        print(path)
+        print(_printable(path))
     return 0
 
 

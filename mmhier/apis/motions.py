@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Frames per second of images, and of videos that do not say.
 DEFAULT_FPS = 30.0
+# Frames by which times may stray from a constant rate: files round them, to milliseconds for example.
+_JITTER = 0.1
 
 _Key = tuple[bool, int]
 
@@ -31,11 +33,13 @@ class MotionRecorder:
         self._body: SMPL | None = None
         self._seen: dict[_Key, list[tuple[int, BodyMesh]]] = {}
         self._frames = 0
+        self._times: dict[int, float | None] = {}
 
     def add(self, result: FrameResult) -> None:
         """Take in a frame; people whose parameters are not finite are left out."""
         self._fps = self._fps or result.fps
         self._frames += 1
+        self._times[result.frame_index] = result.time_s
         for position, person in enumerate(result.people):
             mesh = person.mesh
             if mesh is None or not _is_finite(mesh):
@@ -53,6 +57,7 @@ class MotionRecorder:
         """
         from mmhier.scene_files import Motion
 
+        times = _variable_times(self._times, self._fps or DEFAULT_FPS)
         tracked = any(is_track for is_track, _ in self._seen)
         motions = []
         for (is_track, number), frames in sorted(self._seen.items(), key=lambda item: item[0]):
@@ -70,6 +75,7 @@ class MotionRecorder:
                     betas=np.mean([mesh.betas for mesh in meshes], axis=0),
                     name=f'{"person" if is_track == tracked else "unnumbered"}_{number}',
                     body_model=body or self._body,
+                    times_s=times,
                 )
             )
         return motions
@@ -89,6 +95,21 @@ def motions_from_results(results: Iterable[FrameResult], body: SMPL | None = Non
     for result in results:
         recorder.add(result)
     return recorder.motions(body)
+
+
+def _variable_times(times: dict[int, float | None], fps: float) -> np.ndarray | None:
+    """Seconds of the frames from 0 on, interpolated; None if the rate is constant or times are unknown."""
+    if len(times) < 2 or None in times.values():
+        return None
+    numbers = np.array(sorted(times))
+    seconds = np.array([times[number] for number in numbers.tolist()], np.float64)
+    for row in range(1, len(seconds)):  # some files have times that stand still
+        seconds[row] = max(seconds[row], seconds[row - 1] + 1e-3)
+    if (np.abs((seconds - seconds[0]) * fps - (numbers - numbers[0])) <= _JITTER).all():
+        return None
+    every = np.arange(numbers[-1] + 1)
+    before = seconds[0] + (every - numbers[0]) / fps  # of frames before the first result
+    return np.where(every < numbers[0], before, np.interp(every, numbers, seconds))
 
 
 def _is_finite(mesh: BodyMesh) -> bool:

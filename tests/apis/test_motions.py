@@ -50,5 +50,26 @@ def test_gaps_and_broken_frames_are_left_out(mesh_results):
     assert second.frame_numbers.tolist() == [0, 3]
 
 
+def test_times_of_a_variable_rate(mesh_results):
+    """Of all frames, with or without people; those of a constant rate are not needed, rounded or not."""
+    changed = shallow(mesh_results)
+    for result, seconds in zip(changed, (0.0, 0.04, 0.3, 0.34)):
+        result.time_s = seconds
+    changed[1].people = []
+    for motion in motions_from_results(changed):
+        assert motion.frame_numbers.tolist() == [0, 2, 3]
+        np.testing.assert_allclose(motion.times_s, [0.0, 0.04, 0.3, 0.34])
+    changed[1].time_s = 0.0  # stands still
+    np.testing.assert_allclose(motions_from_results(changed)[0].times_s, [0.0, 0.001, 0.3, 0.34])
+    skipped = [changed[0], *changed[2:]]
+    np.testing.assert_allclose(motions_from_results(skipped)[0].times_s, [0.0, 0.15, 0.3, 0.34])
+    for result, seconds in zip(changed, (0.0, 0.041, 0.079, 0.12)):
+        result.time_s = seconds
+    assert motions_from_results(changed)[0].times_s is None
+    assert motions_from_results(mesh_results)[0].times_s is None
+    changed[0].time_s = None
+    assert motions_from_results(changed)[0].times_s is None
+
+
 def test_nobody():
     assert motions_from_results([]) == []
