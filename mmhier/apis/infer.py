@@ -62,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--box-threshold', type=float, default=0.3, metavar='S', help='least score (default: %(default)s)'
     )
     people.add_argument(
+        '--box-padding',
+        type=float,
+        metavar='F',
+        help="enlarge boxes by this factor (default: the model's own; 1 for HMR2.0)",
+    )
+    people.add_argument(
         '--detector-stride',
         type=int,
         default=1,
@@ -157,6 +163,7 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
         track=args.track or (any(kind in ANIMATIONS for kind in kinds) and stream.moving),
         smooth=args.smooth,
         flip_test=args.flip_test,
+        box_padding=args.box_padding,
     )
     needs_mesh = [kind for kind in kinds if kind in MESH_KINDS]
     if needs_mesh and isinstance(inferencer.estimator, PoseEstimator):

@@ -63,6 +63,8 @@ class Inferencer:
         track: Give people of a video numbers that stay.
         smooth: Smooth poses over time; implies ``track``.
         flip_test: Average with the mirrored crop (pose models): a little better, half as fast.
+        box_padding: Factor on boxes before people are cut out. By default the model's own: 1.25 (pose), 1.2
+            (mesh), and 1 for HMR2.0, whose demo takes the boxes of its detector as they are.
 
     Attributes:
         track: Whether people of a video are numbered, as ``smooth`` may be changed between calls.
@@ -86,6 +88,7 @@ class Inferencer:
         track: bool = False,
         smooth: bool = False,
         flip_test: bool = False,
+        box_padding: float | None = None,
     ):
         for name, value in (('batch_size', batch_size), ('detector_stride', detector_stride)):
             if value < 1:
@@ -93,7 +96,7 @@ class Inferencer:
         if not 0 <= box_threshold <= 1:
             raise ValueError(f'box_threshold must be from 0 to 1, got {box_threshold}')
         self.estimator: PoseEstimator | MeshEstimator = load_estimator(
-            model, weights, device, engine, flip_test
+            model, weights, device, engine, flip_test, box_padding
         )
         self.detector: Detector | None = None
         if detector is not None:
