@@ -123,22 +123,13 @@ def _import_av():
 
 def _open_container(av, path: str | Path):
     try:
-        # FFmpeg takes names in UTF-8; others are opened here.
-        container = av.open(str(path) if _is_text(path) else open(path, 'rb'))  # noqa: SIM115
+        container = av.open(str(path))
     except (av.error.FFmpegError, ValueError) as error:
         raise ValueError(f'video {path} cannot be opened ({_cause(error)})') from None
     if not container.streams.video:
         container.close()
         raise ValueError(f'{path} has no video stream')
     return container
-
-
-def _is_text(path: str | Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _duration(stream, container) -> float | None:

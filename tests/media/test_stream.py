@@ -322,8 +322,8 @@ def test_skips_are_counted_from_several_threads():
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        for number in range(4):
-            note = lambda number=number: [stream.note('a', f'{k % 3}', 1) for k in range(3000)]  # noqa: E731
+        for _ in range(4):
+            note = lambda: [stream.note('a', 'damaged', 1) for _ in range(10000)]  # noqa: E731
             threads.append(threading.Thread(target=note))
         for thread in threads:
             thread.start()
@@ -331,11 +331,7 @@ def test_skips_are_counted_from_several_threads():
             thread.join()
     finally:
         sys.setswitchinterval(interval)
-    assert sorted((skip.reason, skip.count) for skip in stream.skips) == [
-        ('0', 4000),
-        ('1', 4000),
-        ('2', 4000),
-    ]
+    assert [(skip.reason, skip.count) for skip in stream.skips] == [('damaged', 40000)]
 
 
 def test_waiting_frames_are_bounded_in_bytes(monkeypatch):
