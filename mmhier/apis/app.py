@@ -458,6 +458,8 @@ def _summary(run: Any, name: str, complete: bool) -> str:
         text += ' Stopped before the end.'
     for skip in run.skips[:3]:
         text += f' Skipped {skip.count}: {skip.reason}.'
+    if run.left_out:
+        text += f' Left out {", ".join(f"{reason}: {count}" for reason, count in run.left_out.items())}.'
     return text
 
 

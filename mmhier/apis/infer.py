@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,8 +189,8 @@ def _infer(
                 writer.close(complete, inference.skips)
     if not args.quiet:
         _report(inference, writer)
-        if inference.left_out:
-            parts = (f'{reason}: {count}' for reason, count in inference.left_out.items())
+        if left_out := inference.left_out + (writer.left_out if writer is not None else Counter()):
+            parts = (f'{reason}: {count}' for reason, count in left_out.items())
             print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
     for skip in inference.skips[:_SHOWN]:
         print(f'mmhier: skipped {skip.count} in {skip.name}: {skip.reason}', file=sys.stderr)

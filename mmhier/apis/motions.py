@@ -6,6 +6,7 @@ each frame counts as the same. Where some have one, people without are left out,
 Memory: about 1 kB for every person on every frame.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,14 @@ _Key = tuple[bool, int]
 
 
 class MotionRecorder:
-    """Takes in the results of one clip and makes motions of them."""
+    """Takes in the results of one clip and makes motions of them.
+
+    Attributes:
+        left_out (Counter[str]): Bodies that are in no motion, by reason.
+    """
 
     def __init__(self):
+        self.left_out: Counter[str] = Counter()
         self._fps: float | None = None
         self._body: SMPL | None = None
         self._seen: dict[_Key, list[tuple[int, BodyMesh]]] = {}
@@ -42,7 +48,10 @@ class MotionRecorder:
         self._times[result.frame_index] = result.time_s
         for position, person in enumerate(result.people):
             mesh = person.mesh
-            if mesh is None or not _is_finite(mesh):
+            if mesh is None:
+                continue
+            if not _is_finite(mesh):
+                self.left_out['bodies that are not finite'] += 1
                 continue
             self._body = self._body or mesh.layer()
             tracked = person.track_id is not None
@@ -62,6 +71,7 @@ class MotionRecorder:
         motions = []
         for (is_track, number), frames in sorted(self._seen.items(), key=lambda item: item[0]):
             if is_track != tracked and self._frames > 1:
+                self.left_out['bodies without a track number, in animations'] += len(frames)
                 continue
             meshes = [mesh for _, mesh in frames]
             motions.append(

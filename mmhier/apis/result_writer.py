@@ -60,6 +60,7 @@ class ResultWriter:
 
     Attributes:
         files (list[Path]): Those that are finished.
+        left_out (Counter[str]): Bodies that are not in files where others are, by reason.
 
     Raises:
         ValueError: If there is no such kind.
@@ -79,6 +80,7 @@ class ResultWriter:
         self.folder = Path(folder)
         self.kinds = tuple(dict.fromkeys(kinds))
         self.files: list[Path] = []
+        self.left_out: Counter[str] = Counter()
         self._formats = [kind for kind in self.kinds if kind in FORMATS]
         self._lock: FolderLock | None = None
         try:
@@ -190,7 +192,10 @@ class ResultWriter:
             start = self.folder / f'{self._name}_{kind}' / f'{result.frame_index:06d}_'
         numbered = any(person.track_id is not None for person in result.people)
         for position, (person, vertices) in enumerate(zip(result.people, posed)):
-            if vertices is None or not np.isfinite(vertices).all():
+            if vertices is None:
+                continue
+            if not np.isfinite(vertices).all():
+                self.left_out[f'bodies that are not finite, in {kind}'] += 1
                 continue
             name = f'person_{position if person.track_id is None else person.track_id}'
             if numbered and person.track_id is None:
@@ -210,7 +215,9 @@ class ResultWriter:
                 self.files.append(video.path)
             except OSError as error:
                 errors.append(error)
-        if motions := recorder.motions() if recorder is not None else []:
+        motions = recorder.motions() if recorder is not None else []
+        self.left_out += recorder.left_out if recorder is not None else Counter()
+        if motions:
             from mmhier.scene_files import write_bvh, write_glb, write_usd
 
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """Boxes of the user's, of any kind, reach the frames they are of."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,19 @@ def test_results_of_an_earlier_run(tmp_path, finished):
     assert len(load_boxes(path, 0.95)(IMAGE, 'clip.mp4', 2)[0]) == 0
     with pytest.raises(ValueError, match='no results of other.mp4'):
         detector(IMAGE, 'other.mp4', 0)
+
+
+def test_results_are_known_however_they_are_written(tmp_path):
+    lines = ResultLines(tmp_path / 'results.jsonl')
+    lines.write(make_result(0))
+    lines.close()
+    (path,) = finish(lines.path, ['json'])
+    path.write_text('\n\n' + json.dumps(json.loads(path.read_text()), indent=4))
+    detector = load_boxes(path, 0.95)
+    assert len(detector(IMAGE, 'C:\\moved\\clip.mp4', 0)[0]) == 0
+    assert detector.left_out == {'boxes with a score below 0.95': 2} and detector.used == 0
+    with pytest.raises(ValueError, match='clip.mp4 has 128 x 96 pixels there, clip.mp4 has 64 x 96'):
+        detector(IMAGE[:, :64], 'clip.mp4', 0)
 
 
 def test_files_of_the_same_name_keep_their_own_boxes(tmp_path):

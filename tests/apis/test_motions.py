@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from mmhier.apis.motions import motions_from_results
+from mmhier.apis.motions import MotionRecorder, motions_from_results
 
 
 def test_motions_are_the_parameters_of_each_person(mesh_results):
@@ -35,7 +35,11 @@ def test_people_without_number(mesh_results):
     one_numbered = shallow(nobody_numbered)
     for result in one_numbered:
         result.people[1].track_id = 5
-    assert [motion.name for motion in motions_from_results(one_numbered)] == ['person_5']
+    recorder = MotionRecorder()
+    for result in one_numbered:
+        recorder.add(result)
+    assert [motion.name for motion in recorder.motions()] == ['person_5']
+    assert recorder.left_out == {'bodies without a track number, in animations': 4}
     picture = motions_from_results(one_numbered[:1])
     assert [motion.name for motion in picture] == ['unnumbered_0', 'person_5']
 
