@@ -66,7 +66,7 @@ class MotionRecorder:
         """
         from mmhier.scene_files import Motion
 
-        times = _variable_times(self._times, self._fps or DEFAULT_FPS)
+        fps, times = _rate(self._times, self._fps)
         tracked = any(is_track for is_track, _ in self._seen)
         motions = []
         for (is_track, number), frames in sorted(self._seen.items(), key=lambda item: item[0]):
@@ -76,7 +76,7 @@ class MotionRecorder:
             meshes = [mesh for _, mesh in frames]
             motions.append(
                 Motion(
-                    fps=self._fps or DEFAULT_FPS,
+                    fps=fps,
                     frame_numbers=np.array([index for index, _ in frames], np.int64),
                     rotations=np.stack(
                         [np.concatenate([mesh.global_orient, mesh.body_pose]) for mesh in meshes]
@@ -107,19 +107,26 @@ def motions_from_results(results: Iterable[FrameResult], body: SMPL | None = Non
     return recorder.motions(body)
 
 
-def _variable_times(times: dict[int, float | None], fps: float) -> np.ndarray | None:
-    """Seconds of the frames from 0 on, interpolated; None if the rate is constant or times are unknown."""
+def _rate(times: dict[int, float | None], fps: float | None) -> tuple[float, np.ndarray | None]:
+    """Frames per second, and where that varies seconds of the frames from 0 on and the mean rate.
+
+    Args:
+        times: Seconds by number of the frame; those between are interpolated.
+        fps: As the file says, if it does.
+    """
     if len(times) < 2 or None in times.values():
-        return None
+        return fps or DEFAULT_FPS, None
     numbers = np.array(sorted(times))
     seconds = np.array([times[number] for number in numbers.tolist()], np.float64)
     for row in range(1, len(seconds)):  # some files have times that stand still
         seconds[row] = max(seconds[row], seconds[row - 1] + 1e-3)
-    if (np.abs((seconds - seconds[0]) * fps - (numbers - numbers[0])) <= _JITTER).all():
-        return None
+    mean = float((numbers[-1] - numbers[0]) / (seconds[-1] - seconds[0]))
+    expected = (numbers - numbers[0]) / (fps or mean)
+    if (np.abs(seconds - seconds[0] - expected) * mean <= _JITTER).all():
+        return fps or mean, None
     every = np.arange(numbers[-1] + 1)
-    before = seconds[0] + (every - numbers[0]) / fps  # of frames before the first result
-    return np.where(every < numbers[0], before, np.interp(every, numbers, seconds))
+    before = seconds[0] + (every - numbers[0]) / mean  # of frames before the first result
+    return mean, np.where(every < numbers[0], before, np.interp(every, numbers, seconds))
 
 
 def _is_finite(mesh: BodyMesh) -> bool:

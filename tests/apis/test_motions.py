@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+import pytest
 
 from mmhier.apis.motions import MotionRecorder, motions_from_results
 
@@ -63,6 +64,7 @@ def test_times_of_a_variable_rate(mesh_results):
     for motion in motions_from_results(changed):
         assert motion.frame_numbers.tolist() == [0, 2, 3]
         np.testing.assert_allclose(motion.times_s, [0.0, 0.04, 0.3, 0.34])
+        assert motion.fps == pytest.approx(3 / 0.34)
     changed[1].time_s = 0.0  # stands still
     np.testing.assert_allclose(motions_from_results(changed)[0].times_s, [0.0, 0.001, 0.3, 0.34])
     skipped = [changed[0], *changed[2:]]
@@ -73,6 +75,9 @@ def test_times_of_a_variable_rate(mesh_results):
     assert motions_from_results(mesh_results)[0].times_s is None
     changed[0].time_s = None
     assert motions_from_results(changed)[0].times_s is None
+    for number, result in enumerate(changed):  # an animated picture does not say its rate
+        result.time_s, result.fps = number / 8, None
+    assert motions_from_results(changed)[0].fps == 8 and motions_from_results(changed)[0].times_s is None
 
 
 def test_nobody():
