@@ -1,5 +1,6 @@
 """The command, as a user runs it: files, exit statuses, and what is left when it is stopped."""
 
+import io
 import json
 import os
 import re
@@ -152,7 +153,7 @@ def test_a_picture_over_the_limit_is_skipped(tmp_path, pictures, capsys):
     assert 'must be above 0' in capsys.readouterr().err
 
 
-def test_a_name_that_is_not_utf_8_does_not_end_the_run(tmp_path, pictures):
+def test_a_name_that_is_not_utf_8_does_not_end_the_run(tmp_path, pictures, monkeypatch):
     """On a terminal that takes UTF-8 and nothing else, into a folder whose name is none, too."""
     (tmp_path / 'in').mkdir()
     names = [b'caf\xe9.png', b'other.png']
@@ -160,11 +161,12 @@ def test_a_name_that_is_not_utf_8_does_not_end_the_run(tmp_path, pictures):
         cv2.imwrite(str(tmp_path / 'a.png'), pictures[0])
         os.replace(tmp_path / 'a.png', os.path.join(os.fsencode(tmp_path / 'in'), name))
     out = os.fsdecode(os.path.join(os.fsencode(tmp_path), b'\xe9t\xe9'))
-    environment = os.environ | dict(PYTHONIOENCODING='utf-8:strict')
-    process = start(tmp_path / 'in', *OPTIONS, '--out', out, env=environment, errors='replace')
-    stdout, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert '2 frames, 2 people' in stdout and r'\udce9t\udce9' in stdout
+    printed = io.TextIOWrapper(io.BytesIO(), encoding='utf-8', errors='strict')
+    monkeypatch.setattr(sys, 'stdout', printed)
+    assert cli.main(['infer', str(tmp_path / 'in'), *OPTIONS, '--out', out]) == 0
+    printed.seek(0)
+    text = printed.read()
+    assert '2 frames, 2 people' in text and r'\udce9t\udce9' in text
     with open(os.path.join(out, 'results.json'), encoding='utf-8') as file:
         sources = [os.fsencode(frame['source']) for frame in json.load(file)['frames']]
     assert [os.path.basename(source) for source in sources] == names
