@@ -227,12 +227,12 @@ class Analyzer:
             ValueError: If the file cannot be read or is too long, or nobody is in it.
         """
         from mmhier.apis.result_writer import ResultWriter
-        from mmhier.media.stream import VIDEO_SUFFIXES
+        from mmhier.media import FrameStream
 
         name = Path(path).name
         inferencer = self.inferencer(model)
-        inferencer.smooth = smooth and Path(path).suffix.lower() in VIDEO_SUFFIXES
-        inferencer.track = Path(path).suffix.lower() in VIDEO_SUFFIXES
+        inferencer.track = FrameStream(path).moving
+        inferencer.smooth = smooth and inferencer.track
         shutil.rmtree(self.folder / 'results', ignore_errors=True)
         with inferencer(str(path), boxes) as run:
             total = self._check_length(run.total(), name)
@@ -458,6 +458,8 @@ def _summary(run: Any, name: str, complete: bool) -> str:
         text += ' Stopped before the end.'
     for skip in run.skips[:3]:
         text += f' Skipped {skip.count}: {skip.reason}.'
+    if run.left_out:
+        text += f' Left out {", ".join(f"{reason}: {count}" for reason, count in run.left_out.items())}.'
     return text
 
 

@@ -9,7 +9,8 @@
 Boxes are left, top, right, bottom in pixels; N people.
 """
 
-import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,8 @@ import numpy as np
 from mmhier.apis.result_files import read_results
 from mmhier.apis.results import SCHEMA
 from mmhier.detection import Detector, load_detector
-from mmhier.detection.detector import FunctionDetector, select
+from mmhier.detection.detector import FunctionDetector, count_low_scores, select
+from mmhier.detection.image_names import ImageNames
 
 
 def load_boxes(given: str | Path | Callable | np.ndarray | list, score_threshold: float = 0.0) -> Detector:
@@ -56,33 +58,51 @@ def load_boxes(given: str | Path | Callable | np.ndarray | list, score_threshold
 
 
 class _ResultBoxes:
-    """Boxes of an earlier run."""
+    """Boxes of an earlier run; attributes as those of :class:`mmhier.detection.box_file.BoxFile`."""
 
     def __init__(self, path: Path, score_threshold: float):
-        self._path = path
+        self.path = str(path)
+        self.left_out: Counter[str] = Counter()
+        self.used = self.count = 0
         self._threshold = score_threshold
         self._found: dict[str, dict[int, list[list[float]]]] = {}
+        self._hw: dict[str, tuple[int, int]] = {}
         for result in read_results(path):
             rows = [[*person.bbox.tolist(), person.bbox_score] for person in result.people]
             self._found.setdefault(result.source, {})[result.frame_index] = rows
-        self._by_name: dict[str, list[str]] = {}
-        for source in self._found:
-            self._by_name.setdefault(Path(source).name, []).append(source)
+            self._hw[result.source] = result.image_hw
+            self.count += len(rows)
+        self._names = ImageNames(self._found)
 
     def __call__(self, image: np.ndarray, source: str = '', frame_index: int = 0):
-        """See :class:`mmhier.detection.Detector`."""
-        if source not in self._found:  # moved since, perhaps
-            name = Path(source).name
-            known = self._by_name.get(name, [])
-            if len(known) != 1:
-                several = f', but of several files of that name: {", ".join(known[:3])}' if known else ''
-                raise ValueError(f'{self._path} has no results of {source or name}{several}')
-            source = known[0]
-        rows = np.array(self._found[source].get(frame_index, []), np.float32).reshape(-1, 5)
-        return select(rows[:, :4], rows[:, 4], self._threshold)
+        """See :class:`mmhier.detection.Detector`.
+
+        Raises:
+            ValueError: If there are no results of the image, or of one of another size.
+        """
+        try:
+            name = source if source in self._found else self._names.find(source)  # moved since, perhaps
+        except ValueError as error:
+            raise ValueError(f'{self.path}: {error}') from None
+        if name is None:
+            raise ValueError(f'{self.path} has no results of {source}, but of {self.describe()}')
+        if self._hw[name] != image.shape[:2]:
+            raise ValueError(
+                f'{self.path}: {name} has {self._hw[name][1]} x {self._hw[name][0]} pixels there, {source} '
+                f'has {image.shape[1]} x {image.shape[0]}: the boxes are of another image'
+            )
+        rows = np.array(self._found[name].get(frame_index, []), np.float32).reshape(-1, 5)
+        boxes, scores = select(rows[:, :4], rows[:, 4], self._threshold)
+        count_low_scores(self.left_out, rows[:, 4], self._threshold)
+        self.used += len(boxes)
+        return boxes, scores
+
+    def describe(self) -> str:
+        """What the boxes are of, for messages."""
+        return ', '.join([*self._found][:3]) or 'nothing'
 
 
 def _is_results(path: Path) -> bool:
     with open(path, 'rb') as file:
-        start = file.read(200)
-    return json.dumps(SCHEMA).encode() in start
+        start = file.read(4096)
+    return re.search(rb'"schema"\s*:\s*"%s"' % re.escape(SCHEMA).encode(), start) is not None

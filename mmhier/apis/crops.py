@@ -16,7 +16,7 @@ from mmpose.datasets.transforms import TopdownAffine
 from mmpose.structures.bbox import bbox_xyxy2cs, get_udp_warp_matrix, get_warp_matrix
 from torch import Tensor, nn
 
-from mmhier.datasets.mesh_sample import INPUT_SIZE_WH
+from mmhier.datasets.mesh_sample import CROP_SIZE, INPUT_SIZE_WH
 from mmhier.datasets.transforms.mesh_affine import MARGIN, crop_matrix
 from mmhier.datasets.transforms.mesh_box import square_side
 
@@ -24,6 +24,8 @@ from mmhier.datasets.transforms.mesh_box import square_side
 _LOADING = ('LoadImage', 'LoadCheckedImage', 'PackPoseInputs')
 # From a tight box to the crop of mesh models, as in the data they are trained on.
 MESH_PADDING = 1.2
+# HMR2.0's demo: from this shrinkage on, in halves, pictures are blurred; and how far the Gaussian reaches.
+_SHRINKAGE, _DEVIATIONS = 1.1, 4.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Crop:
     """A piece of an image.
 
     Attributes:
-        pixels: (height, width, 3) uint8 BGR, of the model's input size.
+        pixels: (height, width, 3) BGR, of the model's input size; uint8, or float32 where it was blurred.
         center: (2,) of the box in the image, pixels.
         size: (2,) width and height of the box in the image, pixels; of a square both are the same.
     """
@@ -85,6 +87,9 @@ class MeshCropper:
     Args:
         aspect_wh: Boxes are first enlarged to this shape.
         padding: And by this factor.
+        blur: Blur what is shrunk a lot, as the demo of HMR2.0 does (ViTDetDataset of 4D-Humans), and its
+            evaluation does not: with f, the square's side over 512, above 1.1, by a Gaussian of the standard
+            deviation (f - 1) / 2.
 
     Attributes:
         input_wh (tuple[int, int]): Size of the crops.
@@ -92,9 +97,15 @@ class MeshCropper:
 
     input_wh = INPUT_SIZE_WH
 
-    def __init__(self, aspect_wh: tuple[float, float] | None = (192, 256), padding: float = MESH_PADDING):
+    def __init__(
+        self,
+        aspect_wh: tuple[float, float] | None = (192, 256),
+        padding: float = MESH_PADDING,
+        blur: bool = False,
+    ):
         self.aspect_wh = aspect_wh
         self.padding = padding
+        self.blur = blur
 
     def __call__(self, image: np.ndarray, box: np.ndarray) -> Crop:
         """Cut the square around a box (4,) out of an image (H, W, 3)."""
@@ -103,8 +114,31 @@ class MeshCropper:
         side = square_side(self.padding * (box[2:] - box[:2]), self.aspect_wh)
         matrix = crop_matrix(center, side)
         matrix[0, 2] -= MARGIN
+        shrinkage = side / CROP_SIZE / 2
+        if self.blur and shrinkage > _SHRINKAGE:
+            image, corner = _blurred(image, center, side, (shrinkage - 1) / 2)
+            matrix[:, 2] += matrix[:, :2] @ corner
         pixels = cv2.warpAffine(image, matrix, self.input_wh, flags=cv2.INTER_LINEAR)
+        pixels = pixels.astype(np.float32) if pixels.dtype == np.float64 else pixels
         return Crop(pixels, center, np.array([side, side], np.float32))
+
+
+def _blurred(
+    image: np.ndarray, center: np.ndarray, side: float, deviation: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image that a square shows, blurred, float64, and the place (2,) of its first pixel."""
+    radius = int(_DEVIATIONS * deviation + 0.5)
+    height, width = image.shape[:2]
+    reach = side / 2 + radius + 2
+    left, top = np.clip(np.floor(center - reach), 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(np.ceil(center + reach), (left + 1, top + 1), (width, height)).astype(int)
+    offsets = np.arange(-radius, radius + 1)
+    kernel = np.exp(-0.5 * (offsets / deviation) ** 2)
+    kernel /= kernel.sum()
+    # OpenCV warps float64 on a grid of 1/32 pixels, as it does uint8, and float32 in another way.
+    part = image[top:bottom, left:right].astype(np.float64)
+    part = cv2.sepFilter2D(part, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+    return part, np.array([left, top])
 
 
 def make_batch(crops: list[Crop], preprocessor: nn.Module, device: torch.device | str) -> Tensor:

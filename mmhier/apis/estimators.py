@@ -14,7 +14,7 @@ Letters: B people of a batch, K keypoints, J joints of the body but the root, S 
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +76,7 @@ class _Estimator:
     outputs: tuple[tuple[str, ...], ...]
     keypoint_names: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...]
-    crop: Callable[[np.ndarray, np.ndarray], Crop]
+    crop: PoseCropper | MeshCropper
 
     def __init__(self, model: nn.Module, cfg: Config, name: str, engine: str | Path = 'eager'):
         self.model = model
@@ -183,7 +183,8 @@ class MeshEstimator(_Estimator):
     def __init__(self, model: nn.Module, cfg: Config, name: str, engine: str | Path = 'eager'):
         super().__init__(model, cfg, name, engine)
         boxes = [step for step in _evaluation_pipeline(cfg) if step['type'] == 'MeshBox']
-        self.crop = MeshCropper(**{key: value for key, value in boxes[0].items() if key != 'type'})
+        box = {key: value for key, value in boxes[0].items() if key != 'type'}
+        self.crop = MeshCropper(**box, **_crop_settings(model.test_cfg, name))
         joints = joint_set(model.joints)
         self.keypoint_names = joints.names
         self.skeleton = tuple((parent, child) for child, parent in enumerate(joints.parents) if parent >= 0)
@@ -232,12 +233,20 @@ class MeshEstimator(_Estimator):
         return {name: getattr(found, name) for name in self.outputs[0]}
 
 
+def _crop_settings(test_cfg: dict[str, Any], name: str) -> dict[str, Any]:
+    """How a mesh model's config wants people to be cut out, for :class:`mmhier.apis.crops.MeshCropper`."""
+    if unknown := set(test_cfg) - {'padding', 'blur'}:
+        raise ValueError(f'{name}: test_cfg has padding and blur, not {", ".join(sorted(unknown))}')
+    return dict(test_cfg)
+
+
 def load_estimator(
     model: str | Path,
     weights: str | Path | None = None,
     device: str = 'auto',
     engine: str | Path = 'eager',
     flip_test: bool = False,
+    box_padding: float | None = None,
 ) -> PoseEstimator | MeshEstimator:
     """Build the model of a config, load its weights and make it ready.
 
@@ -249,11 +258,14 @@ def load_estimator(
         engine: 'eager', 'auto', 'compile', 'onnxruntime', 'openvino', or a file of ``mmhier export``, which
             holds its own weights.
         flip_test: Average heatmaps with those of the mirrored crop; twice the work.
+        box_padding: Factor on boxes before people are cut out, instead of the model's own.
 
     Raises:
         FileNotFoundError: If there is no such config, or no weights; the message says how to come by them.
         ValueError: If the weights are of another model, or an option does not fit the model.
     """
+    if box_padding is not None and not 0.1 <= box_padding <= 10:
+        raise ValueError(f'box_padding={box_padding}: expected a factor from 0.1 to 10')
     init_default_scope('mmpose')
     path = resolve_config(model)
     cfg = Config.fromfile(path)
@@ -275,9 +287,13 @@ def load_estimator(
     if hasattr(network.backbone, 'fuse_for_inference'):
         network.backbone.fuse_for_inference()
     if is_mesh:
-        return MeshEstimator(network, cfg, path.stem, engine)
-    meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)
-    return PoseEstimator(network, cfg, path.stem, engine, meta, flip_test)
+        estimator = MeshEstimator(network, cfg, path.stem, engine)
+    else:
+        meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)
+        estimator = PoseEstimator(network, cfg, path.stem, engine, meta, flip_test)
+    if box_padding is not None:
+        estimator.crop.padding = box_padding
+    return estimator
 
 
 def choose_device(device: str) -> str:

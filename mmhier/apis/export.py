@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmhier.file_endings import IMAGE_SUFFIXES
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
 FORMATS = ('onnx', 'torchscript', 'exported-program', 'openvino')
 INPUTS = ('normalised', 'rgb-float', 'rgb-uint8')
-IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 SYNTHETIC = 'synthetic people'
 
 
@@ -125,9 +126,9 @@ def read_crops(
             _render(Path(made), count)
             annotations = Path(made) / 'annotations' / 'person_keypoints_val.json'
             return read_crops(estimator, Path(made) / 'images', annotations, count)[0], SYNTHETIC
-    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_ENDINGS)
+    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
-        raise FileNotFoundError(f'{folder} holds no images ({", ".join(IMAGE_ENDINGS)})')
+        raise FileNotFoundError(f'{folder} holds no images ({", ".join(sorted(IMAGE_SUFFIXES))})')
     crops = []
     for image, box in _people(paths, boxes):
         crops.append(estimator.crop(image, box))

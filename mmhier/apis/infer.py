@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--box-threshold', type=float, default=0.3, metavar='S', help='least score (default: %(default)s)'
     )
     people.add_argument(
+        '--box-padding',
+        type=float,
+        metavar='F',
+        help="enlarge boxes by this factor (default: the model's own; 1 for HMR2.0)",
+    )
+    people.add_argument(
         '--detector-stride',
         type=int,
         default=1,
@@ -79,6 +86,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='eager, auto, compile, onnxruntime, openvino, or an exported file (default: %(default)s)',
     )
     speed.add_argument('--flip-test', action='store_true', help='average with the mirrored crop')
+    parser.add_argument(
+        '--max-megapixels',
+        type=float,
+        default=268,
+        metavar='N',
+        help='pictures with more pixels are not read (default: %(default)s)',
+    )
     parser.add_argument('--quiet', action='store_true', help='print nothing but warnings and errors')
     parser.add_argument(
         '--finish', type=Path, metavar='JSONL', help='make JSON and npz of what a killed run has left'
@@ -98,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     from mmhier.apis.result_writer import OutputError
 
-    inferencer = _inferencer(args, kinds, stream.moving)
+    inferencer = _inferencer(args, kinds, stream)
     if args.show:
         _check_window()
     try:
@@ -127,10 +141,12 @@ def _stream(args: argparse.Namespace) -> 'FrameStream':
     inputs = [*args.inputs] if args.webcam is None else [*args.inputs, args.webcam]
     if not inputs:
         raise ValueError('nothing to do: name an image, a video, a folder or a pattern, or use --webcam 0')
-    return FrameStream(inputs)
+    if not args.max_megapixels > 0:
+        raise ValueError(f'--max-megapixels {args.max_megapixels:g}: must be above 0')
+    return FrameStream(inputs, max_pixels=int(args.max_megapixels * 1e6))
 
 
-def _inferencer(args: argparse.Namespace, kinds: list[str], moving: bool) -> 'Inferencer':
+def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream') -> 'Inferencer':
     from mmhier.apis.estimators import PoseEstimator
     from mmhier.apis.inferencer import Inferencer
     from mmhier.apis.result_writer import ANIMATIONS, MESH_KINDS
@@ -145,9 +161,10 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], moving: bool) -> 'In
         box_threshold=args.box_threshold,
         detector_stride=args.detector_stride,
         # An animation is of somebody; pictures of a folder need not be of the same people.
-        track=args.track or (moving and any(kind in ANIMATIONS for kind in kinds)),
+        track=args.track or (any(kind in ANIMATIONS for kind in kinds) and stream.moving),
         smooth=args.smooth,
         flip_test=args.flip_test,
+        box_padding=args.box_padding,
     )
     needs_mesh = [kind for kind in kinds if kind in MESH_KINDS]
     if needs_mesh and isinstance(inferencer.estimator, PoseEstimator):
@@ -172,6 +189,9 @@ def _infer(
                 writer.close(complete, inference.skips)
     if not args.quiet:
         _report(inference, writer)
+        if left_out := inference.left_out + (writer.left_out if writer is not None else Counter()):
+            parts = (f'{reason}: {count}' for reason, count in left_out.items())
+            print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
     for skip in inference.skips[:_SHOWN]:
         print(f'mmhier: skipped {skip.count} in {skip.name}: {skip.reason}', file=sys.stderr)
     if len(inference.skips) > _SHOWN:
@@ -249,9 +269,14 @@ def _report(inference: 'InferenceRun', writer: 'ResultWriter | None') -> None:
     print(f'{inference.frames} frames, {inference.people} people; {spent}')
     files = [] if writer is None else writer.files
     for path in files[-_SHOWN:]:
-        print(path)
+        print(_printable(path))
     if len(files) > _SHOWN:
-        print(f'and {len(files) - _SHOWN} more files in {writer.folder}')
+        print(f'and {len(files) - _SHOWN} more files in {_printable(writer.folder)}')
+
+
+def _printable(path: Path) -> str:
+    """A path whose name need not be UTF-8, as a terminal takes it."""
+    return str(path).encode(errors='backslashreplace').decode()
 
 
 def _finish(lines: Path) -> int:
@@ -260,7 +285,7 @@ def _finish(lines: Path) -> int:
     if not lines.is_file():
         raise FileNotFoundError(f'{lines} does not exist')
     for path in finish(lines, FORMATS, complete=False):
-        print(path)
+        print(_printable(path))
     return 0
 
 

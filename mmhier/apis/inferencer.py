@@ -13,7 +13,7 @@ video: those that wait for the network, at most ``batch_size``, and those that w
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +36,9 @@ logger = logging.getLogger('mmhier')
 
 # What a run spends its time on, see ``InferenceRun.seconds``.
 STAGES = ('frames', 'boxes', 'crops', 'network', 'poses')
+
+# Pixels of the frames that wait for a batch to fill, at most.
+_WAITING_BYTES = 2**29
 
 # Pixels from which on a coordinate of a box is as good as infinite: OpenCV's whole numbers end there.
 _FAR = 1e7
@@ -60,6 +63,8 @@ class Inferencer:
         track: Give people of a video numbers that stay.
         smooth: Smooth poses over time; implies ``track``.
         flip_test: Average with the mirrored crop (pose models): a little better, half as fast.
+        box_padding: Factor on boxes before people are cut out. By default the model's own: 1.25 (pose), 1.2
+            (mesh), and 1 for HMR2.0, whose demo takes the boxes of its detector as they are.
 
     Attributes:
         track: Whether people of a video are numbered, as ``smooth`` may be changed between calls.
@@ -83,6 +88,7 @@ class Inferencer:
         track: bool = False,
         smooth: bool = False,
         flip_test: bool = False,
+        box_padding: float | None = None,
     ):
         for name, value in (('batch_size', batch_size), ('detector_stride', detector_stride)):
             if value < 1:
@@ -90,7 +96,7 @@ class Inferencer:
         if not 0 <= box_threshold <= 1:
             raise ValueError(f'box_threshold must be from 0 to 1, got {box_threshold}')
         self.estimator: PoseEstimator | MeshEstimator = load_estimator(
-            model, weights, device, engine, flip_test
+            model, weights, device, engine, flip_test, box_padding
         )
         self.detector: Detector | None = None
         if detector is not None:
@@ -159,6 +165,8 @@ class InferenceRun:
         self._estimator = inferencer.estimator
         self._stream = stream
         self._detector = detector
+        self._left_out: Counter[str] = Counter()
+        self._left_out_before = Counter(getattr(detector, 'left_out', ()))
         self._over_time = PeopleOverTime(inferencer.smooth) if inferencer.track else None
         self._queue: deque[_Waiting] = deque()
         self._crops: deque[tuple[_Waiting, int, Crop]] = deque()
@@ -188,6 +196,12 @@ class InferenceRun:
         """What could not be read so far."""
         return self._stream.skips
 
+    @property
+    def left_out(self) -> Counter[str]:
+        """What was found and not used so far, by reason: files, boxes, detections of other things."""
+        found = Counter(getattr(self._detector, 'left_out', ())) - self._left_out_before
+        return Counter(self._stream.left_out) + found + self._left_out
+
     def total(self) -> int | None:
         """How many frames there will be, if the inputs tell."""
         return self._stream.total()
@@ -199,13 +213,26 @@ class InferenceRun:
             while (frame := self._next_frame(frames)) is not None:
                 self._take_in(frame)
                 del frame
-                wait = 0 if self._at_once or len(self._queue) > size else size - 1
+                full = len(self._queue) > size or self._waiting_bytes() > _WAITING_BYTES
+                wait = 0 if self._at_once or full else size - 1
                 while len(self._crops) > wait:
                     self._run_batch(min(size, len(self._crops)))
                 yield from self._finished()
             while self._crops:
                 self._run_batch(min(size, len(self._crops)))
                 yield from self._finished()
+        self._check_use()
+
+    def _waiting_bytes(self) -> int:
+        return sum(waiting.frame.image.nbytes for waiting in self._queue)
+
+    def _check_use(self) -> None:
+        """Say it if nothing of a file of boxes was used."""
+        boxes = self._detector
+        if self.frames and getattr(boxes, 'used', None) == 0:
+            logger.warning(
+                'none of the %d boxes in %s was used: it is of %s', boxes.count, boxes.path, boxes.describe()
+            )
 
     def _next_frame(self, frames: Iterator[Frame]) -> Frame | None:
         with self._timed('frames'):
@@ -213,6 +240,7 @@ class InferenceRun:
 
     def _take_in(self, frame: Frame) -> None:
         """Find the people of a frame and cut them out."""
+        height, width = frame.image.shape[:2]
         with self._timed('boxes'):
             boxes, scores, ids = self._find_people(frame)
             good = (np.abs(boxes) < _FAR).all(axis=1) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
@@ -221,6 +249,11 @@ class InferenceRun:
                     frame.source.name, 'boxes have no area or are not finite', int((~good).sum())
                 )
                 boxes, scores, ids = boxes[good], scores[good], None if ids is None else ids[good]
+            inside = (boxes[:, 2:] > 0).all(axis=1) & (boxes[:, :2] < (width, height)).all(axis=1)
+            if not inside.all():
+                if ids is None:  # not of people who are expected to have walked out
+                    self._left_out['boxes outside the image'] += int((~inside).sum())
+                boxes, scores, ids = boxes[inside], scores[inside], None if ids is None else ids[inside]
         waiting = _Waiting(frame, boxes, scores, ids, [None] * len(boxes))
         self._queue.append(waiting)
         with self._timed('crops'):

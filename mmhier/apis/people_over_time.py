@@ -5,6 +5,7 @@ that is read once more.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,11 +13,10 @@ from mmhier.apis.results import Person
 from mmhier.media.frames import Frame
 from mmhier.tracking import Tracker, TrackSmoother, boxes_from_keypoints
 
-# Frames per second where nobody says.
-_FPS = 30.0
-
-# Sequence and number of a frame.
-_Place = tuple[str, int]
+# Frames per second where nobody says; of a camera, whose driver may say anything, within bounds.
+_FPS, _LEAST_FPS, _MOST_FPS = 30.0, 1.0, 240.0
+# Parts of a frame by which times stray in files that round them.
+_JITTER = 0.1
 
 
 class PeopleOverTime:
@@ -35,18 +35,18 @@ class PeopleOverTime:
     def __init__(self, smooth: bool):
         self.number = -1
         self._smooth = smooth
-        self._begun: _Place | None = None
-        self._followed: _Place | None = None
+        self._begun: Frame | None = None
+        self._followed: Frame | None = None
         self._tracker = Tracker()
 
     def begin(self, frame: Frame) -> None:
         """Take note of the next frame, before anything is known about it."""
         self.number = self.number + 1 if _goes_on(self._begun, frame) else 0
-        self._begun = (frame.source.sequence, frame.index)
+        self._begun = replace(frame, image=None)
 
     def predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (N, 4) and ids (N,) of the people expected on a frame on which no detector looks."""
-        return self._tracker.predict()
+        return self._tracker.predict(_frames_between(self._followed, self._begun))
 
     def follow(self, frame: Frame, people: list[Person], ids: np.ndarray | None) -> None:
         """Set ``track_id`` of the people, and smooth their poses.
@@ -60,13 +60,15 @@ class PeopleOverTime:
             self._tracker = Tracker()
             self._smoother = TrackSmoother()
             self._now = -math.inf
-        self._followed = (frame.source.sequence, frame.index)
+            self._followed = None
+        passed = _frames_between(self._followed, frame)
+        self._followed = replace(frame, image=None)
         keypoints = np.stack([person.keypoints for person in people]) if people else None
         scores = np.stack([person.keypoint_scores for person in people]) if people else None
         if ids is None:
             boxes = np.array([person.bbox for person in people], np.float32).reshape(-1, 4)
             confidence = np.array([person.bbox_score for person in people], np.float32)
-            ids = self._tracker.update(boxes, confidence, keypoints, scores)
+            ids = self._tracker.update(boxes, confidence, keypoints, scores, passed)
         elif people:
             boxes, valid = boxes_from_keypoints(keypoints, scores)
             self._tracker.correct(ids, boxes, valid, keypoints, scores)
@@ -97,8 +99,19 @@ class PeopleOverTime:
         mesh.joints_3d = mesh.joints()
 
 
-def _goes_on(before: _Place | None, frame: Frame) -> bool:
+def _goes_on(before: Frame | None, frame: Frame) -> bool:
     """Whether a frame is of the same sequence as the one before; each image file has the number 0."""
-    if before is None or before[0] != frame.source.sequence:
+    if before is None or before.source.sequence != frame.source.sequence:
         return False
-    return frame.source.kind == 'image' or before[1] < frame.index
+    return frame.source.kind == 'image' or before.index < frame.index
+
+
+def _frames_between(before: Frame | None, frame: Frame) -> float:
+    """How long after the one before a frame is shown, in frames of the mean rate; 1 where nobody knows."""
+    if before is None or before.time_s is None or frame.time_s is None:
+        return 1.0
+    fps = frame.source.fps
+    fps = fps if fps and _LEAST_FPS <= fps <= _MOST_FPS else _FPS
+    passed = (frame.time_s - before.time_s) * fps
+    whole = max(1, round(passed))
+    return float(whole) if abs(passed - whole) <= _JITTER else max(passed, _JITTER)

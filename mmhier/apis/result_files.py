@@ -42,7 +42,13 @@ from typing import Any
 
 import numpy as np
 
-from mmhier.apis.results import FrameResult, frame_from_json, frame_to_json, header_to_json
+from mmhier.apis.results import (
+    FrameResult,
+    check_schema,
+    frame_from_json,
+    frame_to_json,
+    header_to_json,
+)
 from mmhier.atomic import new_file
 
 FORMATS = ('json', 'npz')
@@ -62,7 +68,7 @@ class ResultLines:
         count (int): Frames written.
 
     Raises:
-        FileExistsError: If the file is there: of a run that goes on, or was killed.
+        FileExistsError: If the file is there: of a run that was killed.
     """
 
     def __init__(self, path: str | Path):
@@ -73,7 +79,7 @@ class ResultLines:
             self._file = open(self.path, 'xb', buffering=0)  # noqa: SIM115 (closed by close)
         except FileExistsError:
             raise FileExistsError(
-                f'{self.path} holds results of a run that goes on or was killed. Turn them into JSON and npz '
+                f'{self.path} holds results of a run that was killed. Turn them into JSON and npz '
                 f'(mmhier infer --finish {self.path}), remove them, or choose another folder'
             ) from None
 
@@ -123,8 +129,9 @@ def finish(
         ValueError: If there is no line.
     """
     lines = Path(lines)
-    if next(_records(lines), None) is None:
+    if (header := next(_records(lines), None)) is None:
         raise ValueError(f'{lines} holds no results: the run ended before the first frame; remove the file')
+    _check_header(lines, header)
     footer = dict(complete=complete, skipped=list(skipped))
     writers = dict(json=_write_json, npz=_write_npz)
     files = []
@@ -153,12 +160,24 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
     path = Path(path)
     if path.suffix == '.jsonl':
         records = _records(path)
-        header = next(records, {})
-        yield from (_frame(path, frame, header) for frame in records)
+        header = next(records, None)
+        if header is not None:  # else the run ended before its first frame
+            _check_header(path, header)
+            yield from (_frame(path, frame, header) for frame in records)
         return
     document = _parsed(path, path.read_bytes())
-    frames = document.pop('frames', [])
+    _check_header(path, document)
+    frames = document.pop('frames', None)
+    if not isinstance(frames, list):
+        raise ValueError(f'{path} is damaged, or no results: it has no list of frames')
     yield from (_frame(path, frame, document) for frame in frames)
+
+
+def _check_header(path: Path, header: dict[str, Any]) -> None:
+    try:
+        check_schema(header)
+    except ValueError as error:
+        raise ValueError(f'{path} holds no results of mmhier infer: {error}') from None
 
 
 def _frame(path: Path, frame: dict[str, Any], header: dict[str, Any]) -> FrameResult:
@@ -179,7 +198,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is no JSON file: {error}') from None
     if not isinstance(document, dict):
         raise ValueError(f'{path} holds no results of mmhier, but a JSON {type(document).__name__}')
@@ -187,7 +206,9 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _dump(content: Any) -> bytes:
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(',', ':')).encode()
+    """JSON; file names that are not UTF-8 become escapes, from which Python makes the same names again."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(',', ':'))
+    return text.encode(errors='backslashreplace')
 
 
 def _write_json(lines: Path, target: Path, footer: dict[str, Any]) -> None:

@@ -12,8 +12,10 @@
 
 NAME is that of the input, with a number where two inputs share it. People are called by their track number,
 or by their place in the frame where nobody has one; among others who have one, somebody without is
-``unnumbered_0``. Files of a video are finished when it ends; whatever ends the run,
-:meth:`ResultWriter.close` finishes those of the video that was being read.
+``unnumbered_0``. Pages of a file are images: from the second on they are ``NAME_page_2`` and so on.
+
+Files of a video are finished when it ends; whatever ends the run, :meth:`ResultWriter.close` finishes those
+of the video that was being read. A folder belongs to one run at a time, see :mod:`mmhier.folder_lock`.
 Meshes in OBJ and PLY stand in the world of :mod:`mmhier.scene_files`, seen from the camera.
 """
 
@@ -28,6 +30,7 @@ import numpy as np
 from mmhier.apis.motions import MotionRecorder
 from mmhier.apis.result_files import FORMATS, ResultLines, finish
 from mmhier.apis.results import FrameResult
+from mmhier.folder_lock import FolderLock
 from mmhier.media.frames import Skip
 from mmhier.media.writers import VideoWriter, write_image
 
@@ -36,9 +39,10 @@ KINDS = (*FORMATS, 'overlay', *MESH_KINDS)
 
 _MESH_FILES = ('obj', 'ply')
 ANIMATIONS = ('glb', 'bvh', 'usd')
-_PICTURES: dict[str, Callable[[FrameResult], np.ndarray]] = {
-    'overlay': FrameResult.draw,
-    'side': FrameResult.draw_side,
+_Vertices = Sequence[np.ndarray | None]
+_PICTURES: dict[str, Callable[[FrameResult, _Vertices], np.ndarray]] = {
+    'overlay': lambda result, vertices: result.draw(vertices=vertices),
+    'side': lambda result, vertices: result.draw_side(vertices),
 }
 _MOVING = ('video', 'camera')
 
@@ -56,10 +60,11 @@ class ResultWriter:
 
     Attributes:
         files (list[Path]): Those that are finished.
+        left_out (Counter[str]): Bodies that are not in files where others are, by reason.
 
     Raises:
         ValueError: If there is no such kind.
-        FileExistsError: If the folder holds results of a run that goes on or was killed.
+        FileExistsError: If another run writes to the folder, or it holds results of one that was killed.
         OutputError: If the folder cannot be written to.
         ImportError: If a kind needs a library that is not installed.
     """
@@ -75,12 +80,18 @@ class ResultWriter:
         self.folder = Path(folder)
         self.kinds = tuple(dict.fromkeys(kinds))
         self.files: list[Path] = []
+        self.left_out: Counter[str] = Counter()
         self._formats = [kind for kind in self.kinds if kind in FORMATS]
+        self._lock: FolderLock | None = None
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(self.folder)
             self._lines = ResultLines(self.folder / 'results.jsonl') if self._formats else None
-        except FileExistsError:
-            raise
         except OSError as error:
+            if self._lock is not None:
+                self._lock.release()
+            if isinstance(error, FileExistsError) and self.folder.is_dir():
+                raise
             raise _output_error(error) from error
         self._used: Counter[str] = Counter()
         self._place: tuple[str, int] | None = None  # source and number of the latest frame
@@ -116,7 +127,8 @@ class ResultWriter:
             OutputError: If a file cannot be finished; the others are finished all the same.
         """
         try:
-            with ExitStack() as steps:  # each is taken, whatever happens in the other
+            with ExitStack() as steps:  # each is taken, whatever happens in the others
+                steps.callback(self._lock.release)
                 steps.callback(self._finish_results, complete, skipped)
                 steps.callback(self._finish_source)
         except OSError as error:
@@ -126,22 +138,27 @@ class ResultWriter:
         if self._lines is not None:
             self._lines.write(result)
         self._begin_source(result)
+        posed = any(kind in self.kinds for kind in (*_PICTURES, *_MESH_FILES))
+        vertices = result.vertices() if posed else ()
         for kind, draw in _PICTURES.items():
             if kind in self.kinds:
-                self._write_picture(kind, draw(result), result)
+                self._write_picture(kind, draw(result, vertices), result)
         for kind in _MESH_FILES:
             if kind in self.kinds:
-                self._write_meshes(kind, result)
+                self._write_meshes(kind, result, vertices)
         if self._recorder is not None:
             self._recorder.add(result)
 
     def _begin_source(self, result: FrameResult) -> None:
         source = result.source if result.kind != 'array' else f'array_{result.frame_index:06d}'
         before, self._place = self._place, (source, result.frame_index)
-        if before is not None and before[0] == source and before[1] < result.frame_index:
+        goes_on = before is not None and before[0] == source and before[1] < result.frame_index
+        if goes_on and result.kind != 'image':
             return
         self._finish_source()
-        stem = Path(source).stem if result.kind in ('image', 'video') else source.replace(' ', '_')
+        stem = _stem(source) if result.kind in ('image', 'video') else source.replace(' ', '_')
+        if goes_on:
+            stem = f'{stem}_page_{result.frame_index + 1}'
         self._name = stem if result.kind == 'array' else self._new_name(stem)
         if any(kind in self.kinds for kind in ANIMATIONS):
             self._recorder = MotionRecorder()
@@ -166,7 +183,7 @@ class ResultWriter:
             picture = cv2.resize(picture, self._video_hw[::-1], interpolation=cv2.INTER_AREA)
         self._videos[kind].write(picture, result.time_s)
 
-    def _write_meshes(self, kind: str, result: FrameResult) -> None:
+    def _write_meshes(self, kind: str, result: FrameResult, posed: _Vertices) -> None:
         from mmhier.scene_files import body_note, write_obj, write_ply
 
         writer = dict(obj=write_obj, ply=write_ply)[kind]
@@ -174,9 +191,11 @@ class ResultWriter:
         if result.kind in _MOVING:
             start = self.folder / f'{self._name}_{kind}' / f'{result.frame_index:06d}_'
         numbered = any(person.track_id is not None for person in result.people)
-        for position, person in enumerate(result.people):
-            vertices = None if person.mesh is None else person.mesh.vertices() + person.mesh.transl
-            if vertices is None or not np.isfinite(vertices).all():
+        for position, (person, vertices) in enumerate(zip(result.people, posed)):
+            if vertices is None:
+                continue
+            if not np.isfinite(vertices).all():
+                self.left_out[f'bodies that are not finite, in {kind}'] += 1
                 continue
             name = f'person_{position if person.track_id is None else person.track_id}'
             if numbered and person.track_id is None:
@@ -196,7 +215,9 @@ class ResultWriter:
                 self.files.append(video.path)
             except OSError as error:
                 errors.append(error)
-        if motions := recorder.motions() if recorder is not None else []:
+        motions = recorder.motions() if recorder is not None else []
+        self.left_out += recorder.left_out if recorder is not None else Counter()
+        if motions:
             from mmhier.scene_files import write_bvh, write_glb, write_usd
 
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -220,6 +241,11 @@ class ResultWriter:
             self.files += finish(lines.path, self._formats, complete, records)
         else:
             lines.path.unlink()
+
+
+def _stem(source: str) -> str:
+    """Name of an input's files; what is not UTF-8 in it becomes a question mark in a rhombus."""
+    return Path(source).stem.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
 
 
 def _output_error(error: OSError) -> OutputError:

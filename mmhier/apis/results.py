@@ -95,24 +95,29 @@ class BodyMesh:
 
     def vertices(self) -> np.ndarray:
         """Compute the mesh: (V, 3) metres, axes of the camera, origin of the body. It is not kept."""
-        return self._posed().vertices[0].cpu().numpy()
+        return _pose([self]).vertices[0].cpu().numpy()
 
     def joints(self) -> np.ndarray:
         """Compute ``joints_3d`` from the parameters."""
-        return self._posed().joints[0].cpu().numpy()
-
-    def _posed(self) -> 'BodyOutput':
-        import torch
-
-        layer = self.layer()
-        pose = {name: getattr(self, name)[None] for name in ('global_orient', 'body_pose', 'betas')}
-        with torch.inference_mode():
-            return layer(**{name: torch.as_tensor(array).to(layer.template) for name, array in pose.items()})
+        return _pose([self]).joints[0].cpu().numpy()
 
     @property
     def faces(self) -> np.ndarray:
         """(F, 3) triangles, counter-clockwise seen from outside."""
         return self.layer().faces.cpu().numpy()
+
+
+def _pose(meshes: Sequence[BodyMesh]) -> 'BodyOutput':
+    """Pose bodies of one model at once."""
+    import torch
+
+    layer = meshes[0].layer()
+    names = ('global_orient', 'body_pose', 'betas')
+    parameters = {name: np.stack([getattr(mesh, name) for mesh in meshes]) for name in names}
+    with torch.inference_mode():
+        return layer(
+            **{name: torch.as_tensor(array).to(layer.template) for name, array in parameters.items()}
+        )
 
 
 @dataclass
@@ -188,12 +193,31 @@ class FrameResult:
             writer.write(self)
         return writer.files
 
-    def draw(self, score_thr: float = 0.3, boxes: bool = False) -> np.ndarray:
+    def vertices(self) -> list[np.ndarray | None]:
+        """Pose all meshes at once: of each person (V, 3) metres in the camera, or None. They are not kept."""
+        groups: dict[tuple, list[int]] = {}
+        for number, person in enumerate(self.people):
+            if person.mesh is not None:
+                groups.setdefault((id(person.mesh.layer()), len(person.mesh.betas)), []).append(number)
+        found: list[np.ndarray | None] = [None] * len(self.people)
+        for numbers in groups.values():
+            meshes = [self.people[number].mesh for number in numbers]
+            for number, mesh, vertices in zip(numbers, meshes, _pose(meshes).vertices.cpu().numpy()):
+                found[number] = vertices + mesh.transl
+        return found
+
+    def draw(
+        self,
+        score_thr: float = 0.3,
+        boxes: bool = False,
+        vertices: Sequence[np.ndarray | None] | None = None,
+    ) -> np.ndarray:
         """Draw the people over a copy of the image: meshes if there are any, else skeletons.
 
         Args:
             score_thr: Keypoints below this score are left out.
             boxes: Draw the boxes, too. Track numbers are always written.
+            vertices: Those of :meth:`vertices`, if they are there already.
 
         Returns:
             (H, W, 3) uint8 BGR; on white if there is no image.
@@ -202,7 +226,7 @@ class FrameResult:
         from mmhier.visualization.skeleton import draw_skeleton
 
         canvas = self._canvas()
-        bodies = self._bodies()
+        bodies = self._bodies(vertices)
         if bodies is not None:
             canvas = render_people(canvas, *bodies, alpha=0.9)
         else:
@@ -213,33 +237,37 @@ class FrameResult:
                 )  # fmt: skip
         return self._label(canvas, boxes)
 
-    def draw_side(self) -> np.ndarray:
+    def draw_side(self, vertices: Sequence[np.ndarray | None] | None = None) -> np.ndarray:
         """Draw the meshes as seen from the right of the image, on white: (H, W, 3) uint8 BGR.
+
+        Args:
+            vertices: Those of :meth:`vertices`, if they are there already.
 
         Raises:
             ValueError: If there are people without a mesh.
         """
         from mmhier.visualization.mesh_renderer import side_view
 
-        bodies = self._bodies()
+        bodies = self._bodies(vertices)
         if bodies is None:
             if self.people:
                 raise ValueError(f'{self.model} predicts no meshes: a view from the side needs a mesh model')
             return np.full((*self.image_hw, 3), 255, np.uint8)
-        vertices, faces, focal, _, colours = bodies
-        return side_view(vertices, faces, focal, self.image_hw, colours)
+        posed, faces, focal, _, colours = bodies
+        return side_view(posed, faces, focal, self.image_hw, colours)
 
     def _canvas(self) -> np.ndarray:
         return np.full((*self.image_hw, 3), 255, np.uint8) if self.image is None else self.image.copy()
 
-    def _bodies(self) -> tuple | None:
+    def _bodies(self, vertices: Sequence[np.ndarray | None] | None) -> tuple | None:
         """Vertices in the camera, faces, focal length, centre and colours of all meshes."""
         from mmhier.visualization.mesh_renderer import PALETTE
 
         meshes = [person.mesh for person in self.people if person.mesh is not None]
         if not meshes:
             return None
-        vertices = np.stack([mesh.vertices() + mesh.transl for mesh in meshes])
+        posed = self.vertices() if vertices is None else vertices
+        vertices = np.stack([array for array in posed if array is not None])
         numbers = [
             number if person.track_id is None else person.track_id
             for number, person in enumerate(self.people)
@@ -297,17 +325,22 @@ def frame_to_json(result: FrameResult) -> dict[str, Any]:
     )
 
 
+def check_schema(header: dict[str, Any]) -> None:
+    """Refuse a document of another schema or of a newer version with a ValueError."""
+    schema, version = header.get('schema'), header.get('version')
+    if schema != SCHEMA or not isinstance(version, int) or version > VERSION:
+        raise ValueError(
+            f'this is {schema!r} version {version!r}; this mmhier reads {SCHEMA!r} up to version {VERSION}'
+        )
+
+
 def frame_from_json(frame: dict[str, Any], header: dict[str, Any]) -> FrameResult:
     """Inverse of :func:`frame_to_json`, without the image.
 
     Raises:
         ValueError: If the document is of another schema or of a newer version.
     """
-    if header.get('schema') != SCHEMA or header.get('version', 0) > VERSION:
-        raise ValueError(
-            f'this is {header.get("schema")!r} version {header.get("version")!r}; this mmhier reads '
-            f'{SCHEMA!r} up to version {VERSION}'
-        )
+    check_schema(header)
     return FrameResult(
         **{name: frame[name] for name in ('source', 'kind', 'sequence', 'fps', 'frame_index', 'time_s')},
         image_hw=tuple(frame['image_hw']),

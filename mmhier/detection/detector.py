@@ -6,6 +6,7 @@ Convention:
 """
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -17,7 +18,12 @@ Detections = tuple[np.ndarray, np.ndarray]
 
 
 class Detector(Protocol):
-    """Finds people."""
+    """Finds people.
+
+    Attributes:
+        left_out (Counter[str]): What was found and not returned, by reason, for those that count it. Boxes
+            that a network itself thinks little of are not counted.
+    """
 
     def __call__(self, image: np.ndarray, source: str = '', frame_index: int = 0) -> Detections:
         """Return the people in an image.
@@ -53,6 +59,7 @@ class FunctionDetector:
     def __init__(self, function: Callable, score_threshold: float = 0.0):
         self.function = function
         self.score_threshold = score_threshold
+        self.left_out: Counter[str] = Counter()
         self._takes_source = _takes_source(function)
 
     def __call__(self, image: np.ndarray, source: str = '', frame_index: int = 0) -> Detections:
@@ -64,6 +71,7 @@ class FunctionDetector:
         boxes = check_boxes(boxes, name)
         scores = np.ones(len(boxes)) if scores is None else scores
         scores = check_scores(scores, len(boxes), f'scores of the {name}')
+        count_low_scores(self.left_out, scores, self.score_threshold)
         return select(boxes, scores, self.score_threshold)
 
 
@@ -71,6 +79,18 @@ def select(boxes: np.ndarray, scores: np.ndarray, score_threshold: float) -> Det
     """Boxes and scores from the threshold on, float32."""
     chosen = scores >= score_threshold
     return boxes[chosen].astype(np.float32), scores[chosen].astype(np.float32)
+
+
+def count_low_scores(left_out: Counter[str], scores: np.ndarray, score_threshold: float) -> None:
+    """Count what :func:`select` leaves out of boxes that somebody has chosen."""
+    if few := int((scores < score_threshold).sum()):
+        left_out[f'boxes with a score below {score_threshold:g}'] += few
+
+
+def count_others(left_out: Counter[str], scores: np.ndarray, score_threshold: float) -> None:
+    """Count the detections (N,) of other things than people that are as sure."""
+    if found := int((scores >= score_threshold).sum()):
+        left_out['detections of other things than people'] += found
 
 
 def clip_to_image(boxes: np.ndarray, scores: np.ndarray, image: np.ndarray) -> Detections:

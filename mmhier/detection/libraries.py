@@ -1,10 +1,11 @@
 """Detectors of other libraries: torchvision (BSD) and MMDetection (Apache-2.0), where they are installed."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from mmhier.detection.detector import Detections, check_image, clip_to_image, select
+from mmhier.detection.detector import Detections, check_image, clip_to_image, count_others, select
 
 TORCHVISION_PERSON = 1  # in torchvision's list of COCO's classes, where 0 is the background
 
@@ -57,6 +58,7 @@ class TorchvisionDetector:
             model = get_model(name, weights=None, weights_backbone=None)
             model.load_state_dict(torch.load(weights, map_location='cpu', weights_only=True))
         self.score_threshold = score_threshold
+        self.left_out: Counter[str] = Counter()
         self.device = device
         self._model = model.eval().to(device)
 
@@ -69,6 +71,7 @@ class TorchvisionDetector:
         with torch.inference_mode():
             found = {key: value.cpu().numpy() for key, value in self._model([tensor])[0].items()}
         people = found['labels'] == TORCHVISION_PERSON
+        count_others(self.left_out, found['scores'][~people], self.score_threshold)
         boxes, scores = select(found['boxes'][people], found['scores'][people], self.score_threshold)
         return clip_to_image(boxes, scores, image)
 
@@ -102,6 +105,7 @@ class MMDetDetector:
             if not Path(path).is_file():
                 raise FileNotFoundError(f'{path}: there is no such file for the mmdet detector')
         self.score_threshold = score_threshold
+        self.left_out: Counter[str] = Counter()
         self._inference = inference_detector
         with _mmdet_scope():
             self._model = init_detector(str(config), str(weights), device=device)
@@ -116,6 +120,7 @@ class MMDetDetector:
             found = self._inference(self._model, check_image(image)).pred_instances
         boxes, scores, labels = (array.cpu().numpy() for array in (found.bboxes, found.scores, found.labels))
         people = labels == self._person
+        count_others(self.left_out, scores[~people], self.score_threshold)
         boxes, scores = select(boxes[people], scores[people], self.score_threshold)
         return clip_to_image(boxes, scores, image)
 

@@ -12,11 +12,12 @@ values as they are, RTMDet minus a mean and divided by a standard deviation. Whe
 outputs its name has to say which of the two it is.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from mmhier.detection.detector import Detections, check_image, clip_to_image
+from mmhier.detection.detector import Detections, check_image, clip_to_image, count_others
 
 # Mean and standard deviation that the network's input is normalised with, BGR.
 FAMILIES = {
@@ -72,6 +73,7 @@ class OnnxDetector:
             raise ValueError(f'family={family!r} of a detector must be one of {", ".join(FAMILIES)}')
         self.path = str(path)
         self.score_threshold = score_threshold
+        self.left_out: Counter[str] = Counter()
         self.nms_iou = nms_iou
         self.person_class = person_class
         self._session = _open(self.path, device, threads)
@@ -95,12 +97,22 @@ class OnnxDetector:
 
     def _from_mmdeploy(self, outputs: dict[str, np.ndarray]) -> Detections:
         rows, labels = outputs['dets'].reshape(-1, 5), outputs['labels'].reshape(-1)
-        chosen = (labels == self.person_class) & (rows[:, 4] >= self.score_threshold)
+        people = labels == self.person_class
+        count_others(self.left_out, rows[~people, 4], self.score_threshold)
+        chosen = people & (rows[:, 4] >= self.score_threshold)
         return rows[chosen, :4], rows[chosen, 4]
 
     def _from_cells(self, cells: np.ndarray) -> Detections:
         """Boxes of people from one row per cell, (N, 5 + classes)."""
-        scores = cells[:, 4] * cells[:, 5 + self.person_class]
+        scores = cells[:, 4:5] * cells[:, 5:]
+        people = scores[:, self.person_class]
+        others = np.delete(scores, self.person_class, axis=1).max(axis=1, initial=0.0)
+        others = np.where(others > people, others, -1.0)
+        count_others(self.left_out, self._chosen(cells, others)[1], self.score_threshold)
+        return self._chosen(cells, people)
+
+    def _chosen(self, cells: np.ndarray, scores: np.ndarray) -> Detections:
+        """Boxes of cells (N, 5 + classes) with high scores (N,), each person or thing once."""
         chosen = scores >= self.score_threshold
         cells, scores = cells[chosen].astype(np.float64), scores[chosen]
         centers, sizes = cells[:, :2], cells[:, 2:4]

@@ -26,7 +26,7 @@ class Source:
         name: Path of the file, ``camera 0`` or ``array``.
         kind: 'image', 'video', 'camera' or 'array'.
         sequence: Frames of the same sequence follow each other in time: the video, the camera, or the folder
-            of an image. Tracks and smoothing do not reach beyond it.
+            of an image, or the file of pages. Tracks and smoothing do not reach beyond it.
         fps: Frames per second of a video or camera, if it is known.
     """
 
@@ -43,7 +43,7 @@ class Frame:
     Attributes:
         image: (H, W, 3) uint8 BGR.
         source: Where it comes from.
-        index: Its number in the source, from 0; 0 for an image file.
+        index: Its number in the source, from 0; 0 for an image file, but for pages.
         time_s: Seconds from the start of a video or camera, or None.
     """
 

@@ -1,12 +1,12 @@
 """One stream of frames from whatever the user has: a path, a folder, a pattern, arrays, videos, a camera.
 
-Files are decoded by a thread of their own while the frames before them are being worked on; a bounded queue
-keeps the memory the same for a second of video and for two hours.
+Files are decoded by a thread of their own while the frames before them are being worked on; a queue that is
+bounded in frames and in bytes keeps the memory the same for a second of video and for two hours.
 """
 
-import queue
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -16,15 +16,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmhier.file_endings import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
 from mmhier.media.frames import Frame, Skip, Source, to_bgr
+from mmhier.media.pictures import MAX_PIXELS, PICTURE, layout, read_pictures
 from mmhier.media.video_reader import read_video, video_info
 
-IMAGE_SUFFIXES = frozenset('.jpg .jpeg .png .bmp .tif .tiff .webp .jp2 .ppm .pgm .pbm'.split())
-VIDEO_SUFFIXES = frozenset(
-    '.mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg .ts .mts .m2ts .mxf .ogv .wmv .flv .gif .3gp'.split()
-)
-
 _QUEUE = 8
+# Of the frames that wait: eight of 4K. A single one may have more.
+QUEUE_BYTES = 2**28
 _PATIENCE = 5.0  # seconds
 _END = object()
 
@@ -34,7 +33,14 @@ class _File:
     """A file to read."""
 
     path: Path
-    is_video: bool
+
+    @property
+    def is_video(self) -> bool:
+        return is_video(self.path)
+
+    @property
+    def moves(self) -> bool:
+        return self.is_video or layout(self.path).kind == 'animation'
 
 
 class FrameStream:
@@ -45,28 +51,43 @@ class FrameStream:
             their names, neither hidden ones nor those of folders in it; a pattern with ``*``, ``?`` or
             ``[]``; an image as an array, or several as (N, H, W, 3); the index of a camera; or any list or
             iterator of these.
-        queue_size: Decoded frames that wait at most.
+        queue_size: Decoded frames that wait at most; fewer where they are large.
+        max_pixels: Picture files with more are not read.
 
     Attributes:
-        skips (list[Skip]): What could not be read so far.
         live (bool): Whether a camera is among the inputs. Of a camera, frames that nobody waits for are lost.
-        moving (bool): Whether a camera or a video is among the inputs, as far as they are known.
+        left_out (Counter[str]): What was found in folders and by patterns and is not read, by reason.
 
     Raises:
         FileNotFoundError: If a path or pattern stands for nothing.
         ValueError: If an input is of no known kind. While iterating: if nothing at all could be read.
     """
 
-    def __init__(self, inputs: Any, queue_size: int = _QUEUE):
-        self.skips: list[Skip] = []
-        self._entries, self._listed = _entries(inputs)
-        known = self._entries if self._listed else []
-        self.live = any(_is_camera(entry) for entry in known)
-        self.moving = self.live or any(isinstance(entry, _File) and entry.is_video for entry in known)
-        self._queue: queue.Queue = queue.Queue(1 if self.live else queue_size)
+    def __init__(self, inputs: Any, queue_size: int = _QUEUE, max_pixels: int = MAX_PIXELS):
+        self.left_out: Counter[str] = Counter()
+        self._skips: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+        self._entries, self._listed = _entries(inputs, self.left_out)
+        self.live = any(_is_camera(entry) for entry in self._known())
+        self._max_pixels = max_pixels
+        self._queue = _FrameQueue(1 if self.live else queue_size, QUEUE_BYTES)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._arrays = 0
+
+    @property
+    def skips(self) -> list[Skip]:
+        """What could not be read so far."""
+        with self._lock:
+            return [Skip(*place, count) for place, count in self._skips.items()]
+
+    @property
+    def moving(self) -> bool:
+        """Whether a camera, a video or an animated picture is among the inputs, as far as they are known."""
+        return self.live or any(isinstance(entry, _File) and entry.moves for entry in self._known())
+
+    def _known(self) -> list:
+        return self._entries if self._listed else []
 
     def total(self) -> int | None:
         """How many frames there will be, as far as the heads of the files tell; None if that is unknown."""
@@ -93,9 +114,9 @@ class FrameStream:
         self._stop.set()
         deadline = time.monotonic() + _PATIENCE
         while self._thread is not None and self._thread.is_alive() and time.monotonic() < deadline:
-            self._empty_queue()
+            self._queue.clear()
             self._thread.join(0.05)
-        self._empty_queue()
+        self._queue.clear()
 
     def __iter__(self) -> Iterator[Frame]:
         if self._thread is not None:
@@ -132,21 +153,11 @@ class FrameStream:
     def _put(self, item: object, keep: bool = False) -> bool:
         """Queue an item, waiting for room; False if reading is to stop."""
         while not self._stop.is_set():
-            try:
-                if self.live and not keep:
-                    self._empty_queue()
-                self._queue.put(item, timeout=0.1)
+            if self.live and not keep:
+                self._queue.clear()
+            if self._queue.put(item, timeout=0.1):
                 return True
-            except queue.Full:
-                continue
         return False
-
-    def _empty_queue(self) -> None:
-        try:
-            while True:
-                self._queue.get_nowait()
-        except queue.Empty:
-            return
 
     def _frames(self, entry: Any) -> Iterator[Frame]:
         if isinstance(entry, Frame):
@@ -163,7 +174,7 @@ class FrameStream:
             yield from self._file_frames(entry)
         else:  # an iterator hands out whatever may also stand in a list
             try:
-                parts = _entries(entry)[0]
+                parts = _entries(entry, self.left_out)[0]
             except FileNotFoundError as error:
                 self.note(str(entry), str(error), 1)
                 return
@@ -171,15 +182,19 @@ class FrameStream:
                 yield from self._frames(part)
 
     def _file_frames(self, file: _File) -> Iterator[Frame]:
-        name = str(file.path)
+        name, report = str(file.path), lambda reason, count: self.note(name, reason, count)
         try:
-            if not file.is_video:
-                yield Frame(_read_image(file.path), Source(name, 'image', str(file.path.parent)), 0)
-                return
-            source = Source(name, 'video', name, video_info(file.path).fps)
-            frames = read_video(file.path, lambda reason, count: self.note(name, reason, count))
-            for index, (image, seconds) in enumerate(frames):
+            if file.is_video:
+                source = Source(name, 'video', name, video_info(file.path).fps)
+                pictures = read_video(file.path, report)
+            else:
+                found = layout(file.path)
+                kind = 'video' if found.kind == 'animation' else 'image'
+                source = Source(name, kind, str(file.path.parent) if found == PICTURE else name)
+                pictures = read_pictures(file.path, found, report, self._max_pixels)
+            for index, (image, seconds) in enumerate(pictures):
                 yield Frame(image, source, index, seconds)
+                del image
         except (OSError, ValueError, cv2.error) as error:  # OpenCV refuses images of more than 2**30 pixels
             self.note(name, ' '.join(str(error).split()), 1)
 
@@ -202,26 +217,73 @@ class FrameStream:
             capture.release()
 
     def note(self, name: str, reason: str, count: int) -> None:
-        """Remember a skip; equal ones of a file are counted together."""
-        for number, skip in enumerate(self.skips):
-            if (skip.name, skip.reason) == (name, reason):
-                self.skips[number] = Skip(name, reason, skip.count + count)
-                return
-        self.skips.append(Skip(name, reason, count))
+        """Remember a skip; equal ones of a file are counted together, whichever thread they come from."""
+        with self._lock:
+            self._skips[name, reason] += count
+
+
+class _FrameQueue:
+    """Frames between two threads, first in, first out.
+
+    Args:
+        most: Items that wait at most.
+        most_bytes: Pixels of waiting frames at most, where more than one waits.
+    """
+
+    def __init__(self, most: int, most_bytes: int):
+        self._most, self._most_bytes = most, most_bytes
+        self._items: deque[object] = deque()
+        self._bytes = 0
+        self._changed = threading.Condition()
+
+    def put(self, item: object, timeout: float) -> bool:
+        """Append an item, if there is room within the time."""
+        size = _size(item)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._has_room(size), timeout):
+                return False
+            self._items.append(item)
+            self._bytes += size
+            self._changed.notify_all()
+            return True
+
+    def get(self) -> object:
+        """Take out the first item, waiting for one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items)
+            item = self._items.popleft()
+            self._bytes -= _size(item)
+            self._changed.notify_all()
+            return item
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._changed:
+            self._items.clear()
+            self._bytes = 0
+            self._changed.notify_all()
+
+    def _has_room(self, size: int) -> bool:
+        waiting = len(self._items)
+        return not waiting or (waiting < self._most and self._bytes + size <= self._most_bytes)
+
+
+def _size(item: object) -> int:
+    return item.image.nbytes if isinstance(item, Frame) else 0
 
 
 def _is_camera(entry: Any) -> bool:
     return isinstance(entry, int | np.integer) and not isinstance(entry, bool)
 
 
-def _entries(inputs: Any) -> tuple[Iterable, bool]:
+def _entries(inputs: Any, left_out: Counter[str]) -> tuple[Iterable, bool]:
     """Files, arrays and cameras that an input stands for, and whether they are a list that is known."""
     if isinstance(inputs, Frame | np.ndarray | _File) or _is_camera(inputs):
         return [inputs], True
     if isinstance(inputs, str | Path):
-        return _files(inputs), True
+        return _files(inputs, left_out), True
     if isinstance(inputs, list | tuple):
-        return _listed_entries(inputs)
+        return _listed_entries(inputs, left_out)
     if isinstance(inputs, Iterable):
         return inputs, False
     raise ValueError(
@@ -230,12 +292,12 @@ def _entries(inputs: Any) -> tuple[Iterable, bool]:
     )
 
 
-def _listed_entries(inputs: list | tuple) -> tuple[list, bool]:
+def _listed_entries(inputs: list | tuple, left_out: Counter[str]) -> tuple[list, bool]:
     """As :func:`_entries`; of several files those that are missing are left to be counted later."""
     found, all_listed = [], True
     for part in inputs:
         try:
-            entries, listed = _entries(part)
+            entries, listed = _entries(part, left_out)
         except FileNotFoundError as error:
             if len(inputs) == 1:
                 raise
@@ -245,10 +307,10 @@ def _listed_entries(inputs: list | tuple) -> tuple[list, bool]:
     return found, all_listed
 
 
-def _files(text: str | Path) -> list[_File]:
+def _files(text: str | Path, left_out: Counter[str]) -> list[_File]:
     path = Path(text).expanduser()
     if path.is_file():
-        return [_File(path, _is_video(path))]
+        return [_File(path)]
     if path.is_dir():
         # Hidden files are no pictures, whatever they are called: macOS leaves some on other disks.
         found = sorted(entry for entry in path.iterdir() if not entry.name.startswith('.'))
@@ -257,24 +319,18 @@ def _files(text: str | Path) -> list[_File]:
     else:
         raise FileNotFoundError(f'{text} does not exist; expected an image, a video, a folder or a pattern')
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    files = [_File(entry, _is_video(entry)) for entry in found if entry.suffix.lower() in known]
-    files = [file for file in files if not file.path.is_dir()]
+    files = []
+    for entry in found:
+        if entry.is_dir():
+            if path.is_dir():  # not those on the way that a pattern describes
+                left_out['folders within a folder'] += 1
+        elif entry.suffix.lower() in known:
+            files.append(_File(entry))
+        else:
+            left_out[f'files that are no pictures or videos ({entry.suffix.lower() or "no ending"})'] += 1
     if not files:
         raise FileNotFoundError(f'{text} holds no images or videos ({", ".join(sorted(known))})')
     return files
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
-def _read_image(path: Path) -> np.ndarray:
-    """Decode an image file that has to be whole, as models are trained on them."""
-    from mmhier.datasets.transforms.loading import read_image
-
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist')
-    return read_image(str(path))
 
 
 def _count(entry: Any) -> int | None:
@@ -283,8 +339,10 @@ def _count(entry: Any) -> int | None:
         return len(entry) if entry.ndim == 4 else 1
     if isinstance(entry, Skip):
         return 0
-    if not isinstance(entry, _File) or not entry.is_video:
+    if not isinstance(entry, _File):
         return 1
+    if not entry.is_video:
+        return len(layout(entry.path).numbers)
     try:
         return video_info(entry.path).length
     except (OSError, ValueError):

@@ -76,7 +76,41 @@ def read_video(path: str | Path, report: Report) -> Iterator[tuple[np.ndarray, f
     if not Path(path).is_file():
         raise FileNotFoundError(f'video {path} does not exist')
     av = _import_av()
-    return _read_with_opencv(path, report) if av is None else _read_with_av(av, path, report)
+    frames = _read_with_opencv(path, report) if av is None else _read_with_av(av, path, report)
+    return _watched_gif(path, frames, report) if Path(path).suffix.lower() == '.gif' else frames
+
+
+def _watched_gif(path: str | Path, frames: Iterator, report: Report) -> Iterator:
+    """The frames; decoders stop without a word where a GIF is cut off, and its head does not count them."""
+    yield from frames
+    if not _gif_is_whole(Path(path).read_bytes()):
+        report('the GIF has no end: it is cut off, and frames may be missing', 1)
+
+
+def _gif_is_whole(content: bytes) -> bool:
+    """Whether the blocks of a GIF go on to its end mark; what is no GIF at all is left to the decoder."""
+    if not content.startswith(b'GIF8') or len(content) < 13:
+        return True
+    place = 13 + _colour_table(content[10])
+    while place < len(content):
+        kind = content[place]
+        if kind == 0x3B:
+            return True
+        if kind == 0x2C and place + 10 < len(content):
+            place += 11 + _colour_table(content[place + 9])
+        elif kind == 0x21:
+            place += 2
+        else:
+            return False
+        while place < len(content) and content[place]:
+            place += 1 + content[place]
+        place += 1
+    return False
+
+
+def _colour_table(flags: int) -> int:
+    """Bytes of the table of colours that the flags announce."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _import_av():
@@ -187,12 +221,17 @@ def _read_with_opencv(path, report: Report) -> Iterator[tuple[np.ndarray, float 
     capture = _open_capture(path)
     with contextlib.closing(_Released(capture)):
         expected, count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0
-        fps = capture.get(cv2.CAP_PROP_FPS)
+        fps, start, last = capture.get(cv2.CAP_PROP_FPS), 0.0, 0.0
         while True:
             read, image = capture.read()
             if not read:
                 break
-            yield image, count / fps if fps else None
+            now = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            start = start if count else now
+            if count and not now - start > last:  # not known
+                start = now - last - (1 / fps if fps else 0)
+            last = now - start
+            yield image, last if fps else None
             count += 1
         if count < expected:
             report('the video ends before the length that it claims', expected - count)

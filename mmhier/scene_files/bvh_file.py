@@ -14,11 +14,14 @@ Convention:
     first. End sites lie where the skin of a last joint ends.
 
     A BVH file has one row for every frame from the person's first to the last; frames in which the person was
-    not seen are interpolated. It has no place for text: body model, licence, unit, first frame and the camera
-    are in a text file of the same name beside it (``clip.bvh`` and ``clip.bvh.txt``).
+    not seen are interpolated. It has one frame rate: of a clip whose rate varies the whole motion is
+    interpolated, at an even rate, and the log and the text file say so. It has no place for text: body model,
+    licence, unit, first frame and the camera are in a text file of the same name beside it (``clip.bvh`` and
+    ``clip.bvh.txt``).
 """
 
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +31,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mmhier.atomic import new_file
-from mmhier.scene_files.motion import Actor, Motion, body_note, make_scene
+from mmhier.scene_files.motion import Actor, Motion, Scene, body_note, make_scene
+
+logger = logging.getLogger('mmhier')
 
 _POSITIONS = ('Xposition', 'Yposition', 'Zposition')
 _ROTATIONS = ('Zrotation', 'Xrotation', 'Yrotation')
@@ -87,6 +92,11 @@ def write_bvh(
     """
     path = Path(path)
     scene = make_scene(motions, origin)
+    resampled = {}
+    if scene.times_s is not None:
+        note = f'from a variable frame rate, {scene.fps:.3f} per second on average, to {scene.even_fps:.3f}'
+        resampled = {'resampled': note}
+        logger.warning('%s: resampled %s, as BVH has one rate; glb and usd keep the times', path, note)
     paths = []
     for actor in scene.actors:
         if len(scene.actors) > 1:
@@ -98,9 +108,10 @@ def write_bvh(
             'units_per_metre': units_per_metre,
             'first_frame': int(actor.frame_numbers[0]),
         }
+        about |= resampled
         del about['body_models']
         with new_file(target) as temporary:
-            temporary.write_text(_bvh_text(actor, scene.fps, units_per_metre), encoding='ascii')
+            temporary.write_text(_bvh_text(actor, scene, units_per_metre), encoding='ascii')
         with new_file(target.with_name(f'{target.name}.txt')) as temporary:
             lines = [f'{name}: {json.dumps(value)}' for name, value in about.items()]
             temporary.write_text('\n'.join([body_note(actor.body), *lines, '']), encoding='utf-8')
@@ -123,13 +134,13 @@ def read_bvh(path: str | Path) -> Bvh:
         raise ValueError(f'{path} is not a whole BVH file ({error}).') from error
 
 
-def _bvh_text(actor: Actor, fps: float, scale: float) -> str:
+def _bvh_text(actor: Actor, scene: Scene, scale: float) -> str:
     lines, order = ['HIERARCHY'], []
     _add_joint(actor, 0, scale, 0, lines, order)
-    quaternions, positions = actor.every_frame()
+    quaternions, positions, step = scene.evenly(actor)
     angles = _zxy_degrees(quaternions[:, order])
     table = np.concatenate([positions * scale, angles.reshape(len(angles), -1)], axis=1)
-    lines += ['MOTION', f'Frames: {len(table)}', f'Frame Time: {1.0 / fps:.9f}']
+    lines += ['MOTION', f'Frames: {len(table)}', f'Frame Time: {step:.9f}']
     lines += [' '.join(f'{value:.6f}' for value in row) for row in table.tolist()]
     return '\n'.join(lines) + '\n'
 

@@ -197,7 +197,8 @@ class _Writer:
             self._add_channel(joints[0], 'scale', self._times(frames), scales, 'STEP')
 
     def _times(self, frames: np.ndarray) -> int:
-        return self._accessor((frames - self.scene.frame_range[0]) / self.scene.fps, bounds=True)
+        start = self.scene.seconds(np.array(self.scene.frame_range[0]))
+        return self._accessor(self.scene.seconds(frames) - start, bounds=True)
 
     def _add_channel(self, node: int, path: str, times: int, values: np.ndarray, kind: str) -> None:
         self.samplers.append({'input': times, 'output': self._accessor(values), 'interpolation': kind})

@@ -15,7 +15,7 @@ Convention:
     the camera's axis: a camera that looks down gives people who lean.
 
     Frame numbers are those of the clip. Files with times begin with the scene's first frame: frame n is at
-    (n - first_frame) / fps seconds.
+    (n - first_frame) / fps seconds, or, where the frame rate varies, as long after it as in the clip.
 
     Rotations are unit quaternions (x, y, z, w) without changes of sign, of joints relative to their parents;
     that of the root is relative to the world. Places relative to the parent are those of the rest pose.
@@ -41,6 +41,8 @@ from mmhier.version import __version__
 from mmhier.visualization.mesh_renderer import PALETTE
 
 ORIGINS = ('floor', 'camera')
+# Percent of a clip's steps from frame to frame that may be shorter than those of an even rate, and its bound.
+SHORT_STEPS, MOST_FPS = 10, 240.0
 # From the camera's axes (x right, y down, z forward) to the world's (x right, y up, z back).
 CAMERA_TO_WORLD = np.array([1.0, -1.0, -1.0])
 
@@ -57,6 +59,8 @@ class Motion:
         betas: (S,) shape, the same throughout.
         name: as the person is called in files, for example ``person_3``.
         body_model: the body.
+        times_s: (C,) seconds of all frames of the clip, from number 0 on, whoever is seen on them; None if
+            frame n is at n / fps.
 
     Raises:
         ValueError: if a shape or a value does not fit.
@@ -69,6 +73,7 @@ class Motion:
     betas: np.ndarray
     name: str
     body_model: SMPL
+    times_s: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         frames = len(self.frame_numbers)
@@ -92,6 +97,15 @@ class Motion:
             raise ValueError(f'{self.name}: frame_numbers {numbers}: expected some, >= 0, increasing.')
         if not (np.isfinite(self.fps) and self.fps > 0):
             raise ValueError(f'{self.name}: fps={self.fps}: expected frames per second above 0.')
+        if self.times_s is not None:
+            times = np.asarray(self.times_s)
+            if times.shape != (times.size,) or times.size <= numbers[-1]:
+                raise ValueError(
+                    f'{self.name}: times_s of shape {times.shape}: expected one for each frame of the clip, '
+                    f'which has at least {numbers[-1] + 1}.'
+                )
+            if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+                raise ValueError(f'{self.name}: times_s {times}: expected seconds, increasing.')
         if np.ndim(self.betas) != 1 or not np.isfinite(self.betas).all():
             raise ValueError(f'{self.name}: betas of shape {np.shape(self.betas)}: expected (S,), finite.')
 
@@ -156,18 +170,20 @@ class Actor:
         # Joints of weight zero are 0, as glTF asks for.
         return np.where(kept > 0, joints, 0), (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def every_frame(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rotations (N, J, 4) and root positions (N, 3) from the first frame to the last.
+    def interpolated(self, places: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rotations (N, J, 4) and root positions (N, 3) between the frames in which the person was seen.
 
-        Frames in between in which the person was not seen are interpolated from their neighbours.
+        Args:
+            places: (T,) where those frames are, in any unit, increasing.
+            wanted: (N,) from the first of them to the last.
         """
-        numbers = self.frame_numbers
-        wanted = np.arange(numbers[0], numbers[-1] + 1)
-        if len(wanted) == len(numbers):
+        if len(wanted) == len(places) and (wanted == places).all():
             return self.rotations, self.root_positions
-        positions = np.stack([np.interp(wanted, numbers, axis) for axis in self.root_positions.T], axis=1)
+        if len(places) == 1:
+            return np.repeat(self.rotations, len(wanted), 0), np.repeat(self.root_positions, len(wanted), 0)
+        positions = np.stack([np.interp(wanted, places, axis) for axis in self.root_positions.T], axis=1)
         joints = [
-            Slerp(numbers, Rotation.from_quat(joint))(wanted).as_quat()
+            Slerp(places, Rotation.from_quat(joint))(wanted).as_quat()
             for joint in self.rotations.transpose(1, 0, 2)
         ]
         return continuous_quaternions(np.stack(joints, axis=1)), positions
@@ -181,17 +197,49 @@ class Scene:
         actors: at least one; their names differ.
         fps: frames per second.
         camera_position: (3,) metres.
+        times_s: (C,) seconds of all frames of the clip; None if frame n is at n / fps.
     """
 
     actors: list[Actor]
     fps: float
     camera_position: np.ndarray
+    times_s: np.ndarray | None = None
 
     @property
     def frame_range(self) -> tuple[int, int]:
         """First and last frame with anybody."""
         numbers = [actor.frame_numbers for actor in self.actors]
         return int(min(n[0] for n in numbers)), int(max(n[-1] for n in numbers))
+
+    def seconds(self, frames: np.ndarray) -> np.ndarray:
+        """When frames (N,) of the clip are shown, from its start."""
+        return np.asarray(frames) / self.fps if self.times_s is None else self.times_s[frames]
+
+    def evenly(self, actor: Actor) -> tuple[np.ndarray, np.ndarray, float]:
+        """An actor from the first frame to the last at a constant rate.
+
+        Frames in between in which the person was not seen are interpolated. Where the clip's rate varies, its
+        frames are so as well, at a rate that is rarely exceeded in the clip.
+
+        Returns:
+            Rotations (N, J, 4), root positions (N, 3), and the seconds from one to the next.
+        """
+        numbers = actor.frame_numbers
+        if self.times_s is None:
+            return *actor.interpolated(numbers, np.arange(numbers[0], numbers[-1] + 1)), 1 / self.fps
+        seconds = self.seconds(numbers)
+        step = 1 / self.even_fps
+        count = int(np.ceil((seconds[-1] - seconds[0]) / step - 1e-3)) + 1
+        wanted = np.minimum(seconds[0] + step * np.arange(count), seconds[-1])
+        return *actor.interpolated(seconds, wanted), step
+
+    @property
+    def even_fps(self) -> float:
+        """The rate of :meth:`evenly`."""
+        if self.times_s is None or len(self.times_s) < 2:
+            return self.fps
+        short = max(float(np.percentile(np.diff(self.times_s), SHORT_STEPS)), 1 / MOST_FPS)
+        return round(1 / short, 3)
 
     def visibility(self, actor: Actor) -> tuple[np.ndarray, np.ndarray]:
         """Frames (C,) at which an actor appears or leaves, and which of both it is (C,) bool.
@@ -214,6 +262,7 @@ class Scene:
             'camera_position': [round(float(value), 6) for value in self.camera_position],
             'fps': self.fps,
             'first_frame': self.frame_range[0],
+            'frame_rate': 'constant' if self.times_s is None else 'variable; fps is the mean',
             'pose_correctives': 'not included',
             'body_models': sorted({body_note(actor.body) for actor in self.actors}),
         }
@@ -227,7 +276,7 @@ def make_scene(motions: Sequence[Motion], origin: str = 'floor') -> Scene:
         origin: 'floor' or 'camera', see the convention of this file.
 
     Raises:
-        ValueError: if there is nobody, frame rates differ, names repeat or there is no such origin.
+        ValueError: if there is nobody, frame rates or times differ, names repeat or there is no such origin.
     """
     if origin not in ORIGINS:
         raise ValueError(f'origin={origin!r}: expected one of {", ".join(ORIGINS)}.')
@@ -235,6 +284,11 @@ def make_scene(motions: Sequence[Motion], origin: str = 'floor') -> Scene:
         raise ValueError('There is nobody to write: motions is empty.')
     if len({motion.fps for motion in motions}) > 1:
         raise ValueError(f'Motions of one scene differ in fps: {sorted({m.fps for m in motions})}.')
+    times = motions[0].times_s
+    if any((motion.times_s is None) != (times is None) for motion in motions) or not all(
+        times is None or np.array_equal(motion.times_s, times) for motion in motions
+    ):
+        raise ValueError('Motions of one scene differ in times_s: it has those of all frames of the clip.')
     names = [motion.name for motion in motions]
     if len(set(names)) < len(names):
         raise ValueError(f'Two people of one scene have the same name: {", ".join(sorted(names))}.')
@@ -242,7 +296,7 @@ def make_scene(motions: Sequence[Motion], origin: str = 'floor') -> Scene:
     shift = _floor_shift(actors) if origin == 'floor' else np.zeros(3)
     for actor in actors:
         actor.root_positions[:] += shift
-    return Scene(actors, float(motions[0].fps), shift)
+    return Scene(actors, float(motions[0].fps), shift, None if times is None else np.asarray(times, float))
 
 
 def camera_to_world(points: np.ndarray) -> np.ndarray:

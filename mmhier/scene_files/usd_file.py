@@ -7,10 +7,11 @@ Letters: V vertices, F triangles, J joints, T frames of a person.
 
 Convention:
     ``upAxis`` Y, ``metersPerUnit`` 1, right-handed; a body in its rest pose faces +z. Time codes are frame
-    numbers of the clip, ``timeCodesPerSecond`` is its frame rate. Frames in which a person was not seen are
-    interpolated and the person is invisible there (Blender 5.0 does not read that: take .glb for it). All
-    skinning weights are kept. The comment and ``customLayerData`` of the file name the body models, their
-    licences and the camera's place.
+    numbers of the clip, ``timeCodesPerSecond`` is its frame rate; where the rate varies it is the mean, and
+    time codes are the frames' own times in this unit. Frames in which a person was not seen are interpolated
+    and the person is invisible there (Blender 5.0 does not read that: take .glb for it). All skinning weights
+    are kept. The comment and ``customLayerData`` of the file name the body models, their licences and the
+    camera's place.
 """
 
 from collections.abc import Sequence
@@ -75,8 +76,9 @@ def _make_stage(pxr: ModuleType, scene: Scene):
     pxr.UsdGeom.SetStageUpAxis(stage, pxr.UsdGeom.Tokens.y)
     pxr.UsdGeom.SetStageMetersPerUnit(stage, 1.0)
     first, last = scene.frame_range
-    stage.SetStartTimeCode(first)
-    stage.SetEndTimeCode(last)
+    start, end = _time_codes(scene, np.array([first, last]))
+    stage.SetStartTimeCode(start)
+    stage.SetEndTimeCode(end)
     stage.SetTimeCodesPerSecond(scene.fps)
     stage.SetFramesPerSecond(scene.fps)
     about = scene.describe()
@@ -114,12 +116,13 @@ def _add_actor(pxr: ModuleType, stage, scene: Scene, actor: Actor, place: str) -
     animation.CreateJointsAttr(Vt.TokenArray(paths))
     animation.CreateScalesAttr(Vt.Vec3hArray([Gf.Vec3h(1, 1, 1)] * len(paths)))
     translations, rotations = animation.CreateTranslationsAttr(), animation.CreateRotationsAttr()
-    for number, pose, position in zip(actor.frame_numbers, actor.rotations, actor.root_positions):
+    codes = _time_codes(scene, actor.frame_numbers)
+    for code, pose, position in zip(codes, actor.rotations, actor.root_positions):
         offsets[0] = position
-        translations.Set(Vt.Vec3fArray.FromNumpy(offsets.astype(np.float32)), int(number))
+        translations.Set(Vt.Vec3fArray.FromNumpy(offsets.astype(np.float32)), code)
         # USD's constructor takes (w, x, y, z).
         quaternions = [Gf.Quatf(w, x, y, z) for x, y, z, w in pose.tolist()]
-        rotations.Set(Vt.QuatfArray(quaternions), int(number))
+        rotations.Set(Vt.QuatfArray(quaternions), code)
     binding = UsdSkel.BindingAPI.Apply(skeleton.GetPrim())
     binding.CreateAnimationSourceRel().SetTargets([animation.GetPath()])
 
@@ -138,8 +141,14 @@ def _add_actor(pxr: ModuleType, stage, scene: Scene, actor: Actor, place: str) -
     frames, visible = scene.visibility(actor)
     if len(frames) > 1:
         visibility = root.CreateVisibilityAttr()
-        for frame, seen in zip(frames.tolist(), visible):
-            visibility.Set('inherited' if seen else 'invisible', frame)
+        for code, seen in zip(_time_codes(scene, frames), visible):
+            visibility.Set('inherited' if seen else 'invisible', code)
+
+
+def _time_codes(scene: Scene, frames: np.ndarray) -> list[float]:
+    """Whole numbers where the frame rate is constant."""
+    codes = frames if scene.times_s is None else scene.seconds(frames) * scene.fps
+    return codes.astype(np.float64).tolist()
 
 
 def _add_mesh(pxr: ModuleType, stage, actor: Actor, place: str):

@@ -66,19 +66,21 @@ def initiate(boxes: np.ndarray) -> BoxState:
     )
 
 
-def predict(state: BoxState, frames: int = 1) -> BoxState:
-    """Advance all boxes by a number of frames."""
-    for _ in range(frames):
+def predict(state: BoxState, frames: float = 1) -> BoxState:
+    """Advance all boxes by a number of frames, which may be part of one."""
+    while frames > 0:
+        step = min(frames, 1)
+        frames -= step
         scale = _scale(state.position)
         state = BoxState(
-            state.position + state.velocity,
+            state.position + step * state.velocity,
             state.velocity,
             state.position_variance
-            + 2 * state.covariance
-            + state.velocity_variance
-            + (POSITION_WEIGHT * scale) ** 2,
-            state.covariance + state.velocity_variance,
-            state.velocity_variance + (VELOCITY_WEIGHT * scale) ** 2,
+            + 2 * step * state.covariance
+            + step**2 * state.velocity_variance
+            + step * (POSITION_WEIGHT * scale) ** 2,
+            state.covariance + step * state.velocity_variance,
+            state.velocity_variance + step * (VELOCITY_WEIGHT * scale) ** 2,
         )
     return state
 

@@ -5,7 +5,8 @@ score only to people who are still without one: a half-hidden person keeps the i
 With keypoints, similarity is the mean of box IoU and object keypoint similarity, which tells apart people
 whose boxes coincide. There is no randomness: the same input gives the same ids.
 
-Boxes are x1 y1 x2 y2 in pixels, keypoints x y in pixels; time is counted in frames.
+Boxes are x1 y1 x2 y2 in pixels, keypoints x y in pixels; time is counted in frames, and parts of them where
+their rate varies.
 """
 
 import numpy as np
@@ -83,7 +84,7 @@ class Tracker:
         self._state = kalman.initiate(np.zeros((0, 4)))
         self._ids = np.zeros(0, dtype=np.int64)  # NO_ID until confirmed
         self._hits = np.zeros(0, dtype=np.int64)
-        self._age = np.zeros(0, dtype=np.int64)  # frames since last seen
+        self._age = np.zeros(0)  # frames since last seen
         self._seen = np.zeros(0, dtype=bool)  # in the latest frame that could tell
         self._last_boxes = np.zeros((0, 4))  # when last seen
         self._keypoints: np.ndarray | None = None  # (M, K, 2) relative to the box, NaN where not seen
@@ -96,7 +97,7 @@ class Tracker:
         scores: np.ndarray,
         keypoints: np.ndarray | None = None,
         keypoint_scores: np.ndarray | None = None,
-        frames: int = 1,
+        frames: float = 1,
     ) -> np.ndarray:
         """Take in the detections of the next frame.
 
@@ -105,7 +106,7 @@ class Tracker:
             scores: (N,).
             keypoints: (N, K, 2); by default only boxes are compared.
             keypoint_scores: (N, K); by default all keypoints are seen.
-            frames: Frames since the last call, more than one if some were skipped.
+            frames: Frames since the last call, more than one if some were skipped, less if they come fast.
 
         Returns:
             (N,) int64, the id of each detection; -1 where it has none (yet).
@@ -140,7 +141,7 @@ class Tracker:
         self._first = False
         return ids
 
-    def predict(self, frames: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, frames: float = 1) -> tuple[np.ndarray, np.ndarray]:
         """Advance to a frame in which no detector runs.
 
         Args:
@@ -192,9 +193,9 @@ class Tracker:
         rows = np.array([row_of[track_id] for track_id in ids[valid].tolist()], dtype=np.int64)
         self._take_in(rows, boxes, None if keypoints is None else keypoints[valid])
 
-    def _advance(self, frames: int) -> None:
-        if frames < 1:
-            raise ValueError(f'frames={frames} must be at least 1')
+    def _advance(self, frames: float) -> None:
+        if not frames > 0:
+            raise ValueError(f'frames={frames} must be above 0')
         self._state = kalman.predict(
             kalman.hold_size(self._state, ~self._seen), min(frames, self.max_age + 1)
         )
@@ -262,7 +263,7 @@ class Tracker:
         self._state = kalman.concatenate(self._state, kalman.initiate(boxes[new]))
         self._ids = np.append(self._ids, np.full(count, NO_ID))
         self._hits = np.append(self._hits, np.ones(count, dtype=np.int64))
-        self._age = np.append(self._age, np.zeros(count, dtype=np.int64))
+        self._age = np.append(self._age, np.zeros(count))
         self._seen = np.append(self._seen, np.ones(count, dtype=bool))
         self._last_boxes = np.concatenate([self._last_boxes, boxes[new]])
         if keypoints is not None and self._keypoints is not None:

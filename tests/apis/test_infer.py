@@ -1,5 +1,6 @@
 """The command, as a user runs it: files, exit statuses, and what is left when it is stopped."""
 
+import io
 import json
 import os
 import re
@@ -110,6 +111,65 @@ def test_pictures_of_a_folder_and_one_that_is_broken(tmp_path, pictures, capsys)
     assert names(tmp_path / 'out') == ['0_overlay.jpg', '2_overlay.jpg', 'results.json']
     document = json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert document['complete'] is True and len(document['skipped']) == 1
+
+
+def test_what_is_left_out_is_one_line(tmp_path, pictures, capsys):
+    """A low score, another category, a box outside, files of other kinds; the run is a success."""
+    (tmp_path / 'in').mkdir()
+    for number in (1, 2):
+        cv2.imwrite(str(tmp_path / 'in' / f'{number:06d}.ppm'), pictures[number])
+    (tmp_path / 'in' / 'notes.txt').write_text('no picture')
+    found = [(1, 1, [5, 5, 50, 60], 0.9), (1, 1, [5, 5, 50, 60], 0.1), (2, 1, [200, 5, 9, 9], 0.9)]
+    found += [(2, 18, [5, 5, 50, 60], 0.9)] * 2
+    boxes = [dict(zip(('image_id', 'category_id', 'bbox', 'score'), one)) for one in found]
+    (tmp_path / 'boxes.json').write_text(json.dumps(boxes))
+    options = [*OPTIONS, '--boxes', str(tmp_path / 'boxes.json'), '--out', str(tmp_path / 'out')]
+    assert cli.main(['infer', str(tmp_path / 'in'), *options]) == 0
+    err = capsys.readouterr().err
+    (line,) = [line for line in err.splitlines() if 'left out' in line]
+    assert line == (
+        'mmhier: left out: files that are no pictures or videos (.txt): 1, boxes with a score below 0.3: 1, '
+        'boxes of the category 18, no people: 2, boxes outside the image: 1'
+    )
+    assert cli.main(['infer', str(tmp_path / 'in'), *options, '--quiet']) == 0
+    assert 'left out' not in capsys.readouterr().err
+
+
+def test_boxes_of_none_of_the_images_are_never_silent(tmp_path, pictures, caplog):
+    cv2.imwrite(str(tmp_path / '000001.png'), pictures[0])
+    (tmp_path / 'boxes.json').write_text('[{"image_id": 139, "category_id": 1, "bbox": [1, 1, 9, 9]}]')
+    options = [*OPTIONS, '--boxes', str(tmp_path / 'boxes.json'), '--out', str(tmp_path / 'out'), '--quiet']
+    assert cli.main(['infer', str(tmp_path / '000001.png'), *options]) == 0
+    assert re.search('none of the 1 boxes in .*boxes.json was used: it is of 139', caplog.text)
+
+
+def test_a_picture_over_the_limit_is_skipped(tmp_path, pictures, capsys):
+    cv2.imwrite(str(tmp_path / 'a.png'), pictures[0])
+    cv2.imwrite(str(tmp_path / 'b.png'), pictures[0][:64, :64])
+    options = [*OPTIONS, '--out', str(tmp_path / 'out'), '--max-megapixels', '0.005']
+    assert cli.main(['infer', str(tmp_path), *options]) == 3
+    assert re.search('a.png has 128 x 96 pixels.*--max-megapixels', capsys.readouterr().err)
+    assert cli.main(['infer', str(tmp_path), *OPTIONS, '--max-megapixels', '-1']) == 1
+    assert 'must be above 0' in capsys.readouterr().err
+
+
+def test_a_name_that_is_not_utf_8_does_not_end_the_run(tmp_path, pictures, monkeypatch):
+    """On a terminal that takes UTF-8 and nothing else, into a folder whose name is none, too."""
+    (tmp_path / 'in').mkdir()
+    names = [b'caf\xe9.png', b'other.png']
+    for name in names:
+        cv2.imwrite(str(tmp_path / 'a.png'), pictures[0])
+        os.replace(tmp_path / 'a.png', os.path.join(os.fsencode(tmp_path / 'in'), name))
+    out = os.fsdecode(os.path.join(os.fsencode(tmp_path), b'\xe9t\xe9'))
+    printed = io.TextIOWrapper(io.BytesIO(), encoding='utf-8', errors='strict')
+    monkeypatch.setattr(sys, 'stdout', printed)
+    assert cli.main(['infer', str(tmp_path / 'in'), *OPTIONS, '--out', out]) == 0
+    printed.seek(0)
+    text = printed.read()
+    assert '2 frames, 2 people' in text and r'\udce9t\udce9' in text
+    with open(os.path.join(out, 'results.json'), encoding='utf-8') as file:
+        sources = [os.fsencode(frame['source']) for frame in json.load(file)['frames']]
+    assert [os.path.basename(source) for source in sources] == names
 
 
 def test_quiet_prints_nothing(tmp_path, pictures, capfd):

@@ -1,5 +1,6 @@
 """One call from inputs to results: in order, in batches, in bounded memory, past bad input."""
 
+import json
 import threading
 import time
 import weakref
@@ -10,6 +11,7 @@ import pytest
 from mmpose.apis import MMPoseInferencer
 
 from mmhier.apis import Inferencer
+from mmhier.apis.boxes import load_boxes
 from mmhier.apis.estimators import Pose
 from mmhier.apis.model_zoo import resolve_config
 from mmhier.apis.results import CONVENTIONS
@@ -174,9 +176,48 @@ def test_boxes_without_area_are_counted(pose_inferencer, pictures):
 
 
 def test_boxes_far_outside_can_be_drawn(pose_inferencer, pictures):
-    (result,) = pose_inferencer(pictures[0], [[-9e6, -9e6, 9e6, 9e6], [9e5, 9e5, 9e5 + 9, 9e5 + 9]])
+    (result,) = pose_inferencer(pictures[0], [[-9e6, -9e6, 9e6, 9e6], [-9e5, -9e5, 1, 1]])
     assert len(result.people) == 2
     assert result.draw(score_thr=0, boxes=True).shape == (96, 128, 3)
+
+
+def test_boxes_without_any_of_the_image_are_left_out_and_counted(pose_inferencer, pictures):
+    outside = [[128, 0, 140, 90], [0, 96, 9, 99], [-9, 0, 0, 9], [0, -9, 9, 0], [9e5, 9e5, 9e5 + 9, 9e5 + 9]]
+    run = pose_inferencer(pictures[:2], [*outside, [127, 95, 200, 200]])
+    assert [len(result.people) for result in run] == [1, 1]
+    assert run.left_out == {'boxes outside the image': 10} and not run.skips
+
+
+def test_what_is_left_out_is_that_of_this_run(pose_inferencer, pictures, monkeypatch):
+    detector = load_boxes([[8, 6, 60, 90, 1.0], [8, 6, 60, 90, 0.1]], 0.3)
+    monkeypatch.setattr(pose_inferencer, 'detector', detector)
+    for count in (2, 1):
+        run = pose_inferencer(pictures[:count])
+        assert len(list(run)) == count and run.left_out == {'boxes with a score below 0.3': count}
+
+
+@pytest.mark.parametrize('content', [{'7': [[1, 1, 9, 9]]}, [dict(image_id=99, bbox=[1, 1, 5, 5])]])
+def test_a_file_of_boxes_of_which_none_is_used(pose_inferencer, tmp_path, pictures, caplog, content):
+    cv2.imwrite(str(tmp_path / '000001.png'), pictures[0])
+    (tmp_path / 'boxes.json').write_text(json.dumps(content))
+    (result,) = pose_inferencer(tmp_path / '000001.png', tmp_path / 'boxes.json')
+    assert result.people == []
+    assert 'none of the 1 boxes in' in caplog.text and 'boxes.json was used: it is of ' in caplog.text
+    caplog.clear()
+    cv2.imwrite(str(tmp_path / '000007.png'), pictures[0])
+    cv2.imwrite(str(tmp_path / '000099.png'), pictures[0])
+    list(pose_inferencer(tmp_path, tmp_path / 'boxes.json'))
+    assert 'was used' not in caplog.text
+
+
+def test_large_frames_do_not_wait_for_a_batch(pose_inferencer, pictures, monkeypatch):
+    """A batch is of four people; two pictures are as many bytes as may wait."""
+    monkeypatch.setattr('mmhier.apis.inferencer._WAITING_BYTES', 1.5 * pictures[0].nbytes)
+    run = pose_inferencer(list(pictures), [BOXES[0]])
+    waiting = []
+    for _ in run:
+        waiting.append(len(run._queue))
+    assert len(waiting) == 6 and max(waiting) <= 1
 
 
 def test_damaged_files_do_not_stop_the_others(pose_inferencer, pictures, tmp_path):

@@ -3,8 +3,9 @@
 import copy
 
 import numpy as np
+import pytest
 
-from mmhier.apis.motions import motions_from_results
+from mmhier.apis.motions import MotionRecorder, motions_from_results
 
 
 def test_motions_are_the_parameters_of_each_person(mesh_results):
@@ -35,7 +36,11 @@ def test_people_without_number(mesh_results):
     one_numbered = shallow(nobody_numbered)
     for result in one_numbered:
         result.people[1].track_id = 5
-    assert [motion.name for motion in motions_from_results(one_numbered)] == ['person_5']
+    recorder = MotionRecorder()
+    for result in one_numbered:
+        recorder.add(result)
+    assert [motion.name for motion in recorder.motions()] == ['person_5']
+    assert recorder.left_out == {'bodies without a track number, in animations': 4}
     picture = motions_from_results(one_numbered[:1])
     assert [motion.name for motion in picture] == ['unnumbered_0', 'person_5']
 
@@ -48,6 +53,31 @@ def test_gaps_and_broken_frames_are_left_out(mesh_results):
     first, second = motions_from_results(changed)
     assert first.frame_numbers.tolist() == [0, 1, 2, 3]
     assert second.frame_numbers.tolist() == [0, 3]
+
+
+def test_times_of_a_variable_rate(mesh_results):
+    """Of all frames, with or without people; those of a constant rate are not needed, rounded or not."""
+    changed = shallow(mesh_results)
+    for result, seconds in zip(changed, (0.0, 0.04, 0.3, 0.34)):
+        result.time_s = seconds
+    changed[1].people = []
+    for motion in motions_from_results(changed):
+        assert motion.frame_numbers.tolist() == [0, 2, 3]
+        np.testing.assert_allclose(motion.times_s, [0.0, 0.04, 0.3, 0.34])
+        assert motion.fps == pytest.approx(3 / 0.34)
+    changed[1].time_s = 0.0  # stands still
+    np.testing.assert_allclose(motions_from_results(changed)[0].times_s, [0.0, 0.001, 0.3, 0.34])
+    skipped = [changed[0], *changed[2:]]
+    np.testing.assert_allclose(motions_from_results(skipped)[0].times_s, [0.0, 0.15, 0.3, 0.34])
+    for result, seconds in zip(changed, (0.0, 0.041, 0.079, 0.12)):
+        result.time_s = seconds
+    assert motions_from_results(changed)[0].times_s is None
+    assert motions_from_results(mesh_results)[0].times_s is None
+    changed[0].time_s = None
+    assert motions_from_results(changed)[0].times_s is None
+    for number, result in enumerate(changed):  # an animated picture does not say its rate
+        result.time_s, result.fps = number / 8, None
+    assert motions_from_results(changed)[0].fps == 8 and motions_from_results(changed)[0].times_s is None
 
 
 def test_nobody():

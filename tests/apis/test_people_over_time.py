@@ -1,6 +1,7 @@
 """People keep their numbers, and smoothing makes them tremble less without losing them."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -125,3 +126,27 @@ def test_nobody():
     for number in range(3):
         over_time.begin(frame(number))
         over_time.follow(frame(number), [], None)
+
+
+def test_people_are_expected_where_the_frames_own_times_say():
+    """At 400 pixels per second: frames every 1/30 s, then one after 1/10 s on which no detector looks."""
+    over_time = PeopleOverTime(smooth=False)
+    times = [*(np.arange(12) / 30), 11 / 30 + 0.1]
+    source = Source('clip.mp4', 'video', 'clip.mp4', 120 / 7)
+    for number, seconds in enumerate(times[:-1]):
+        now = Frame(IMAGE, source, number, seconds)
+        over_time.begin(now)
+        over_time.follow(now, people(400 * seconds), None)
+    over_time.begin(Frame(IMAGE, source, 12, times[-1]))
+    boxes, _ = over_time.predict()
+    np.testing.assert_allclose(np.sort(boxes[:, 0]), [400 * times[-1], 300 + 400 * times[-1]], atol=8)
+
+
+@pytest.mark.parametrize('fps', [25, 30000 / 1001, 60])
+def test_times_of_a_constant_rate_are_whole_frames(fps):
+    from mmhier.apis.people_over_time import _frames_between
+
+    source = Source('clip.mkv', 'video', 'clip.mkv', fps)
+    frames = [Frame(IMAGE, source, number, round(number / fps, 3)) for number in range(500)]
+    passed = {_frames_between(*pair) for pair in itertools.pairwise(frames)}
+    assert passed == {1.0} and _frames_between(frames[3], frames[7]) == 4

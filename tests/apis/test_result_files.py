@@ -161,3 +161,48 @@ def test_a_run_killed_before_its_first_frame_has_nothing_to_finish(tmp_path):
     with pytest.raises(ValueError, match=r'results.jsonl holds no results.*remove'):
         finish(tmp_path / 'results.jsonl', ['json'])
     assert [path.name for path in tmp_path.iterdir()] == ['results.jsonl']
+
+
+FOREIGN = [
+    {'images': [], 'annotations': []},
+    {'a.jpg': [[0, 0, 5, 5]]},
+    {},
+    {'schema': 'mmhier.results', 'version': '1', 'frames': []},
+    {'schema': 'mmhier.results', 'version': 1},
+    {'schema': 'mmhier.results', 'version': 1, 'frames': {}},
+]
+
+
+@pytest.mark.parametrize('content', FOREIGN)
+def test_foreign_json_is_no_run_without_frames(tmp_path, content):
+    (tmp_path / 'other.json').write_text(json.dumps(content))
+    with pytest.raises(ValueError, match='other.json .*no results'):
+        list(read_results(tmp_path / 'other.json'))
+
+
+def test_foreign_lines_are_neither_read_nor_removed(tmp_path):
+    path = tmp_path / 'other.jsonl'
+    path.write_text('{"step": 1}\n{"step": 2}\n')
+    with pytest.raises(ValueError, match='other.jsonl holds no results of mmhier infer'):
+        list(read_results(path))
+    with pytest.raises(ValueError, match='other.jsonl holds no results of mmhier infer'):
+        finish(path, ['json'])
+    assert path.read_text().count('\n') == 2 and not (tmp_path / 'other.json').exists()
+
+
+def test_a_run_that_ended_before_its_first_frame_has_none(tmp_path):
+    (tmp_path / 'results.jsonl').write_bytes(b'{"schema": "mmhier.res')
+    assert list(read_results(tmp_path / 'results.jsonl')) == []
+
+
+def test_a_file_name_that_is_not_utf_8_comes_back(tmp_path):
+    name = os.fsdecode(b'caf\xe9.png')
+    lines = ResultLines(tmp_path / 'results.jsonl')
+    lines.write(make_result(source=name))
+    lines.close()
+    assert [result.source for result in read_results(lines.path)] == [name]
+    json_file, npz_file = finish(lines.path, ['json', 'npz'])
+    assert [result.source for result in read_results(json_file)] == [name]
+    json_file.read_text(encoding='utf-8')
+    with np.load(npz_file) as arrays:
+        assert arrays['source'].tolist() == [name]

@@ -5,6 +5,8 @@ import dataclasses
 import errno
 import json
 import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -210,3 +212,85 @@ def test_wrong_kinds_are_named(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match='pip install usd-core'):
         ResultWriter(tmp_path, ['usd'])
     assert names(tmp_path) == []
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    """Nor do they where no results.jsonl stands in the way."""
+    with ResultWriter(tmp_path, ['overlay']) as writer:
+        writer.write(make_result(0))
+        with pytest.raises(
+            FileExistsError, match=f'another run of mmhier .process {os.getpid()}.*another folder'
+        ):
+            ResultWriter(tmp_path, ['overlay'])
+        writer.write(make_result(1))
+    assert names(tmp_path) == ['clip_overlay.mp4']
+    with ResultWriter(tmp_path, ['overlay']) as writer:
+        writer.write(make_result(0))
+
+
+def test_a_lock_dies_with_its_process(tmp_path):
+    code = (
+        'import sys, time\n'
+        'from mmhier.folder_lock import FolderLock\n'
+        'lock = FolderLock(sys.argv[1])\n'
+        'print("held", flush=True)\n'
+        'time.sleep(60)\n'
+    )
+    process = subprocess.Popen([sys.executable, '-c', code, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b'held\n'
+        with pytest.raises(FileExistsError, match=f'process {process.pid}'):
+            ResultWriter(tmp_path, ['json'])
+    finally:
+        process.kill()
+        process.wait()
+    assert names(tmp_path) == ['.mmhier.lock']
+    ResultWriter(tmp_path, ['json']).close()
+    assert names(tmp_path) == []
+
+
+def test_what_cannot_be_begun_holds_no_lock(tmp_path):
+    (tmp_path / 'results.jsonl').write_text('')
+    for _ in range(2):
+        with pytest.raises(FileExistsError, match='was killed'):
+            ResultWriter(tmp_path, ['json'])
+    assert names(tmp_path) == ['results.jsonl']
+
+
+def test_pages_have_files_of_their_own(tmp_path):
+    with ResultWriter(tmp_path, ['overlay']) as writer:
+        for number in range(3):
+            writer.write(make_result(number, source='a.tif', kind='image', fps=None, time_s=None))
+        writer.write(make_result(0, source='b.jpg', kind='image', fps=None, time_s=None))
+    assert names(tmp_path) == [
+        'a_overlay.jpg', 'a_page_2_overlay.jpg', 'a_page_3_overlay.jpg', 'b_overlay.jpg'
+    ]  # fmt: skip
+
+
+def test_names_that_are_not_utf_8_become_readable(tmp_path):
+    with ResultWriter(tmp_path, ['json', 'overlay']) as writer:
+        writer.write(make_result(0, source=os.fsdecode(b'caf\xe9.jpg'), kind='image'))
+        writer.write(make_result(0, source=os.fsdecode(b'caf\xe9.mp4')))
+    assert names(tmp_path) == ['caf\ufffd_2_overlay.mp4', 'caf\ufffd_overlay.jpg', 'results.json']
+
+
+def test_meshes_are_posed_once_per_frame(tmp_path, mesh_results, monkeypatch):
+    from mmhier.body_models.smpl import SMPL
+
+    forward, batches = SMPL.forward, []
+
+    def counted(self, **parameters):
+        batches.append(len(parameters['betas']))
+        return forward(self, **parameters)
+
+    alone = [person.mesh.vertices() + person.mesh.transl for person in mesh_results[0].people]
+    monkeypatch.setattr(SMPL, 'forward', counted)
+    with ResultWriter(tmp_path, ['json', 'overlay', 'side', 'obj', 'ply']) as writer:
+        for result in mesh_results:
+            writer.write(result)
+    assert batches == [2] * len(mesh_results)
+    np.testing.assert_allclose(np.stack(mesh_results[0].vertices()), np.stack(alone), atol=1e-6)
+    batches.clear()
+    with ResultWriter(tmp_path, ['json']) as writer:
+        writer.write(mesh_results[0])
+    assert batches == []

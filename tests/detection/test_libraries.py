@@ -53,7 +53,9 @@ def torchvision(monkeypatch):
 
 
 def test_torchvision(torchvision):
-    boxes, scores = load_detector('torchvision')(IMAGE)
+    detector = load_detector('torchvision')
+    boxes, scores = detector(IMAGE)
+    assert detector.left_out == {'detections of other things than people': 1}
     assert boxes.tolist() == [[1, 2, 30, 40], [5, 5, 60, 20]] and np.allclose(scores, [0.9, 0.7])
     assert torchvision.calls == [('fasterrcnn_resnet50_fpn_v2', dict(weights='DEFAULT'))]
 
@@ -131,6 +133,7 @@ def test_mmdet(mmdet, tmp_path):
     detect = load_detector(mmdet.spec, device='cuda:1')
     boxes, scores = detect(IMAGE)
     assert boxes.tolist() == [[1, 2, 30, 40], [5, 5, 60, 20]] and np.allclose(scores, [0.9, 0.7])
+    assert detect.left_out == {'detections of other things than people': 1}
     assert mmdet.calls == [(f'{tmp_path}/config.py', f'{tmp_path}/weights.pth', 'cuda:1', 'mmdet')]
 
 

@@ -97,6 +97,7 @@ def test_yolox_decoded(tmp_path):
     detect = load_detector(save(tmp_path / 'a.onnx', {'output': decode(grid_output(GRID))}))
     boxes, scores = detect(IMAGE)
     assert detect.layout == 'decoded'
+    assert detect.left_out == {'detections of other things than people': 1}
     np.testing.assert_allclose(boxes, GRID_BOXES, atol=1e-4)
     np.testing.assert_allclose(scores, GRID_SCORES, atol=1e-6)
 

@@ -1,11 +1,14 @@
 """A stream takes whatever there is, in order, past damage, with a bounded number of frames in memory."""
 
 import gc
+import os
 import struct
+import sys
 import threading
 import time
 import weakref
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -297,3 +300,63 @@ def test_a_camera_that_does_not_know_its_rate(monkeypatch, rate):
     monkeypatch.setattr(module.cv2, 'VideoCapture', FakeCamera)
     monkeypatch.setattr(FakeCamera, 'get', lambda self, field: rate)
     assert next(iter(FrameStream(0))).source.fps is None
+
+
+def test_what_is_left_out_of_a_folder_is_counted(folder):
+    for name in ('a.txt', 'b.TXT', 'notes', '.hidden.txt'):
+        (folder / name).write_text('no picture')
+    (folder / 'more').mkdir()
+    kinds = {
+        'files that are no pictures or videos (.txt)': 3,
+        'files that are no pictures or videos (no ending)': 1,
+    }
+    stream = FrameStream(folder)
+    assert shades(stream) == [0, 1, 2] and stream.skips == []
+    assert stream.left_out == kinds | {'folders within a folder': 2}
+    assert FrameStream(f'{folder}/*').left_out == kinds
+    assert not FrameStream(folder / '1.png').left_out
+
+
+def test_skips_are_counted_from_several_threads():
+    stream, threads = FrameStream([np.zeros((2, 2, 3), np.uint8)]), []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(4):
+            note = lambda: [stream.note('a', 'damaged', 1) for _ in range(10000)]  # noqa: E731
+            threads.append(threading.Thread(target=note))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert [(skip.reason, skip.count) for skip in stream.skips] == [('damaged', 40000)]
+
+
+def test_waiting_frames_are_bounded_in_bytes(monkeypatch):
+    monkeypatch.setattr(module, 'QUEUE_BYTES', 3 * 8 * 8 * 3)
+    source, count = Counting(60), 0
+    for frame in FrameStream(source, queue_size=50):
+        count += 1
+        if count % 20 == 0:
+            time.sleep(0.05)  # the thread runs ahead as far as it may
+        del frame
+    assert count == 60
+    assert 2 <= source.most <= 6  # three wait, one is made, one is handed over, one is used
+
+
+def test_a_frame_with_more_bytes_than_may_wait_goes_through(monkeypatch):
+    monkeypatch.setattr(module, 'QUEUE_BYTES', 10)
+    assert len(list(FrameStream(Counting(5)))) == 5
+
+
+@pytest.mark.skipif(sys.platform in ('darwin', 'win32'), reason='names are always Unicode there')
+def test_names_that_are_not_utf_8(tmp_path, video):
+    names = [os.fsdecode(b'caf\xe9.png'), os.fsdecode(b'caf\xe9.mp4')]
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((8, 8, 3), 7, np.uint8))
+    (tmp_path / 'a.png').rename(tmp_path / names[0])
+    video.rename(tmp_path / names[1])
+    stream = FrameStream(tmp_path)
+    found = [Path(frame.source.name).name for frame in stream]
+    assert found == [names[1]] * 30 + [names[0]] and stream.skips == []

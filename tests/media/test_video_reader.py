@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mmhier.media import video_reader
+from mmhier.media import VideoWriter, video_reader
 from mmhier.media.video_reader import read_video, video_info
 
 
@@ -139,3 +139,17 @@ def test_reading_goes_on_after_an_error_of_the_file():
     problems = []
     packets = video_reader._packets(av, Container(), None, lambda reason, count: problems.append(count))
     assert list(packets) == [1, 2, 3, 4] and problems == [1, 1, 1]
+
+
+@pytest.mark.parametrize('reader', ['av', 'opencv'])
+def test_times_of_a_variable_rate(tmp_path, numbered, monkeypatch, reader):
+    """Thirty frames per second, then ten."""
+    pytest.importorskip('av')
+    times = [number / 30 for number in range(12)] + [0.4 + number / 10 for number in range(12)]
+    with VideoWriter(tmp_path / 'clip.mp4', 30) as writer:
+        for number, seconds in enumerate(times):
+            writer.write(numbered(number), seconds)
+    if reader == 'opencv':
+        monkeypatch.setattr(video_reader, '_import_av', lambda: None)
+    found = [seconds for _, seconds in read_video(tmp_path / 'clip.mp4', lambda *_: None)]
+    assert found == pytest.approx(times, abs=1e-3)

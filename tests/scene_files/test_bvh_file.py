@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -140,6 +141,20 @@ def test_a_file_for_each_person(small_layer, chain_layer, make_motion, posed, tm
         assert int(lines['first_frame']) == motion.frame_numbers[0]
         assert float(lines['units_per_metre']) == 100.0
     assert len(read_bvh(paths[0]).positions) == 6
+
+
+def test_a_variable_rate_is_resampled_and_that_is_said(small_layer, make_motion, posed, tmp_path, caplog):
+    times = np.concatenate([np.arange(12) / 30, 0.4 + np.arange(12) / 10])
+    motion = replace(make_motion(small_layer, range(24)), fps=120 / 7, times_s=times)
+    [path] = write_bvh(tmp_path / 'clip.bvh', [motion], 'camera', 1.0)
+    assert 'resampled from a variable frame rate, 17.143 per second on average, to 30.0' in caplog.text
+    assert 'resampled' in path.with_name('clip.bvh.txt').read_text()
+    bvh = read_bvh(path)
+    assert bvh.frame_time == pytest.approx(1 / 30, abs=1e-6) and len(bvh.positions) == 46
+    rows = np.round(times * 30).astype(int)
+    _, joints = posed(motion)
+    order = [small_layer.joint_names.index(name) for name in bvh.names]
+    np.testing.assert_allclose(bvh.joints()[rows], camera_to_world(joints[:, order]), atol=1e-3)
 
 
 def test_reader_takes_other_orders_of_channels(tmp_path):

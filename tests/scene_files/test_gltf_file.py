@@ -4,6 +4,7 @@ import runpy
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,26 @@ def test_people_are_shown_where_they_were_seen(plain_layer, make_motion, tmp_pat
             vertices, _ = glb.people((number - 4) / 25.0)[name]
             shown |= {number} if np.ptp(vertices, axis=0).max() > 0.1 else set()
         assert shown == seen
+
+
+def test_keys_are_at_the_frames_own_times(plain_layer, make_motion, posed, tmp_path):
+    """Thirty frames per second, then ten; somebody comes and goes."""
+    times = np.concatenate([np.arange(12) / 30, 0.4 + np.arange(12) / 10])
+    motions = [
+        replace(make_motion(plain_layer, frames, name, seed), fps=120 / 7, times_s=times)
+        for seed, (name, frames) in enumerate({'always': range(1, 24), 'sometimes': [6, 7, 15]}.items())
+    ]
+    glb = Glb(write_glb(tmp_path / 'clip.glb', motions))
+    shift = np.array(glb.document.asset.extras['camera_position'])
+    assert glb.document.asset.extras['frame_rate'].startswith('variable')
+    for motion in motions:
+        vertices, _ = posed(motion)
+        for number, points in zip(motion.frame_numbers.tolist(), vertices):
+            found, _ = glb.people(times[number] - times[1])[motion.name]
+            np.testing.assert_allclose(found, camera_to_world(points) + shift, atol=1e-4)
+    for number in (5, 8, 14, 16):
+        vertices, _ = glb.people(times[number] - times[1] + 1e-4)['sometimes']
+        assert np.ptp(vertices, axis=0).max() < 1e-3
 
 
 def test_a_still_picture_has_no_animation(plain_layer, make_motion, posed, tmp_path):

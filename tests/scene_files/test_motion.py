@@ -77,15 +77,42 @@ def test_quaternions_do_not_flip(small_layer):
 
 def test_frames_in_between_are_interpolated(small_layer, make_motion):
     whole = make_motion(small_layer, [2, 3, 6])
-    actor = make_scene([whole]).actors[0]
-    rotations, positions = actor.every_frame()
-    assert rotations.shape == (5, 24, 4)
+    scene = make_scene([whole])
+    actor = scene.actors[0]
+    rotations, positions, step = scene.evenly(actor)
+    assert rotations.shape == (5, 24, 4) and step == 1 / 25
     np.testing.assert_allclose(rotations[[0, 1, 4]], actor.rotations, atol=1e-6)
     np.testing.assert_allclose(positions[[0, 1, 4]], actor.root_positions)
     np.testing.assert_allclose(positions[2], actor.root_positions[1:].T @ [2 / 3, 1 / 3])
     full = Rotation.from_quat(rotations[1, 5]).inv() * Rotation.from_quat(rotations[4, 5])
     part = Rotation.from_quat(rotations[1, 5]).inv() * Rotation.from_quat(rotations[2, 5])
     np.testing.assert_allclose(part.as_rotvec(), full.as_rotvec() / 3, atol=1e-6)
+
+
+# Thirty frames per second, then ten: seconds of 24 frames.
+VARIABLE = np.concatenate([np.arange(12) / 30, 0.4 + np.arange(12) / 10])
+
+
+def test_a_variable_rate_is_made_even(small_layer, make_motion):
+    motion = replace(make_motion(small_layer, range(2, 24)), times_s=VARIABLE, fps=120 / 7)
+    scene = make_scene([motion])
+    actor = scene.actors[0]
+    rotations, positions, step = scene.evenly(actor)
+    assert step == pytest.approx(1 / 30) and len(positions) == 43 + 1 == len(rotations)
+    seconds = VARIABLE[2] + step * np.arange(44)
+    for axis in range(3):
+        known = np.interp(seconds, VARIABLE[2:], actor.root_positions[:, axis])
+        np.testing.assert_allclose(positions[:, axis], known, atol=1e-4)
+    np.testing.assert_allclose(positions[:11], actor.root_positions[:11], atol=1e-4)
+    np.testing.assert_allclose(rotations[10:43:3], actor.rotations[10:21], atol=1e-3)
+    np.testing.assert_allclose(positions[-1], actor.root_positions[-1], atol=1e-6)
+
+
+def test_somebody_on_one_frame_of_a_variable_rate(small_layer, make_motion):
+    motion = replace(make_motion(small_layer, [5]), times_s=VARIABLE)
+    scene = make_scene([motion])
+    rotations, positions, _ = scene.evenly(scene.actors[0])
+    assert rotations.shape == (1, 24, 4) and positions.shape == (1, 3)
 
 
 def test_visibility(small_layer, make_motion):
@@ -133,6 +160,9 @@ def test_note(open_layer, small_data, random_body):
         (dict(fps=0.0), 'person_0: fps=0.0'),
         (dict(frame_numbers=np.array([1, 1, 2])), 'frame_numbers.*increasing'),
         (dict(frame_numbers=np.array([-1, 1, 2])), 'frame_numbers'),
+        (dict(times_s=np.array([0.0, 0.1])), 'times_s of shape'),
+        (dict(times_s=np.array([0.0, 0.1, 0.1, 0.3, 0.4, 0.5, 0.6])), 'times_s .*increasing'),
+        (dict(times_s=np.array([0.0, 0.1, np.nan, 0.3, 0.4, 0.5, 0.6])), 'times_s .*increasing'),
         (dict(transl=np.zeros((2, 3))), r'transl of shape \(2, 3\): expected \(3, 3\)'),
         (dict(transl=np.full((3, 3), np.nan)), 'transl is not finite'),
         (dict(rotations=np.zeros((3, 23, 3, 3))), r'rotations of shape .* expected \(3, 24, 3, 3\)'),

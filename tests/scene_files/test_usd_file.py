@@ -1,5 +1,6 @@
 import os
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,22 @@ def test_usdskel_gives_the_body(pxr, open_layer, make_motion, posed, tmp_path, s
         for found, wanted in zip(pose_person(pxr, stage, 'person_0', frame), expected):
             difference = found - (camera_to_world(wanted) + camera)
             assert np.abs(difference).max() < 0.05 * MILLIMETRE
+
+
+def test_keys_are_at_the_frames_own_times(pxr, plain_layer, make_motion, posed, tmp_path):
+    times, fps = np.concatenate([np.arange(12) / 30, 0.4 + np.arange(12) / 10]), 120 / 7
+    motion = replace(make_motion(plain_layer, [1, 5, 6, 15, 20]), fps=fps, times_s=times)
+    stage = pxr.Usd.Stage.Open(str(write_usd(tmp_path / 'clip.usda', [motion])))
+    assert stage.GetTimeCodesPerSecond() == pytest.approx(fps)
+    assert stage.GetStartTimeCode() == pytest.approx(times[1] * fps)
+    assert stage.GetEndTimeCode() == pytest.approx(times[20] * fps)
+    camera = np.array(stage.GetRootLayer().customLayerData['camera_position'])
+    for number, wanted in zip(motion.frame_numbers.tolist(), posed(motion)[1]):
+        _, joints = pose_person(pxr, stage, 'person_0', times[number] * fps)
+        np.testing.assert_allclose(joints, camera_to_world(wanted) + camera, atol=1e-4)
+    imageable = pxr.UsdGeom.Imageable(stage.GetPrimAtPath('/scene/person_0'))
+    seen = [imageable.GetVisibilityAttr().Get(times[number] * fps) for number in (1, 2, 5, 6, 7, 15, 20)]
+    assert [one == 'inherited' for one in seen] == [True, False, True, True, False, True, True]
 
 
 def test_several_people(pxr, plain_layer, chain_layer, make_motion, posed, tmp_path):

@@ -1,6 +1,7 @@
 """The box filter: equal to the text book's matrices, and right by hand."""
 
 import runpy
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,23 @@ def test_learns_a_steady_velocity():
     assert np.allclose(state.velocity, [[4, -1, 0, 0]], atol=0.01)
     later = kalman.predict(state, frames=10)
     assert np.allclose(later.position[0, :2], state.position[0, :2] + [40, -10], atol=0.1)
+
+
+def test_parts_of_a_frame():
+    """By hand: position + t v; variances as of white noise of the given rate; whole frames are as before."""
+    box = np.array([[0.0, 0.0, 50.0, 100.0]])
+    state = kalman.initiate(box)
+    state = replace(state, velocity=np.array([[8.0, -4.0, 2.0, 0.0]]), covariance=np.full((1, 4), 0.5))
+    half = kalman.predict(state, 0.5)
+    np.testing.assert_allclose(half.position, [[29.0, 48.0, 51.0, 100.0]])
+    expected = state.position_variance + 0.5 + 0.25 * state.velocity_variance + 0.5 * (100 / 20) ** 2
+    np.testing.assert_allclose(half.position_variance, expected)
+    np.testing.assert_allclose(half.covariance, 0.5 + 0.5 * state.velocity_variance)
+    np.testing.assert_allclose(half.velocity_variance, state.velocity_variance + 0.5 * (100 / 80) ** 2)
+    once_and_a_half = kalman.predict(kalman.predict(state), 0.5)
+    for field in fields(state):
+        both = getattr(kalman.predict(state, 1.5), field.name), getattr(once_and_a_half, field.name)
+        np.testing.assert_array_equal(*both)
 
 
 def test_boxes_round_trip_and_never_collapse():

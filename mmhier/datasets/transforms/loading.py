@@ -113,6 +113,6 @@ def _damage(content: bytes) -> str | None:
             image.load()
     except UnidentifiedImageError:
         return 'is damaged or not an image'
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return f'is damaged or not an image ({error})'
     return None

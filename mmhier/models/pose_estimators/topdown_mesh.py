@@ -69,7 +69,8 @@ class TopdownMeshEstimator(BasePoseEstimator):
             are dictionaries with ``body_pose`` (J, 3), axis-angle in radians, and ``betas`` (S,). As many are
             drawn as there are people in the batch.
         train_cfg: Not used.
-        test_cfg: Not used.
+        test_cfg: How ``mmhier infer`` cuts people out, ``padding`` and ``blur`` of
+            :class:`mmhier.apis.crops.MeshCropper`. Evaluation has its pipeline for it.
         data_preprocessor: Normalisation of images.
         init_cfg: Initial weights.
         metainfo: See MMPose.
