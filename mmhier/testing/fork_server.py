@@ -27,6 +27,8 @@ import scipy.io
 import scipy.ndimage
 
 import scipy.stats  # noqa: F401  isort: skip
+import torch._dynamo
+
 import torch  # noqa: F401  isort: skip
 
 ALLOWED = ('mmhier.atomic', 'mmhier.compat', 'mmhier.version')

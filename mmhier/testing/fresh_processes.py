@@ -89,8 +89,11 @@ class FreshProcesses:
 
 def _meeting_point(processes: int) -> dict[str, str]:
     """Address and free port at which the processes of a group meet."""
-    if processes == 1:
-        return {}
+    return {} if processes == 1 else dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
-        return dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(probe.getsockname()[1]))
+        return probe.getsockname()[1]

@@ -19,16 +19,17 @@ from mmhier.testing.coco import write_dot_people
 from mmhier.testing.mesh_data import draw_image, random_person, shard_members, write_tar
 
 GENDERS = ('neutral', 'male', 'female')
-# As configs/_base_/datasets/hmr_mixed.py names the sets; the numbers are those of the last tars.
+# Folders of the mix as HMR2.0 publishes it, in the order of configs/_base_/datasets/hmr_mixed.py, and the
+# numbers of the last tars.
 TARS = {
-    'h36m-train': '000312',
-    'mpii-train': '000009',
-    'coco-train-2014-pruned': '000017',
-    'coco-train-2014-vitpose-pruned': '000044',
-    'mpi-inf-train-pruned': '000006',
-    'ava-train-midframes-1fps-vitpose': '000092',
-    'aic-train-vitpose': '000104',
-    'insta-train-vitpose-replicate': '003657',
+    'h36m-train': 312,
+    'mpii-train': 9,
+    'coco-train-2014-pruned': 17,
+    'coco-train-2014-vitpose-pruned': 44,
+    'mpi-inf-train-pruned': 6,
+    'ava-train-midframes-1fps-vitpose': 92,
+    'aic-train-vitpose': 104,
+    'insta-train-vitpose-replicate': 3657,
 }
 # File of configs/_base_/datasets/hmr_eval.py and hmr_emdb.py -> folder of its images.
 BENCHMARKS = {
@@ -77,22 +78,25 @@ def write_coco(folder: Path, people: int) -> None:
     detections.write_text(json.dumps(boxes))
 
 
-def write_training_data(folder: Path, people: int, all_tars: bool = False) -> None:
-    """Tars of HMR2.0's mix, pose histogram and motion capture.
-
-    Args:
-        folder: ``hmr2_training_data``.
-        people: In each tar.
-        all_tars: Whether all thousands of tars are to be there, or the first of each set only.
-    """
+def write_training_data(folder: Path, people: int) -> None:
+    """The first tar of each set of HMR2.0's mix, pose histogram and motion capture."""
     rng = np.random.default_rng(0)
-    for name, last in TARS.items():
-        first = write_tar(folder / 'dataset_tars' / name / '000000.tar', shard_members(rng, people))
-        for number in range(1, int(last) + 1 if all_tars else 1):
-            os.link(first, first.with_name(f'{number:06d}.tar'))
+    for name in TARS:
+        write_tar(folder / 'dataset_tars' / name / '000000.tar', shard_members(rng, people))
     np.save(folder / 'amass_poses_hist100_SMPL+H_G.npy', np.ones((21, *3 * [HISTOGRAM_BINS])))
     bodies = dict(body_pose=rng.normal(0, 0.3, (8, 72)), betas=rng.normal(0, 1, (8, 10)))
     np.savez(folder / 'cmu_mocap.npz', **bodies)
+
+
+def link_all_tars(folder: Path) -> list[Path]:
+    """Give the other thousands of tars the content of the first of their set; return them."""
+    made = []
+    for name, last in TARS.items():
+        first = folder / 'data' / 'hmr2_training_data' / 'dataset_tars' / name / '000000.tar'
+        for number in range(1, last + 1):
+            made.append(first.with_name(f'{number:06d}.tar'))
+            os.link(first, made[-1])
+    return made
 
 
 def write_benchmark(path: Path, images: Path, people: int, seed: int) -> None:

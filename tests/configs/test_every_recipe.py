@@ -4,21 +4,28 @@ Data, bodies and weights are stand-ins at the paths that configs name (:mod:`mmh
 Options make runs short; models, pipelines, hooks, samplers, optimizers and evaluators are the config's.
 
 * All configs: training and testing are built, up to where weights are needed; one process per group.
-* One config of each group (marked slow: all others): a step and a validation, another of each after
-  ``--resume`` (meshes: on two processes), and ``tools/test.py``.
+* One config of each group: a step, and after ``--resume`` another step and a validation. Swin, with which
+  each recipe was written first: ``tools/test.py`` as well, and meshes resume on two processes.
+* Marked slow: all configs, all of that. Encoders of size L and H keep two of their layers.
 """
 
 import json
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmpose.registry import MODELS
 
 from mmhier.compat.checkpoint import load_checkpoint_file
-from mmhier.testing.recipe_files import TARS, touch_weights, weights_path, write_release
+from mmhier.testing.fresh_processes import free_port
+from mmhier.testing.recipe_files import TARS, link_all_tars, touch_weights, weights_path, write_release
 from mmhier.visualization.curves import read_scalars
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,8 +49,10 @@ SHORT = {
     **{f'{loader}_dataloader.batch_size': 2 for loader in ('train', 'val', 'test')},
     'default_hooks.checkpoint.interval': 1,
     'default_hooks.logger.interval': 1,
+    'train_cfg.val_begin': 2,
     'train_cfg.val_interval': 1,
 }
+NARROW = {'large': 1024, 'huge': 1280}  # widths of encoders, all with 16 heads
 
 
 def group_of(name):
@@ -58,7 +67,6 @@ def by_size(name):
 
 GROUPS = {group: [n for n in CONFIGS if group_of(n) == group] for group in sorted(map(group_of, CONFIGS))}
 SMALLEST = [min(names, key=by_size) for names in GROUPS.values()]
-OTHERS = [name for name in CONFIGS if name not in SMALLEST]
 
 
 def initial_weights(name):
@@ -98,7 +106,7 @@ def prepare(workshop, request):
         words = Path(checkpoint.rpartition('://')[2]).with_suffix('').parts
         pose = next((word for word in words if word in CONFIGS), None)
         if pose is None:
-            write_release(workshop.folder, Config.fromfile(ROOT / CONFIGS[name]).model.backbone)
+            write_release(workshop.folder, Config.fromfile(workshop.folder / CONFIGS[name]).model.backbone)
             return
         put(pose)
         work_dir = train_a_step(workshop, pose)
@@ -120,19 +128,19 @@ def checkpoint_of(name, count):
     return f'{"iter" if is_iter_based(name) else "epoch"}_{count}.pth'
 
 
-def check_trained(name, work_dir, count, resumed_from=0):
-    """Losses and scores are numbers, and the checkpoints are there."""
+def check_trained(name, work_dir, count, scored):
+    """Every step was taken once, losses and scores are numbers, and the checkpoints are there."""
     assert [path.name for path in work_dir.glob('[ei]*_[0-9]*.pth')] == [checkpoint_of(name, count)]
     assert load_checkpoint_file(work_dir / checkpoint_of(name, count))['meta']['iter'] == count
-    key = Config.fromfile(ROOT / CONFIGS[name]).default_hooks.checkpoint.save_best
-    (best,) = work_dir.glob('best_*.pth')
-    assert best.name.startswith(f'best_{key.replace("/", "_")}')
     records = read_scalars(work_dir)
     losses = [record for record in records if 'loss' in record]
-    assert [record['step'] for record in losses] == list(range(resumed_from + 1, count + 1))
+    assert [record['step'] for record in losses] == list(range(1, count + 1))
     assert all(math.isfinite(record['loss']) and record['loss'] > 0 for record in losses)
-    scores = [record for record in records if key in record]
-    assert len(scores) == count - resumed_from and all(math.isfinite(record[key]) for record in scores)
+    key = Config.fromfile(ROOT / CONFIGS[name]).default_hooks.checkpoint.save_best
+    scores = [(record['step'], math.isfinite(record[key])) for record in records if key in record]
+    assert scores == ([(count, True)] if scored else [])
+    best = [path.name for path in work_dir.glob('best_*.pth')]
+    assert len(best) == len(scores) and all(file.startswith(f'best_{key.replace("/", "_")}') for file in best)
 
 
 def check_tested(name, work_dir):
@@ -147,18 +155,21 @@ def check_tested(name, work_dir):
     assert all(row['samples'] == 2 and row['skipped'] == 0 for row in rows)
 
 
-def run_recipe(name, workshop, prepare):
+def run_recipe(name, workshop, prepare, whole):
+    """A step, a resume and a validation; on the ``whole`` tools/test.py, and two processes for meshes."""
     prepare(name)
     work_dir = workshop.folder / 'work_dirs' / name
     try:
         train_a_step(workshop, name)
-        check_trained(name, work_dir, 1)
-        processes = 2 if CONFIGS[name].startswith('configs/hmr/') else 1
+        check_trained(name, work_dir, 1, scored=False)
+        processes = 2 if whole and CONFIGS[name].startswith('configs/hmr/') else 1
         more = {'train_dataloader.batch_size': 2 // processes, **steps(name, 2)}
         launcher = ['--launcher', 'pytorch'] if processes > 1 else []
         arguments = [CONFIGS[name], '--resume', *launcher, *options(name, **more)]
         workshop.run('tools/train.py', *arguments, processes=processes)
-        check_trained(name, work_dir, 2, resumed_from=1)
+        check_trained(name, work_dir, 2, scored=True)
+        if not whole:
+            return
         arguments = [CONFIGS[name], work_dir / checkpoint_of(name, 2), '--out', work_dir / 'scores.json']
         workshop.run('tools/test.py', *arguments, *options(name))
         check_tested(name, work_dir)
@@ -169,7 +180,6 @@ def run_recipe(name, workshop, prepare):
 def test_every_config_belongs_to_a_group():
     assert len(CONFIGS) >= 79 and len(GROUPS) >= 19
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(CONFIGS)
-    assert len(SMALLEST) == len(GROUPS) and sorted(SMALLEST + OTHERS) == sorted(CONFIGS)
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -201,10 +211,84 @@ def test_all_of_a_group_are_built(group, workshop, request):
 
 @pytest.mark.parametrize('name', SMALLEST)
 def test_recipe_trains_resumes_and_is_tested(name, workshop, prepare):
-    run_recipe(name, workshop, prepare)
+    run_recipe(name, workshop, prepare, whole=name.startswith('swin'))
+
+
+@pytest.fixture
+def narrow(workshop):
+    """Encoders of size L and H lose most of their layers, in the workshop's configs."""
+    paths = [workshop.folder / path for name, path in CONFIGS.items() if name.split('_')[1] in 'lh']
+    texts = [path.read_text() for path in paths]
+    for path, text in zip(paths, texts):
+        size, width = next((size, width) for size, width in NARROW.items() if f"arch='{size}'" in text)
+        replaced = '_delete_=True, ' if path.stem.startswith('vitpose') else ''
+        arch = f'arch=dict({replaced}embed_dims={width}, num_layers=2, num_heads=16)'
+        path.write_text(text.replace(f"arch='{size}'", arch, 1))
+    yield
+    for path, text in zip(paths, texts):
+        path.write_text(text)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', OTHERS)
-def test_every_other_config_trains_resumes_and_is_tested(name, workshop, prepare):
-    run_recipe(name, workshop, prepare)
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_config_trains_resumes_and_is_tested(name, workshop, prepare, narrow):
+    run_recipe(name, workshop, prepare, whole=True)
+
+
+def test_meshes_are_trained_on_two_processes_from_a_shell(workshop, prepare):
+    """The launcher of the documentation, with every import of its own; a step and a validation."""
+    name = 'swinhmr2_t_s3_mixed'
+    prepare(name)
+    work_dir = workshop.folder / 'work_dirs' / 'two'
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']])
+    command = ['bash', 'tools/dist_train.sh', CONFIGS[name], '2', '--work-dir', str(work_dir)]
+    done = subprocess.run(
+        [*command, *options(name, **steps(name, 1), **{'train_cfg.val_begin': 1})],
+        cwd=workshop.folder,
+        env=workshop.environment | dict(PORT=str(free_port()), PATH=path),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    check_trained(name, work_dir, 1, scored=True)
+
+
+def test_emdb_by_the_lines_of_its_file(workshop, monkeypatch):
+    """A config of three lines tests a model of the mix."""
+    name = 'swinhmr2_t_s3_mixed'
+    monkeypatch.setenv('MMHIER_BODY_MODELS', workshop.environment['MMHIER_BODY_MODELS'])
+    text = (ROOT / 'configs' / '_base_' / 'datasets' / 'hmr_emdb.py').read_text()
+    lines = [line[4:] for line in text.splitlines() if re.match('#   .* = ', line)]
+    assert len(lines) == 3
+    config = workshop.folder / 'configs' / 'hmr' / 'on_emdb.py'
+    config.write_text('\n'.join(lines).replace('swinhmr2_s_s3_mixed', name))
+    model = Config.fromfile(config).model
+    model.backbone.init_cfg = None
+    checkpoint = workshop.folder / 'emdb.pth'
+    torch.save(dict(state_dict=MODELS.build(model).state_dict()), checkpoint)
+    workshop.run('tools/test.py', 'configs/hmr/on_emdb.py', checkpoint, '--out', 'emdb.json')
+    scores = json.loads((workshop.folder / 'emdb.json').read_text())
+    for boxes in ('dataset', 'joints'):
+        for score in ('MPJPE', 'PA-MPJPE', 'PVE'):
+            assert math.isfinite(scores[f'mesh/emdb_1_{boxes}_boxes/{score}'])
+    rows = json.loads((workshop.folder / 'work_dirs' / 'on_emdb' / 'skeleton_table.json').read_text())
+    assert all(row['samples'] == 2 and row['skipped'] == 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_whole_mix_is_read(workshop, prepare):
+    """All tars that the config names, nothing overridden but the length of the run."""
+    name = 'swinhmr2_t_s3_mixed'
+    prepare(name)
+    tars = link_all_tars(workshop.folder)
+    assert len(tars) == 4241
+    arguments = [f'{key}={value}' for key, value in (SHORT | steps(name, 1)).items()]
+    try:
+        done = workshop.run('tools/train.py', CONFIGS[name], '--cfg-options', *arguments, timeout=1200)
+        check_trained(name, workshop.folder / 'work_dirs' / name, 1, scored=False)
+    finally:
+        for tar in tars:
+            tar.unlink()
+    assert 'insta: 7316 of 7316 people are used' in done.output
