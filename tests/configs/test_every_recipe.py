@@ -52,6 +52,11 @@ SHORT = {
     'train_cfg.val_begin': 2,
     'train_cfg.val_interval': 1,
 }
+NO_WORKERS = {
+    f'{loader}_dataloader.{key}': value
+    for loader in ('train', 'val', 'test')
+    for key, value in (('num_workers', 0), ('persistent_workers', False))
+}
 NARROW = {'large': 1024, 'huge': 1280}  # widths of encoders, all with 16 heads
 
 
@@ -79,9 +84,9 @@ def is_iter_based(name):
     return Config.fromfile(ROOT / CONFIGS[name]).train_cfg.get('type') == 'IterBasedTrainLoop'
 
 
-def options(name, **more):
-    """What makes runs short."""
-    given = SHORT | (TAR_OPTIONS if name.endswith('_mixed') else {}) | more
+def options(name, workers=False, **more):
+    """What makes runs short; ``workers`` keeps the processes that load data."""
+    given = SHORT | ({} if workers else NO_WORKERS) | (TAR_OPTIONS if name.endswith('_mixed') else {}) | more
     return ['--cfg-options', *(f'{key}={value}' for key, value in given.items())]
 
 
@@ -118,9 +123,9 @@ def prepare(workshop, request):
     return put
 
 
-def train_a_step(workshop, name):
+def train_a_step(workshop, name, workers=False):
     """Run the command of the first line; return the work directory."""
-    workshop.run('tools/train.py', CONFIGS[name], *options(name, **steps(name, 1)))
+    workshop.run('tools/train.py', CONFIGS[name], *options(name, workers, **steps(name, 1)))
     return workshop.folder / 'work_dirs' / name
 
 
@@ -156,22 +161,25 @@ def check_tested(name, work_dir):
 
 
 def run_recipe(name, workshop, prepare, whole):
-    """A step, a resume and a validation; on the ``whole`` tools/test.py, and two processes for meshes."""
+    """A step, a resume and a validation.
+
+    ``whole``: with the workers of the config, two processes for meshes, and tools/test.py.
+    """
     prepare(name)
     work_dir = workshop.folder / 'work_dirs' / name
     try:
-        train_a_step(workshop, name)
+        train_a_step(workshop, name, whole)
         check_trained(name, work_dir, 1, scored=False)
         processes = 2 if whole and CONFIGS[name].startswith('configs/hmr/') else 1
         more = {'train_dataloader.batch_size': 2 // processes, **steps(name, 2)}
         launcher = ['--launcher', 'pytorch'] if processes > 1 else []
-        arguments = [CONFIGS[name], '--resume', *launcher, *options(name, **more)]
+        arguments = [CONFIGS[name], '--resume', *launcher, *options(name, whole, **more)]
         workshop.run('tools/train.py', *arguments, processes=processes)
         check_trained(name, work_dir, 2, scored=True)
         if not whole:
             return
         arguments = [CONFIGS[name], work_dir / checkpoint_of(name, 2), '--out', work_dir / 'scores.json']
-        workshop.run('tools/test.py', *arguments, *options(name))
+        workshop.run('tools/test.py', *arguments, *options(name, whole))
         check_tested(name, work_dir)
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)
@@ -243,7 +251,7 @@ def test_meshes_are_trained_on_two_processes_from_a_shell(workshop, prepare):
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']])
     command = ['bash', 'tools/dist_train.sh', CONFIGS[name], '2', '--work-dir', str(work_dir)]
     done = subprocess.run(
-        [*command, *options(name, **steps(name, 1), **{'train_cfg.val_begin': 1})],
+        [*command, *options(name, True, **steps(name, 1), **{'train_cfg.val_begin': 1})],
         cwd=workshop.folder,
         env=workshop.environment | dict(PORT=str(free_port()), PATH=path),
         capture_output=True,
