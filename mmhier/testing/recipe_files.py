@@ -41,7 +41,7 @@ BENCHMARKS = {
     'emdb_1_dataset_boxes.npz': 'EMDB',
     'emdb_1_joints_boxes.npz': 'EMDB',
 }
-HISTOGRAM_BINS = 12
+HISTOGRAM_BINS = 32
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -83,7 +83,10 @@ def write_training_data(folder: Path, people: int) -> None:
     rng = np.random.default_rng(0)
     for name in TARS:
         write_tar(folder / 'dataset_tars' / name / '000000.tar', shard_members(rng, people))
-    np.save(folder / 'amass_poses_hist100_SMPL+H_G.npy', np.ones((21, *3 * [HISTOGRAM_BINS])))
+    histogram = np.zeros((21, *3 * [HISTOGRAM_BINS]))
+    middle = slice(HISTOGRAM_BINS // 2 - 1, HISTOGRAM_BINS // 2 + 1)
+    histogram[:, middle, middle, middle] = 1  # joints are hardly turned, as those of the tars
+    np.save(folder / 'amass_poses_hist100_SMPL+H_G.npy', histogram)
     bodies = dict(body_pose=rng.normal(0, 0.3, (8, 72)), betas=rng.normal(0, 1, (8, 10)))
     np.savez(folder / 'cmu_mocap.npz', **bodies)
 
