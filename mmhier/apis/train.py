@@ -94,6 +94,21 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
     return runner
 
 
+def check_batches(runner) -> None:
+    """Refuse a training set that is smaller than a batch which has to be full.
+
+    Raises:
+        ValueError: If an epoch has no batch.
+    """
+    loader = runner.train_dataloader
+    if hasattr(loader.dataset, '__len__') and not len(loader):
+        raise ValueError(
+            f'{len(loader.dataset)} training samples do not fill a batch of {loader.batch_size} on each of '
+            f'{runner.world_size} processes, and train_dataloader.drop_last leaves out what is not full. Set '
+            '--cfg-options train_dataloader.batch_size to less, or train_dataloader.drop_last=False'
+        )
+
+
 def run(args: argparse.Namespace) -> int:
     """Train."""
     from mmhier.engine.launch import finish_distributed
@@ -114,6 +129,8 @@ def run(args: argparse.Namespace) -> int:
         if 'auto_scale_lr' not in cfg:
             raise ValueError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
         cfg.auto_scale_lr.enable = True
-    start(cfg, args, ('train_dataloader', 'val_dataloader')).train()
+    runner = start(cfg, args, ('train_dataloader', 'val_dataloader'))
+    check_batches(runner)
+    runner.train()
     finish_distributed()
     return 0

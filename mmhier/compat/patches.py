@@ -1,4 +1,4 @@
-"""Lines of the stock MMPose that current versions of its dependencies no longer accept."""
+"""Lines of the stock MMPose and MMEngine that current versions no longer accept, or that cost seconds."""
 
 import functools
 from types import ModuleType
@@ -25,6 +25,27 @@ def accept_radius_arrays(module: ModuleType) -> None:
     visualizer.draw_circles = draw_circles
 
 
+def format_configs_once(module: ModuleType) -> None:
+    """Let MMEngine lay out the text of a config once per start.
+
+    It asks for the same text four times, and for a mix of data sets each takes a second or more. Unnecessary
+    once ``mmengine/config/config.py`` keeps ``pretty_text``.
+    """
+    original = module.FormatCode
+    latest: dict[tuple[str, str], Any] = {}
+
+    @functools.wraps(original)
+    def format_code(source: str, **options: Any) -> Any:
+        key = source, repr(options)
+        if key not in latest:
+            latest.clear()
+            latest[key] = original(source, **options)
+        return latest[key]
+
+    module.FormatCode = format_code
+
+
 def install() -> None:
     """Apply each patch when the module it belongs to is imported, or now if it has been."""
+    wrapt.register_post_import_hook(format_configs_once, 'mmengine.config.config')
     wrapt.register_post_import_hook(accept_radius_arrays, 'mmpose.visualization.opencv_backend_visualizer')

@@ -125,6 +125,10 @@ def test_evaluation_writes_one_table(repo_root, config, data, trained, tmp_path)
     [
         ('model.body_model=neutral', 'SMPL neutral is not installed'),
         ('model.mocap.ann_file=nobody.npz', 'nobody.npz does not exist'),
+        (
+            'train_dataloader.batch_size=13',
+            '12 training samples do not fill a batch of 13',
+        ),
         ('train_dataloader.dataset.data_root=nowhere', 'mmhier synth nowhere'),
     ],
 )

@@ -1,10 +1,14 @@
 """MMPose's own code on current versions of its dependencies."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
+
+from mmhier.compat import patches
 
 
 @pytest.mark.parametrize('alpha', [0.5, 1.0])
@@ -22,3 +26,27 @@ def test_circles_are_drawn_with_opencv(alpha):
     assert red[20, 10] == pytest.approx(255 * alpha, abs=1)
     ys, xs = np.nonzero(red)
     assert (ys.min(), ys.max(), xs.min(), xs.max()) == (17, 23, 7, 13)
+
+
+def test_a_config_is_laid_out_once():
+    asked = []
+
+    def format_code(source, **options):
+        asked.append(source)
+        return source.upper(), True
+
+    module = SimpleNamespace(FormatCode=format_code)
+    patches.format_configs_once(module)
+    style = dict(style_config=dict(based_on_style='pep8'))
+    for _ in range(3):
+        assert module.FormatCode('a = 1', **style) == ('A = 1', True)
+    assert module.FormatCode('b = 1', **style) == ('B = 1', True)
+    assert module.FormatCode('b = 1', style_config=None) == ('B = 1', True)
+    assert asked == ['a = 1', 'b = 1', 'b = 1']
+
+
+def test_mmengine_lays_out_configs_through_it():
+    from mmengine.config import config
+
+    assert config.FormatCode.__module__ == 'yapf.yapflib.yapf_api'
+    assert config.FormatCode.__wrapped__ is not None

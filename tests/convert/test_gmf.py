@@ -1,7 +1,5 @@
 """GroupMixFormer weights of its authors: names, numbers, and what is refused."""
 
-import re
-
 import pytest
 import torch
 
@@ -9,25 +7,9 @@ from mmhier.convert import find_family
 from mmhier.convert.gmf import GMF
 from mmhier.convert.key_table import convert, fit
 from mmhier.models.backbones.truncated_gmf import TruncatedGMF
+from mmhier.testing.released_weights import gmf_of_authors
 
 ARCH = dict(embed_dims=(20, 20, 40, 40), depths=(1, 2, 1, 1), mlp_ratios=(2, 4, 2, 2))
-# Our name -> the authors', applied in turn.
-RENAMED = [
-    (r'^stem\.([01])\.(conv|norm)\.', lambda m: f'conv_stem.{_LAYER[m[2]]}{int(m[1]) + 1}.'),
-    (r'^stem\.2\.', 'patch_embed_layers.0.'),
-    (r'^stages\.(\d+)\.downsample\.', lambda m: f'patch_embed_layers.{int(m[1]) + 1}.'),
-    (r'^stages\.(\d+)\.blocks\.(\d+)\.', r'groupmixformer_backbone.\1.gma_stage.\2.'),
-    (r'\.attn\.groups\.(\d)\.norm\.', r'.att.aggregator.norm\1.'),
-    (r'\.attn\.groups\.(\d)\.conv\.', r'.att.aggregator.agg\1.'),
-    (r'\.attn\.local\.', '.att.aggregator.agg0.'),
-    (r'\.attn\.position\.', '.att.crpe.conv_list.'),
-    (r'\.attn\.', '.att.'),
-    (r'\.depthwise\.', '.conv1.'),
-    (r'\.pointwise\.', '.pointwise_conv.'),
-    (r'\.cpe\.', '.cpe.proj.'),
-    (r'\.mlp\.(\d)\.', lambda m: f'.mlp.fc{int(m[1]) + 1}.'),
-]
-_LAYER = dict(conv='proj', norm='norm')
 
 
 @pytest.fixture
@@ -40,17 +22,7 @@ def network():
 
 
 def theirs(network):
-    """The state dictionary that the authors' code would have, with its classifier."""
-    state = {}
-    for key, value in network.state_dict().items():
-        for pattern, name in RENAMED:
-            key = re.sub(pattern, name, key)
-        state[key] = value
-    width = ARCH['embed_dims'][3]
-    for name in ('weight', 'bias', 'running_mean', 'running_var'):
-        state[f'norm4.{name}'] = torch.ones(width)
-    state['norm4.num_batches_tracked'] = torch.tensor(3)
-    return {**state, 'head.weight': torch.zeros(10, width), 'head.bias': torch.zeros(10)}
+    return gmf_of_authors(network.state_dict())
 
 
 def test_some_names_of_the_authors(network):
@@ -119,10 +91,24 @@ def test_another_architecture_is_named(network):
     """As it may happen with the large network, whose file and configuration may differ."""
     other = TruncatedGMF({**ARCH, 'mlp_ratios': (2, 2, 2, 2)})
     with pytest.raises(ValueError, match=r'mlp_ratios \[2, 4, 2, 2\], the network has .*mlp_ratios \[2, 2'):
-        fit(GMF, dict(model=theirs(network)), other.state_dict(), 4, (3,), source='large.pth')
+        fit(
+            GMF,
+            dict(model=theirs(network)),
+            other.state_dict(),
+            4,
+            (3,),
+            source='large.pth',
+        )
     deeper = TruncatedGMF({**ARCH, 'depths': (1, 3, 1, 1)})
     with pytest.raises(ValueError, match=r'large.pth .*depths \[1, 2, 1, 1\]'):
-        fit(GMF, dict(model=theirs(network)), deeper.state_dict(), 4, (3,), source='large.pth')
+        fit(
+            GMF,
+            dict(model=theirs(network)),
+            deeper.state_dict(),
+            4,
+            (3,),
+            source='large.pth',
+        )
 
 
 def test_unknown_and_missing_keys_are_refused(network):

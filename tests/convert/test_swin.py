@@ -12,6 +12,7 @@ from mmpose.registry import MODELS
 from mmhier.convert.key_table import convert, detect_format, fit, unwrap
 from mmhier.convert.swin import SWIN
 from mmhier.models.backbones.truncated_swin import TruncatedSwin
+from mmhier.testing.released_weights import classifier, quarters_first, swin_of_microsoft
 
 ARCH = dict(embed_dims=8, depths=[1, 2, 2, 1], num_heads=[1, 2, 2, 4], window_size=7)
 FORMATS = ('microsoft', 'openmmlab', 'timm', 'huggingface', 'huggingface5')
@@ -27,47 +28,33 @@ def network():
     return network
 
 
-def quarters_first(value):
-    """OpenMMLab's order of the 4C inputs -> Microsoft's, which joins four quarters."""
-    dims = value.shape[-1] // 4
-    row_by_row = value.reshape(*value.shape[:-1], dims, 4)
-    return torch.cat([row_by_row[..., place] for place in (0, 2, 1, 3)], dim=-1)  # (0,0) (1,0) (0,1) (1,1)
-
-
 def in_format(network, name):
     """The state dictionary that another project would have, by renaming ours."""
+    ours = network.state_dict()
+    if name == 'microsoft':
+        return swin_of_microsoft(ours)
+    if name == 'timm':
+        return timm(ours)
     state = {}
-    for key, value in network.state_dict().items():
-        if 'downsample' in key and name != 'openmmlab':
-            value = quarters_first(value)
+    for key, value in ours.items():
         if name == 'openmmlab':
             state[f'backbone.{key}'] = value
-        elif name in ('microsoft', 'timm'):
-            state |= microsoft(key, value, name)
         else:
+            value = quarters_first(value) if 'downsample' in key else value
             state |= hugging_face(key, value, name == 'huggingface5')
-    width = ARCH['embed_dims'] * 8
-    head = dict(microsoft='head', openmmlab='head.fc', timm='head.fc').get(name, 'classifier')
-    return state | {f'{head}.weight': torch.zeros(10, width), f'{head}.bias': torch.zeros(10)}
+    return state | classifier(ARCH['embed_dims'] * 8, dict(openmmlab='head.fc').get(name, 'classifier'))
 
 
-def microsoft(key, value, name):
-    if name == 'timm' and key.endswith('relative_position_index'):
-        return {}
-    replacements = [('stages.', 'layers.'), ('attn.w_msa.', 'attn.'), ('ffn.layers.0.0.', 'mlp.fc1.')]
-    replacements += [
-        ('ffn.layers.1.', 'mlp.fc2.'),
-        ('patch_embed.projection', 'patch_embed.proj'),
-        ('norm3', 'norm'),
-    ]
-    for ours, theirs in replacements:
-        key = key.replace(ours, theirs)
-    if name == 'timm' and 'downsample' in key:
-        key = re.sub(r'(?<=layers\.)\d', lambda digit: str(int(digit[0]) + 1), key)
-    extra = {}
-    if name == 'microsoft' and key.endswith('blocks.1.norm1.weight'):
-        extra = {key.replace('norm1.weight', 'attn_mask'): torch.zeros(4, 49, 49)}
-    return {key: value} | extra
+def timm(ours):
+    """As Microsoft's without buffers; a merge belongs to the stage behind it."""
+    state = {}
+    for key, value in swin_of_microsoft(ours).items():
+        if key.endswith(('relative_position_index', 'attn_mask')):
+            continue
+        if 'downsample' in key:
+            key = re.sub(r'(?<=layers\.)\d', lambda digit: str(int(digit[0]) + 1), key)
+        state[re.sub('^head', 'head.fc', key)] = value
+    return state
 
 
 def hugging_face(key, value, version5):

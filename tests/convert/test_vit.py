@@ -21,6 +21,7 @@ from mmhier.convert.vit import (
     resize_positions,
 )
 from mmhier.models.backbones.vit import ViT
+from mmhier.testing.released_weights import vit_of_mae
 
 ARCH = dict(embed_dims=12, num_layers=2, num_heads=3)
 MAP_HW = (16, 12)
@@ -97,9 +98,7 @@ def in_format(network, name):
 
 
 def mae(network, side=14, with_decoder=False):
-    state = renamed(network, TIMM_NAMES, 'norm')
-    dims = ARCH['embed_dims']
-    state |= {'cls_token': torch.randn(1, 1, dims), 'pos_embed': torch.randn(1, 1 + side**2, dims)}
+    state = vit_of_mae(network.state_dict(), side)
     if with_decoder:
         state |= {key.replace('blocks', 'decoder_blocks'): v for key, v in state.items() if 'blocks' in key}
         for key in ('mask_token', 'decoder_pos_embed', 'decoder_embed.weight', 'decoder_pred.bias'):

@@ -9,11 +9,12 @@ from mmpose.registry import MODELS
 
 from mmhier.convert import VMAMBA, convert, find_family, fit
 from mmhier.models.backbones.truncated_vmamba import TruncatedVMamba
+from mmhier.testing.released_weights import vmamba_of_authors
 
 ARCH = dict(embed_dims=8, depths=[1, 2, 2, 1], ssm_ratio=2)
 FORMATS = ('official', 'earlier', 'detector')
 LINEAR = ('in_proj.weight', 'out_proj.weight', 'fc1.weight', 'fc2.weight')
-STEM = dict(conv1='0', norm1='2', conv2='5', norm2='7')
+NORMS = [(stage, part) for stage in range(4) for part in ('weight', 'bias')]
 
 
 def build(**options):
@@ -33,36 +34,25 @@ def network():
 
 def in_format(network, name):
     """The state dictionary that the official code would have, by renaming ours."""
-    state = {}
-    for key, value in network.state_dict().items():
-        if key.startswith('norm'):
-            if name == 'detector':
-                state[f'backbone.out{key}'] = value
-            continue
-        if key.endswith(LINEAR) and name == 'earlier':  # was a 1 x 1 convolution
-            value = value[:, :, None, None]
-        key = key.replace('stages.', 'layers.')
-        key = key.replace('downsample.conv', 'downsample.1').replace('downsample.norm', 'downsample.3')
-        for ours, theirs in STEM.items():
-            key = key.replace(f'patch_embed.{ours}', f'patch_embed.{theirs}')
-        if name == 'earlier':
-            key = key.replace('patch_embed.0', 'patch_embed.proj').replace(
-                'patch_embed.2', 'patch_embed.norm'
-            )
-            key = key.replace('.op.', '.self_attention.')
-            if '.norm.' in key and 'blocks' in key:
-                key = key.replace('.norm.', '.ln_1.')
-        state['backbone.' + key if name == 'detector' else key] = value
-    width = ARCH['embed_dims'] * 8
-    classifier = {
-        'norm.weight': torch.ones(width),
-        'norm.bias': torch.zeros(width),
-        'head.weight': torch.zeros(10, width),
-        'head.bias': torch.zeros(10),
-    }
+    official = vmamba_of_authors(network.state_dict())
+    if name == 'official':
+        return official
     if name == 'detector':
-        return state | {'bbox_head.weight': torch.zeros(3)}
-    return state | {('classifier.' if name == 'official' else '') + key: v for key, v in classifier.items()}
+        norms = {f'outnorm{n}.{part}': network.state_dict()[f'norm{n}.{part}'] for n, part in NORMS}
+        encoder = {key: value for key, value in official.items() if not key.startswith('classifier')}
+        return {f'backbone.{key}': value for key, value in (encoder | norms).items()} | {
+            'bbox_head.weight': torch.zeros(3)
+        }
+    state = {}
+    for key, value in official.items():
+        if key.endswith(LINEAR):  # was a 1 x 1 convolution
+            value = value[:, :, None, None]
+        key = key.removeprefix('classifier.').replace('.op.', '.self_attention.')
+        key = key.replace('patch_embed.0', 'patch_embed.proj').replace('patch_embed.2', 'patch_embed.norm')
+        if '.norm.' in key and 'blocks' in key:
+            key = key.replace('.norm.', '.ln_1.')
+        state[key] = value
+    return state
 
 
 @pytest.fixture

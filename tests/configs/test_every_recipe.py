@@ -1,0 +1,303 @@
+"""Every config starts as its first line says: ``python tools/train.py CONFIG``, nothing imported before.
+
+Data, bodies and weights are stand-ins at the paths that configs name (:mod:`mmhier.testing.recipe_files`).
+Options make runs short; models, pipelines, hooks, samplers, optimizers and evaluators are the config's.
+
+* All configs: training and testing are built, up to where weights are needed; one process per group.
+* One config of each group: a step, and after ``--resume`` another step and a validation. Swin, with which
+  each recipe was written first: ``tools/test.py`` as well, and meshes resume on two processes.
+* Marked slow: all configs, all of that. Encoders of size L and H keep two of their layers.
+"""
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpose.registry import MODELS
+
+from mmhier.compat.checkpoint import load_checkpoint_file
+from mmhier.testing.fresh_processes import free_port
+from mmhier.testing.recipe_files import TARS, link_all_tars, touch_weights, weights_path, write_release
+from mmhier.visualization.curves import read_scalars
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(__file__).with_name('build_recipes.py')
+# Everything in configs/ that is no base of others: name -> path as the first lines give it.
+CONFIGS = {
+    path.stem: str(path.relative_to(ROOT))
+    for path in sorted((ROOT / 'configs').rglob('*.py'))
+    if '_base_' not in path.parts
+}
+SIZES = ('micro', 't', 's', 'b2', 'b', 'l', 'h')
+# What surrounds the command in a first line: the size of the batch, what has to be installed ...
+FIRST_LINE = re.compile(r'# python tools/train\.py (\S+)(?: +\([^()]+\))?')
+SYNTHETIC_PEOPLE = '# mmhier synth data/synth --train 20000 --val 500 --seed 0'
+# The first tar of each set, of thousands.
+TAR_OPTIONS = {
+    f'train_dataloader.dataset.datasets.{number}.shards': f'{name}/000000.tar'
+    for number, name in enumerate(TARS)
+}
+SHORT = {
+    **{f'{loader}_dataloader.batch_size': 2 for loader in ('train', 'val', 'test')},
+    'default_hooks.checkpoint.interval': 1,
+    'default_hooks.logger.interval': 1,
+    'train_cfg.val_begin': 2,
+    'train_cfg.val_interval': 1,
+}
+NO_WORKERS = {
+    f'{loader}_dataloader.{key}': value
+    for loader in ('train', 'val', 'test')
+    for key, value in (('num_workers', 0), ('persistent_workers', False))
+}
+NARROW = {'large': 1024, 'huge': 1280}  # widths of encoders, all with 16 heads
+
+
+def group_of(name):
+    """Family, kind of decoder and recipe."""
+    family, *middle, recipe = name.split('_')
+    return '_'.join([family, *(['simple'] if 'simple' in middle else []), recipe])
+
+
+def by_size(name):
+    return SIZES.index(name.split('_')[1]), '_s3_' not in name, name
+
+
+GROUPS = {group: [n for n in CONFIGS if group_of(n) == group] for group in sorted(map(group_of, CONFIGS))}
+SMALLEST = [min(names, key=by_size) for names in GROUPS.values()]
+
+
+def initial_weights(name):
+    """``init_cfg.checkpoint`` of the encoder, or None."""
+    init_cfg = Config.fromfile(ROOT / CONFIGS[name]).model.backbone.get('init_cfg')
+    return init_cfg and init_cfg.checkpoint
+
+
+def is_iter_based(name):
+    return Config.fromfile(ROOT / CONFIGS[name]).train_cfg.get('type') == 'IterBasedTrainLoop'
+
+
+def options(name, workers=False, **more):
+    """What makes runs short; ``workers`` keeps the processes that load data."""
+    given = SHORT | ({} if workers else NO_WORKERS) | (TAR_OPTIONS if name.endswith('_mixed') else {}) | more
+    return ['--cfg-options', *(f'{key}={value}' for key, value in given.items())]
+
+
+def steps(name, count):
+    """The option that ends training after so many steps."""
+    return {'train_cfg.max_iters' if is_iter_based(name) else 'train_cfg.max_epochs': count}
+
+
+@pytest.fixture
+def prepare(workshop, request):
+    """Put data and initial weights of a config in their places; a pose model that it needs is trained."""
+
+    def put(name):
+        if name.endswith('_synth'):
+            request.getfixturevalue('synthetic_people')
+        checkpoint = initial_weights(name)
+        if checkpoint is None:
+            return
+        path = weights_path(workshop.folder, checkpoint)
+        if path.is_file() and path.stat().st_size:
+            return
+        words = Path(checkpoint.rpartition('://')[2]).with_suffix('').parts
+        pose = next((word for word in words if word in CONFIGS), None)
+        if pose is None:
+            write_release(workshop.folder, Config.fromfile(workshop.folder / CONFIGS[name]).model.backbone)
+            return
+        put(pose)
+        work_dir = train_a_step(workshop, pose)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(work_dir / 'epoch_1.pth', path)
+        if path.parent != work_dir:
+            shutil.rmtree(work_dir)
+
+    return put
+
+
+def train_a_step(workshop, name, workers=False):
+    """Run the command of the first line; return the work directory."""
+    workshop.run('tools/train.py', CONFIGS[name], *options(name, workers, **steps(name, 1)))
+    return workshop.folder / 'work_dirs' / name
+
+
+def checkpoint_of(name, count):
+    return f'{"iter" if is_iter_based(name) else "epoch"}_{count}.pth'
+
+
+def check_trained(name, work_dir, count, scored):
+    """Every step was taken once, losses and scores are numbers, and the checkpoints are there."""
+    assert [path.name for path in work_dir.glob('[ei]*_[0-9]*.pth')] == [checkpoint_of(name, count)]
+    assert load_checkpoint_file(work_dir / checkpoint_of(name, count))['meta']['iter'] == count
+    records = read_scalars(work_dir)
+    losses = [record for record in records if 'loss' in record]
+    assert [record['step'] for record in losses] == list(range(1, count + 1))
+    assert all(math.isfinite(record['loss']) and record['loss'] > 0 for record in losses)
+    key = Config.fromfile(ROOT / CONFIGS[name]).default_hooks.checkpoint.save_best
+    scores = [(record['step'], math.isfinite(record[key])) for record in records if key in record]
+    assert scores == ([(count, True)] if scored else [])
+    best = [path.name for path in work_dir.glob('best_*.pth')]
+    assert len(best) == len(scores) and all(file.startswith(f'best_{key.replace("/", "_")}') for file in best)
+
+
+def check_tested(name, work_dir):
+    scores = json.loads((work_dir / 'scores.json').read_text())
+    evaluator = Config.fromfile(ROOT / CONFIGS[name]).test_evaluator
+    assert all(math.isfinite(value) for value in scores.values())
+    if evaluator.type == 'CocoPhiMetric':
+        assert {'coco/AP', 'coco/AR', 'coco/Phi'} <= set(scores)
+        return
+    rows = json.loads((work_dir / 'mesh_table.json').read_text())
+    assert {row['dataset'] for row in rows} == set(evaluator.datasets)
+    assert all(row['samples'] == 2 and row['skipped'] == 0 for row in rows)
+
+
+def run_recipe(name, workshop, prepare, whole):
+    """A step, a resume and a validation.
+
+    ``whole``: with the workers of the config, two processes for meshes, and tools/test.py.
+    """
+    prepare(name)
+    work_dir = workshop.folder / 'work_dirs' / name
+    try:
+        train_a_step(workshop, name, whole)
+        check_trained(name, work_dir, 1, scored=False)
+        processes = 2 if whole and CONFIGS[name].startswith('configs/hmr/') else 1
+        more = {'train_dataloader.batch_size': 2 // processes, **steps(name, 2)}
+        launcher = ['--launcher', 'pytorch'] if processes > 1 else []
+        arguments = [CONFIGS[name], '--resume', *launcher, *options(name, whole, **more)]
+        workshop.run('tools/train.py', *arguments, processes=processes)
+        check_trained(name, work_dir, 2, scored=True)
+        if not whole:
+            return
+        arguments = [CONFIGS[name], work_dir / checkpoint_of(name, 2), '--out', work_dir / 'scores.json']
+        workshop.run('tools/test.py', *arguments, *options(name, whole))
+        check_tested(name, work_dir)
+    finally:
+        shutil.rmtree(work_dir, ignore_errors=True)
+
+
+def test_every_config_belongs_to_a_group():
+    assert len(CONFIGS) >= 79 and len(GROUPS) >= 19
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(CONFIGS)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_first_lines_are_the_commands(name):
+    """That of this file, after what it needs; and the pose model that it starts from is one of ours."""
+    lines = (ROOT / CONFIGS[name]).read_text().splitlines()
+    (place,) = [number for number, line in enumerate(lines[:3]) if FIRST_LINE.fullmatch(line)]
+    assert FIRST_LINE.fullmatch(lines[place])[1] == CONFIGS[name]
+    before = [line.partition('  ')[0] for line in lines[:place]]
+    assert before in ([], [SYNTHETIC_PEOPLE], ['# make quickstart'])
+    assert bool(before) == name.endswith('_synth')
+    checkpoint = initial_weights(name)
+    if checkpoint and checkpoint.startswith('work_dirs/'):
+        _, pose, file = checkpoint.split('/')
+        assert file == f'epoch_{Config.fromfile(ROOT / CONFIGS[pose]).train_cfg.max_epochs}.pth'
+
+
+@pytest.mark.parametrize('group', GROUPS)
+def test_all_of_a_group_are_built(group, workshop, request):
+    if group.endswith('_synth'):
+        request.getfixturevalue('synthetic_people')
+    names = GROUPS[group]
+    touch_weights(workshop.folder, filter(None, map(initial_weights, names)))
+    more = [f'{key}={value}' for key, value in TAR_OPTIONS.items()] if group.endswith('_mixed') else []
+    more.append('train_dataloader.batch_size=2')  # there are no more people
+    output = workshop.run(str(BUILD), *(CONFIGS[name] for name in names), *more).output
+    built = re.findall(r'^BUILT (\w+) (\w+)$', output, re.MULTILINE)
+    assert built == [(command, name) for name in names for command in ('train', 'test')]
+
+
+@pytest.mark.parametrize('name', SMALLEST)
+def test_recipe_trains_resumes_and_is_tested(name, workshop, prepare):
+    run_recipe(name, workshop, prepare, whole=name.startswith('swin'))
+
+
+@pytest.fixture
+def narrow(workshop):
+    """Encoders of size L and H lose most of their layers, in the workshop's configs."""
+    paths = [workshop.folder / path for name, path in CONFIGS.items() if name.split('_')[1] in 'lh']
+    texts = [path.read_text() for path in paths]
+    for path, text in zip(paths, texts):
+        size, width = next((size, width) for size, width in NARROW.items() if f"arch='{size}'" in text)
+        replaced = '_delete_=True, ' if path.stem.startswith('vitpose') else ''
+        arch = f'arch=dict({replaced}embed_dims={width}, num_layers=2, num_heads=16)'
+        path.write_text(text.replace(f"arch='{size}'", arch, 1))
+    yield
+    for path, text in zip(paths, texts):
+        path.write_text(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_config_trains_resumes_and_is_tested(name, workshop, prepare, narrow):
+    run_recipe(name, workshop, prepare, whole=True)
+
+
+def test_meshes_are_trained_on_two_processes_from_a_shell(workshop, prepare):
+    """The launcher of the documentation, with every import of its own; a step and a validation."""
+    name = 'swinhmr2_t_s3_mixed'
+    prepare(name)
+    work_dir = workshop.folder / 'work_dirs' / 'two'
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']])
+    command = ['bash', 'tools/dist_train.sh', CONFIGS[name], '2', '--work-dir', str(work_dir)]
+    done = subprocess.run(
+        [*command, *options(name, True, **steps(name, 1), **{'train_cfg.val_begin': 1})],
+        cwd=workshop.folder,
+        env=workshop.environment | dict(PORT=str(free_port()), PATH=path),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    check_trained(name, work_dir, 1, scored=True)
+
+
+def test_emdb_by_the_lines_of_its_file(workshop, monkeypatch):
+    """A config of three lines tests a model of the mix."""
+    name = 'swinhmr2_t_s3_mixed'
+    monkeypatch.setenv('MMHIER_BODY_MODELS', workshop.environment['MMHIER_BODY_MODELS'])
+    text = (ROOT / 'configs' / '_base_' / 'datasets' / 'hmr_emdb.py').read_text()
+    lines = [line[4:] for line in text.splitlines() if re.match('#   .* = ', line)]
+    assert len(lines) == 3
+    config = workshop.folder / 'configs' / 'hmr' / 'on_emdb.py'
+    config.write_text('\n'.join(lines).replace('swinhmr2_s_s3_mixed', name))
+    model = Config.fromfile(config).model
+    model.backbone.init_cfg = None
+    checkpoint = workshop.folder / 'emdb.pth'
+    torch.save(dict(state_dict=MODELS.build(model).state_dict()), checkpoint)
+    workshop.run('tools/test.py', 'configs/hmr/on_emdb.py', checkpoint, '--out', 'emdb.json')
+    scores = json.loads((workshop.folder / 'emdb.json').read_text())
+    for boxes in ('dataset', 'joints'):
+        for score in ('MPJPE', 'PA-MPJPE', 'PVE'):
+            assert math.isfinite(scores[f'mesh/emdb_1_{boxes}_boxes/{score}'])
+    rows = json.loads((workshop.folder / 'work_dirs' / 'on_emdb' / 'skeleton_table.json').read_text())
+    assert all(row['samples'] == 2 and row['skipped'] == 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_whole_mix_is_read(workshop, prepare):
+    """All tars that the config names, nothing overridden but the length of the run."""
+    name = 'swinhmr2_t_s3_mixed'
+    prepare(name)
+    tars = link_all_tars(workshop.folder)
+    assert len(tars) == 4241
+    arguments = [f'{key}={value}' for key, value in (SHORT | steps(name, 1)).items()]
+    try:
+        done = workshop.run('tools/train.py', CONFIGS[name], '--cfg-options', *arguments, timeout=1200)
+        check_trained(name, workshop.folder / 'work_dirs' / name, 1, scored=False)
+    finally:
+        for tar in tars:
+            tar.unlink()
+    assert 'insta: 7316 of 7316 people are used' in done.output
