@@ -127,7 +127,10 @@ GROUPS = {
                 makes=(f'{OUT}/results.json', f'{OUT}/clip_overlay.mp4', f'{OUT}/*.glb', f'{OUT}/*.bvh')
             ),
             'mmhier infer clip.mp4 --model swinhmr2_s_s3 --weights mesh.pth --detector yolox.onnx --track '
-            '--save json,overlay,glb': Run(makes=(f'{OUT}/results.json', f'{OUT}/*.glb')),
+            '--save json,overlay,glb': Run(
+                swap={'json,overlay,glb': 'json,npz,overlay,glb'},  # for the next one
+                makes=(f'{OUT}/results.json', f'{OUT}/*.glb'),
+            ),
             'python formats.py': Run(says='(6890, 3)'),
             'mmhier app --model swinhmr2_s_s3 --weights FILE.pth': Run('--port 0'),
             'mmhier app --model swinhmr2_s_s3': Run('--port 0'),
@@ -181,6 +184,7 @@ GROUPS = {
             ),
         },
         ('docs/training.md',),
+        slow=True,
     ),
     'synthetic people': Group(
         ('open_body',),
@@ -237,7 +241,7 @@ GROUPS = {
     'mix of HMR2.0': Group(
         ('smpl_files', 'coco', 'benchmarks', 'hmr2_training_data', 'encoder_weights', 'mesh_weights'),
         {
-            'mmhier body-model setup SMPL_python_v.1.1.0.zip': Run(),
+            'mmhier body-model setup SMPL_python_v.1.1.0.zip SMPL_to_J19.pkl': Run(says='SMPL_to_J19'),
             'python tools/prepare/benchmark_to_npz.py coco '
             'data/coco/annotations/person_keypoints_val2017.json': Run(says='3 people'),
             'python tools/prepare/benchmark_to_npz.py 3dpw data/3DPW/sequenceFiles/test': Run(
