@@ -114,8 +114,6 @@ class StandIns:
         torch.manual_seed(0)
         settings = Config.fromfile(resolve_config(name)).model
         settings.backbone.init_cfg = None
-        for training_only in ('discriminator', 'adversarial_loss', 'mocap', 'loss'):
-            settings.pop(training_only, None)
         settings.pop('body_model', None)  # no checkpoint holds a part of it
         model = MODELS.build(settings)
         model.init_weights()
