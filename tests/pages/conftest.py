@@ -10,7 +10,6 @@ import runpy
 import shutil
 import zipfile
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -25,10 +24,8 @@ SMPL_FACES = 13776
 
 
 @pytest.fixture(scope='session')
-def stand_ins(tmp_path_factory):
+def stand_ins(tmp_path_factory, anny):
     """The maker of stand-ins; what is large is made once and linked."""
-    if find_spec('anny') is None:
-        pytest.skip('synthetic people need the package anny')
     store = tmp_path_factory.mktemp('stand_ins')
     yield StandIns(store)
     shutil.rmtree(store)
