@@ -113,7 +113,6 @@ class StandIns:
         settings.backbone.init_cfg = None
         settings.pop('body_model', None)  # no checkpoint holds a part of it
         model = MODELS.build(settings)
-        model.init_weights()
         if 'HeatmapHead' in str(settings.head.type):
             torch.nn.init.normal_(model.head.final_layer.weight)
         torch.save(dict(state_dict=model.state_dict(), meta={}), path)
