@@ -14,6 +14,7 @@ import pytest
 
 from mmhier.apis import cli
 from mmhier.apis.cli import main
+from mmhier.testing.pages import blocks, printed_commands
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(path for path in (ROOT / 'docs').glob('*.md'))
@@ -25,21 +26,9 @@ class Parsed(Exception):
     """Options were understood; nothing is run."""
 
 
-def blocks(page: Path, language: str) -> list[tuple[str, str]]:
-    """Code blocks of a page: title, if there is one, and text."""
-    pattern = rf'^```{language}(?: title="([^"]*)")?\n(.*?)^```$'
-    return re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
-
-
 def commands() -> list[list[str]]:
-    lines = [
-        line
-        for page in [*PAGES, ROOT / 'README.md']
-        for _, block in blocks(page, 'bash')
-        for line in block.replace('\\\n', ' ').splitlines()
-    ]
-    words = [shlex.split(line, comments=True) for line in lines]
-    return [line for line in words if line[:1] in (['mmhier'], ['python'])]
+    lines = [line for page in [*PAGES, ROOT / 'README.md'] for line in printed_commands(page)]
+    return [shlex.split(line) for line in lines if line.startswith(('mmhier ', 'python '))]
 
 
 @pytest.fixture
@@ -120,8 +109,8 @@ def test_every_command_and_package_is_described():
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
 def test_python_blocks_compile(page):
-    for title, block in blocks(page, 'python'):
-        compile(block, f'{page.name} {title}', 'exec')
+    for block in blocks(page, 'python'):
+        compile(block.text, f'{page.name} {block.title}', 'exec')
 
 
 def test_meshes_of_your_own_as_described(tmp_path, monkeypatch):
@@ -137,7 +126,8 @@ def test_meshes_of_your_own_as_described(tmp_path, monkeypatch):
         (tmp_path / 'configs' / name).symlink_to(ROOT / 'configs' / name)
     people = ['--train', '3', '--val', '2', '--seed', '7', '--scenes', 'simple', '--workers', '1']
     assert main(['synth', 'data/own', *people]) == 0
-    titled = {title: block for title, block in blocks(ROOT / 'docs' / 'training.md', 'python') if title}
+    found = blocks(ROOT / 'docs' / 'training.md', 'python')
+    titled = {block.title: block.text for block in found if block.title}
     exec(titled.pop('my_npz.py'), {})
     assert set(titled) == {'my_pose.py', 'my_mesh.py'}
     for name, block in titled.items():
@@ -176,9 +166,9 @@ def test_program_of_your_own_crops_and_returns_as_the_inferencer(tmp_path, monke
     monkeypatch.setattr(onnxruntime, 'InferenceSession', Spot)
     facts = dict(input=dict(size_wh=[width, height]), outputs=['keypoints', 'scores'])
     Path('pose.onnx.json').write_text(json.dumps(facts))
-    ((_, program),) = [block for block in blocks(ROOT / 'docs' / 'deployment.md', 'python') if block[0]]
+    (program,) = [block for block in blocks(ROOT / 'docs' / 'deployment.md', 'python') if block.title]
     names = {}
-    exec(program, names)
+    exec(program.text, names)
     spot = np.array([131.0, 77.0])
     rows, columns = np.indices((200, 300))
     image = np.zeros((200, 300, 3), np.uint8)

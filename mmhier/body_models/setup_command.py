@@ -53,9 +53,10 @@ def run(args: argparse.Namespace) -> int:
 def _setup(files: list[str], gender: str | None, num_betas: int) -> int:
     if num_betas < 1:
         raise ValueError(f'--num-betas {num_betas}: at least 1.')
-    refused = []
+    refused, useless = [], []
     installed: dict[str, str] = {}
     for file in files:
+        before = len(installed)
         for source, content in read_members(file):
             try:
                 found = recognise(content, source)
@@ -65,11 +66,13 @@ def _setup(files: list[str], gender: str | None, num_betas: int) -> int:
                 continue
             installed[name] = source
             print(line)
+        if len(installed) == before:
+            useless.append(file)
     for reason in refused:
         print(f'left out: {reason}', file=sys.stderr)
     if not installed:
         raise ValueError(f'Nothing to install in {", ".join(files)}: no SMPL model, no joint regressor.')
-    return 1 if refused and len(files) > 1 else 0
+    return 1 if useless else 0  # a ZIP also holds other files, which are none of the user's choice
 
 
 def _install(

@@ -16,9 +16,8 @@ def pose_inferencer():
 
 
 @pytest.fixture(scope='session')
-def mesh_inferencer():
+def mesh_inferencer(anny):
     """A small mesh model with random weights, which tracks."""
-    pytest.importorskip('anny')
     from mmhier.apis import Inferencer
 
     torch.manual_seed(0)

@@ -40,9 +40,8 @@ def analyzer(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def person(tmp_path_factory):
+def person(tmp_path_factory, anny):
     """A picture of a synthetic person."""
-    pytest.importorskip('anny')
     folder = tmp_path_factory.mktemp('people')
     assert cli.main(['synth', str(folder), '--train=1', '--val=1', '--scenes=simple']) == 0
     return shutil.copy(folder / 'images/val/00000001.jpg', folder / 'person.jpg')
@@ -129,8 +128,7 @@ def test_results_of_the_run_before_are_removed(analyzer, person, clip):
     assert not (analyzer.folder / 'results' / 'clip_overlay.mp4').exists()
 
 
-def test_video_of_a_mesh_model_is_tracked_and_has_a_scene(tmp_path, clip):
-    pytest.importorskip('anny')
+def test_video_of_a_mesh_model_is_tracked_and_has_a_scene(tmp_path, clip, anny):
     analyzer = make_analyzer(tmp_path, MESH)
     found = analyzer(clip, MESH, smooth=True)
     assert found.summary.startswith('clip.mp4: 4 frames, 4 people, ')
@@ -192,10 +190,9 @@ def test_without_gradio_it_says_what_to_install(monkeypatch, capsys):
 
 
 @pytest.fixture(scope='module')
-def served(tmp_path_factory):
+def served(tmp_path_factory, anny):
     """The page, served: its address and its analyzer."""
     pytest.importorskip('gradio')
-    pytest.importorskip('anny')
     analyzer = make_analyzer(tmp_path_factory.mktemp('served'), MESH, POSE)
     page = app.build_page(analyzer)
     assert not page.analytics_enabled

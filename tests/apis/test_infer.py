@@ -40,9 +40,8 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_video_to_all_files(clip, tmp_path):
+def test_a_video_to_all_files(clip, tmp_path, anny):
     """In a process of its own, with a mesh model."""
-    pytest.importorskip('anny')
     process = start(
         clip, '--model', MESH, '--weights', 'random', '--boxes', tmp_path / 'boxes.json', '--smooth', '--out',
         tmp_path / 'out', '--save', 'json,npz,overlay,side,glb,bvh',
@@ -86,8 +85,7 @@ def infer(*arguments):
     return cli.main(['infer', *map(str, arguments)])
 
 
-def test_animations_of_pictures_do_not_relate_them(tmp_path, pictures):
-    pytest.importorskip('anny')
+def test_animations_of_pictures_do_not_relate_them(tmp_path, pictures, anny):
     for number in range(2):
         cv2.imwrite(str(tmp_path / f'{number}.png'), pictures[number])
     options = ['--model', MESH, '--weights', 'random', '--device', 'cpu', '--quiet', '--save', 'json,glb,obj']

@@ -77,8 +77,11 @@ def test_a_download_with_three_genders(smpl_arrays, tmp_path, capsys):
         assert model.num_betas == 10
         np.testing.assert_allclose(model.v_template, arrays['v_template'] + number, atol=1e-6)
         assert model.metadata['gender'] == gender
-    assert command('setup', path, '--num-betas', 300) == 0
+    np.save(tmp_path / 'regressor.npy', side_regressor(J19_NAMES, arrays['v_template']))
+    assert command('setup', path, tmp_path / 'regressor.npy', '--num-betas', 300) == 0
     assert load_body_data('neutral').num_betas == 300
+    (tmp_path / 'text.pkl').write_text('no pickle')
+    assert command('setup', path, tmp_path / 'text.pkl') == 1
 
 
 def test_regressors_complete_the_joint_sets(smpl_arrays, tmp_path, capsys):

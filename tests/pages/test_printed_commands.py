@@ -1,0 +1,503 @@
+"""Every command and program printed in README.md and docs/ runs in a fresh process, as it is typed.
+
+The pages are read, so a command that is printed anew has to be given a run here. A group of commands shares a
+folder, like a reader's clone, and runs in order; ``conftest.py`` has the stand-ins for what is licensed,
+downloaded or the reader's own. Sizes are cut where :class:`Run` says so, and nothing else is changed.
+"""
+
+import os
+import resource
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpose.registry import MODELS
+
+from mmhier.testing.pages import Block, is_program, printed_commands, python_blocks, untitled
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
+TIMEOUT = 900  # seconds, on a machine that does much else
+TO_SERVE = 'mmhier app '
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a printed command is run.
+
+    Attributes:
+        add: Put behind it.
+        swap: Words of it that are replaced; ``*`` stands for what fits among the files that are there.
+        needs: Stand-ins that are made just before.
+        makes: Files that it has to leave, as patterns.
+        says: Part of what it has to print.
+    """
+
+    add: str = ''
+    swap: dict[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
+    says: str = ''
+
+
+@dataclass(frozen=True)
+class Group:
+    """Commands that a reader would type in one folder, in order.
+
+    Attributes:
+        needs: Stand-ins that are there from the start.
+        runs: Command as it is printed -> how it is run. ``python PAGE.py`` are those programs of a page
+            that have no file name.
+        pages: Those whose code blocks with a file name are in the folder: configs in ``configs/``.
+        slow: Whether it takes too long for every run of the suite.
+        packages: Optional ones without which it is skipped.
+    """
+
+    needs: tuple[str, ...]
+    runs: dict[str, Run]
+    pages: tuple[str, ...] = ()
+    slow: bool = False
+    packages: tuple[str, ...] = ()
+
+
+def one_epoch(batch: int) -> str:
+    return (
+        f'--cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1 train_dataloader.batch_size={batch}'
+    )
+
+
+COCO = 'configs/hpe/swinpose_s_s3_coco.py'
+MIXED = 'configs/hmr/swinhmr2_s_s3_mixed.py'
+TEST_COCO = f'python tools/test.py {COCO} CHECKPOINT.pth'
+OUT = 'work_dirs/infer'
+SYNTH_POSE = 'work_dirs/swinpose_t_s3_synth/epoch_1.pth'
+MICRO_MESHES = f'{OUT}/*_side.jpg', f'{OUT}/*.glb'
+BEST = 'work_dirs/my_pose/best_coco_AP_epoch_{}.pth'
+BEST_16, BEST_FOUND = BEST.format(16), BEST.format('*')
+FEW_CROPS = '--num-crops 2'
+# Random networks magnify rounding: what is bounded for trained ones is not judged here.
+ANY_DRIFT = f'{FEW_CROPS} --bound 1000'
+
+GROUPS = {
+    'poses': Group(
+        ('pictures', 'clip', 'detector', 'pose_weights'),
+        {
+            'mmhier infer photo.jpg --model swinpose_s_s3 --weights swinpose_s_s3.pth': Run(
+                makes=(f'{OUT}/results.json', f'{OUT}/photo_overlay.jpg')
+            ),
+            'mmhier infer clip.mp4 --model swinpose_s_s3 --weights FILE.pth --detector yolox.onnx --track '
+            '--out results': Run(makes=('results/results.json', 'results/clip_overlay.mp4')),
+            'mmhier infer --webcam 0 --model swinpose_s_s3 --show --save none': Run(
+                needs=('camera',), says=' people; frames'
+            ),
+            'python inference.py': Run(makes=('out/results.json', 'out/clip_overlay.mp4')),
+        },
+    ),
+    'exported poses': Group(
+        ('pictures', 'pose_weights'),
+        {
+            'mmhier export swinpose_s_s3 CHECKPOINT.pth --out pose.onnx --dynamic-batch': Run(
+                FEW_CROPS, makes=('pose.onnx', 'pose.onnx.json')
+            ),
+            'mmhier infer --engine pose.onnx': Run(
+                'photo.jpg --model swinpose_s_s3', makes=(f'{OUT}/results.json',)
+            ),
+            'mmhier export swinpose_s_s3 CHECKPOINT.pth --out pose.onnx --dynamic-batch --decode '
+            '--input rgb-uint8': Run(FEW_CROPS, makes=('pose.onnx', 'pose.onnx.json')),
+            'python my_program.py': Run(),
+            'python deployment.py': Run(),
+            'mmhier export swinpose_s_s3 FILE.pth --format openvino --int8 photos/': Run(
+                ANY_DRIFT, makes=('swinpose_s_s3_coco.xml', 'swinpose_s_s3_coco.xml.json')
+            ),
+            'mmhier export swinpose_s_s3 CHECKPOINT.pth --format openvino --int8 photos_of_people '
+            '--boxes people.json': Run(ANY_DRIFT, makes=('swinpose_s_s3_coco.bin',)),
+        },
+        ('docs/deployment.md',),
+        slow=True,
+        packages=('onnxscript', 'onnxruntime', 'openvino', 'nncf'),
+    ),
+    'meshes': Group(
+        ('pictures', 'clip', 'detector', 'smpl', 'mesh_weights'),
+        {
+            'mmhier infer clip.mp4 --model swinhmr2_s_s3 --weights FILE.pth --boxes boxes.json '
+            '--save json,overlay,glb,bvh': Run(
+                makes=(f'{OUT}/results.json', f'{OUT}/clip_overlay.mp4', f'{OUT}/*.glb', f'{OUT}/*.bvh')
+            ),
+            'mmhier infer clip.mp4 --model swinhmr2_s_s3 --weights mesh.pth --detector yolox.onnx --track '
+            '--save json,overlay,glb': Run(
+                swap={'json,overlay,glb': 'json,npz,overlay,glb'},  # for the next one
+                makes=(f'{OUT}/results.json', f'{OUT}/*.glb'),
+            ),
+            'python formats.py': Run(says='(6890, 3)'),
+            'mmhier app --model swinhmr2_s_s3 --weights FILE.pth': Run(),
+            'mmhier app --model swinhmr2_s_s3': Run(),
+        },
+    ),
+    'exported meshes': Group(
+        ('mesh_weights', 'smpl', 'open_body'),
+        {
+            'mmhier export swinhmr2_s_s3 CHECKPOINT.pth --format exported-program --fp16': Run(
+                ANY_DRIFT, makes=('swinhmr2_s_s3_mixed.pt2',)
+            ),
+        },
+        slow=True,
+    ),
+    'quickstart': Group(
+        ('open_body', 'pictures'),
+        {
+            'mmhier synth data/synth --train 4000 --val 300 --seed 0 --scenes simple': Run(
+                swap={'4000': '16', '300': '3'}, makes=('data/synth/annotations/person_keypoints_train.json',)
+            ),
+            'mmhier train configs/hpe/swinpose_micro_s3_synth.py': Run(
+                makes=('work_dirs/swinpose_micro_s3_synth/epoch_16.pth',)
+            ),
+            'mmhier infer data/synth/images/val --model swinpose_micro_s3_synth '
+            '--boxes data/synth/annotations/person_keypoints_val.json': Run(makes=(f'{OUT}/results.json',)),
+            'mmhier train configs/hmr/swinhmr2_micro_s3_synth.py': Run(
+                makes=('work_dirs/swinhmr2_micro_s3_synth/epoch_14.pth',)
+            ),
+            'mmhier infer data/synth/images/val --model swinhmr2_micro_s3_synth '
+            '--save json,overlay,side,glb': Run(makes=MICRO_MESHES),
+            'mmhier infer people/ --model swinhmr2_micro_s3_synth --boxes people.json '
+            '--save json,overlay,side,glb': Run(makes=MICRO_MESHES),
+        },
+    ),
+    'data of your own': Group(
+        ('open_body',),
+        {
+            'mmhier synth data/own --train 400 --val 40 --seed 7 --scenes simple': Run(
+                swap={'400': '16', '40': '3'}
+            ),
+            'mmhier train configs/my_pose.py': Run(makes=('work_dirs/my_pose/best_coco_AP_epoch_*.pth',)),
+            # Which epoch is the best depends on the people.
+            f'mmhier test configs/my_pose.py {BEST_16}': Run(swap={BEST_16: BEST_FOUND}, says='coco/Phi'),
+            'python my_npz.py': Run(makes=('data/own/annotations/my_mesh_val.npz',)),
+            'mmhier train configs/my_mesh.py': Run(makes=('work_dirs/my_mesh/epoch_14.pth',)),
+            'mmhier infer data/own/images/val --model configs/my_mesh.py --save json,overlay,side': Run(
+                makes=(f'{OUT}/results.json', f'{OUT}/*_side.jpg')
+            ),
+            'python tools/prepare/synth_to_npz.py data/own': Run(
+                makes=('data/own/annotations/mesh_train.npz',)
+            ),
+        },
+        ('docs/training.md',),
+        slow=True,
+    ),
+    'synthetic people': Group(
+        ('open_body',),
+        {
+            'mmhier synth data/synth --train 20000 --val 500 --seed 0': Run(swap={'20000': '4', '500': '2'}),
+            'python tools/train.py configs/hpe/swinpose_t_s3_synth.py': Run(
+                one_epoch(2), makes=(SYNTH_POSE,)
+            ),
+            'python tools/train.py configs/hmr/swinhmr2_t_s3_synth.py': Run(
+                f'{one_epoch(2)} model.backbone.init_cfg.checkpoint={SYNTH_POSE}',
+                makes=('work_dirs/swinhmr2_t_s3_synth/epoch_1.pth',),
+            ),
+        },
+        slow=True,
+    ),
+    'COCO': Group(
+        ('coco', 'imagenet_weights'),
+        {
+            f'python tools/train.py {COCO}': Run(
+                one_epoch(2), makes=('work_dirs/swinpose_s_s3_coco/epoch_1.pth',)
+            ),
+        },
+    ),
+    'COCO, tested and distributed': Group(
+        ('coco', 'imagenet_weights', 'pose_weights'),
+        {
+            f'bash tools/dist_train.sh {COCO} 8': Run(
+                one_epoch(1), {'8': '2'}, makes=('work_dirs/swinpose_s_s3_coco/epoch_1.pth',)
+            ),
+            f'python tools/test.py {COCO} work_dirs/swinpose_s_s3_coco/epoch_210.pth': Run(
+                swap={
+                    'work_dirs/swinpose_s_s3_coco/epoch_210.pth': 'work_dirs/swinpose_s_s3_coco/epoch_1.pth'
+                },
+                says='coco/Phi',
+            ),
+            f'bash tools/dist_test.sh {COCO} CHECKPOINT 8': Run(swap={'8': '2'}, says='coco/Phi'),
+            f'{TEST_COCO} --out metrics.json': Run(makes=('metrics.json',), says='coco/Phi'),
+            f'{TEST_COCO} --cfg-options test_dataloader.dataset.bbox_file=None': Run(says='coco/Phi'),
+            f'{TEST_COCO} --cfg-options model.test_cfg.flip_test=False': Run(says='coco/Phi'),
+        },
+        slow=True,
+    ),
+    'body models': Group(
+        ('smpl_files', 'open_body'),
+        {
+            'mmhier body-model list': Run(says='not installed'),
+            'mmhier body-model setup SMPL_python_v.1.1.0.zip': Run(says='SMPL female, version 1.1'),
+            'mmhier body-model setup SMPL_NEUTRAL.pkl SMPL_to_J19.pkl J_regressor_h36m.npy': Run(
+                makes=('body_models/smpl_regressor_h36m.npz',)
+            ),
+            'python body_models.py': Run(says='[1, 17, 3]'),
+        },
+    ),
+    'mix of HMR2.0': Group(
+        ('smpl_files', 'coco', 'benchmarks', 'hmr2_training_data', 'encoder_weights', 'mesh_weights'),
+        {
+            'mmhier body-model setup SMPL_python_v.1.1.0.zip SMPL_to_J19.pkl': Run(says='SMPL_to_J19'),
+            'python tools/prepare/benchmark_to_npz.py coco '
+            'data/coco/annotations/person_keypoints_val2017.json': Run(says='3 people'),
+            'python tools/prepare/benchmark_to_npz.py 3dpw data/3DPW/sequenceFiles/test': Run(
+                says='5 people'
+            ),
+            'python tools/prepare/benchmark_to_npz.py emdb data/EMDB --boxes joints': Run(says='5 people'),
+            'python tools/prepare/index_tars.py '
+            '"data/hmr2_training_data/dataset_tars/h36m-train/{000000..000312}.tar"': Run(
+                says='313 tars, 626 people, 0 tars damaged'
+            ),
+            f'python tools/train.py {MIXED}': Run(
+                '--cfg-options train_cfg.max_iters=1 train_cfg.val_interval=1 train_dataloader.batch_size=2',
+                makes=('work_dirs/swinhmr2_s_s3_mixed/iter_1.pth',),
+            ),
+            f'python tools/test.py {MIXED} CHECKPOINT': Run(
+                needs=('other_benchmarks',), makes=('work_dirs/swinhmr2_s_s3_mixed/mesh_table.md',)
+            ),
+            f'python tools/test.py {MIXED} CHECKPOINT.pth': Run(says='PA-MPJPE'),
+        },
+        slow=True,
+    ),
+    'weights of others': Group(
+        ('imagenet_weights', 'vitpose_weights', 'hmr2_weights'),
+        {
+            'mmhier convert swin_small_patch4_window7_224.pth swin_small_s3.pth --num-stages 3': Run(
+                makes=('swin_small_s3.pth',)
+            ),
+            'mmhier convert vitpose-b.pth vitpose_b_coco.pth --whole-model': Run(
+                makes=('vitpose_b_coco.pth',)
+            ),
+            'mmhier convert hmr2.ckpt hmr2_h.pth --whole-model': Run(makes=('hmr2_h.pth',)),
+        },
+    ),
+    'this machine': Group(
+        (),
+        {
+            'mmhier doctor': Run(says='Everything required works'),
+            'mmhier models "swinpose_*_coco" --plot cost.png': Run(
+                makes=('cost.png',), says='`swinpose_s_s3_coco`'
+            ),
+        },
+    ),
+    'speed': Group(
+        (),
+        {
+            'mmhier models': Run(says='`hmr2_h_mixed`'),
+            'mmhier benchmark': Run('--runs 1 --batch 1', says='`vmpose_t_s3_coco`'),
+            'mmhier benchmark swinpose_s_s3_coco vitpose_s_coco --batch 1 8': Run(
+                '--runs 1', says='`vitpose_s_coco`'
+            ),
+            'mmhier benchmark swinpose_s_s3_coco --engine eager onnxruntime openvino --batch 1': Run(
+                '--runs 1', says='openvino'
+            ),
+        },
+        slow=True,
+        packages=('onnxscript', 'onnxruntime', 'openvino'),
+    ),
+}
+
+# Not run: they fetch from elsewhere, or are the very suite. By what they are run otherwise.
+NOT_RUN = {
+    'git clone <this repository> mmhier && cd mmhier': 'names no address',
+    'pip install -e .': 'tools/bootstrap.py does, before every goal of the Makefile',
+    'pip install --no-deps -r requirements/openmmlab.txt': 'tools/bootstrap.py installs the same',
+    'pip install gradio av': 'fetches from an index',
+    'pip install jupyterlab': 'fetches from an index',
+    'jupyter lab notebooks': 'waits for a browser; tests/test_notebooks.py runs the notebooks',
+    'make quickstart': 'tests/apis/test_quickstart.py runs its steps',
+    'make test': '.ci/run',
+    'make test-slow': 'is this suite',
+    'make lint': 'by hand before a change lands',
+    'make docs': 'tests/test_docs.py builds the site',
+}
+
+PROGRAMS = {page: python_blocks(page) for page in PAGES}
+
+
+def to_run(page: Path) -> list[str]:
+    """Commands of a page, and those that run its programs."""
+    programs, _ = PROGRAMS[page]
+    own = [f'python {block.title}' for block in programs if block.title]
+    return [*printed_commands(page), *own, *([f'python {page.stem}.py'] if untitled(programs) else [])]
+
+
+def test_every_printed_command_has_a_run_and_every_run_is_printed():
+    printed = {command: page.relative_to(ROOT) for page in reversed(PAGES) for command in to_run(page)}
+    known = {command for group in GROUPS.values() for command in group.runs} | NOT_RUN.keys()
+    assert len(printed) > 50
+    missing = [f'{page}: {command}' for command, page in printed.items() if command not in known]
+    assert not missing, 'printed without a run in GROUPS:\n' + '\n'.join(missing)
+    assert not known - printed.keys(), 'in no page any more'
+
+
+def test_what_is_not_run_fetches_or_is_the_suite():
+    for command in NOT_RUN:
+        assert command.startswith(('git clone', 'pip install', 'jupyter lab', 'make ')), command
+
+
+@pytest.mark.parametrize(
+    'name',
+    [pytest.param(name, marks=pytest.mark.slow if group.slow else ()) for name, group in GROUPS.items()],
+)
+def test_commands_run_as_printed(name, stand_ins, tmp_path):
+    group = GROUPS[name]
+    absent = [package for package in group.packages if find_spec(package) is None]
+    if absent:
+        pytest.skip(f'needs {", ".join(absent)}')
+    folder = clone(tmp_path / 'mmhier', group.pages)
+    for stand_in in group.needs:
+        stand_ins.make(stand_in, folder)
+    for command, run in group.runs.items():
+        for stand_in in run.needs:
+            stand_ins.make(stand_in, folder)
+        line = as_run(command, run, folder)
+        (serve if line.startswith(TO_SERVE) else execute)(line, run, folder)
+    shutil.rmtree(folder)
+
+
+def test_printed_configs_build(tmp_path):
+    """Configs without a file name: a model, or a part of one."""
+    pytest.importorskip('timm')
+    folder = clone(tmp_path / 'mmhier', ()) / 'configs/mine'
+    folder.mkdir()
+    init_default_scope('mmpose')
+    built = 0
+    for page, (_, configs) in PROGRAMS.items():
+        for block in configs:
+            if not block.title:
+                path = folder / f'{page.stem}_{built}.py'
+                path.write_text(block.text)
+                cfg = Config.fromfile(path)
+                model = cfg.get('model') or cfg.backbone
+                model.get('backbone', model).init_cfg = None
+                assert MODELS.build(model).state_dict(), f'{page}:\n{block.text}'
+                built += 1
+    assert built > 2
+
+
+def clone(folder: Path, pages: tuple[str, ...]) -> Path:
+    """A folder like a clone, with the files that pages print; what is made in it stays in it."""
+    (folder / 'configs').mkdir(parents=True)
+    for path in (ROOT / 'configs').iterdir():
+        (folder / 'configs' / path.name).symlink_to(path)
+    for name in ('tools', 'notebooks', 'requirements'):
+        (folder / name).symlink_to(ROOT / name)
+    for page, (programs, configs) in PROGRAMS.items():
+        if text := untitled(programs):
+            (folder / f'{page.stem}.py').write_text(text)
+        if page.relative_to(ROOT).as_posix() in pages:
+            for block in [*programs, *configs]:
+                if block.title:
+                    (folder / place(block)).write_text(block.text)
+    return folder
+
+
+def place(block: Block) -> str:
+    return block.title if is_program(block.text) else f'configs/{block.title}'
+
+
+def as_run(command: str, run: Run, folder: Path) -> str:
+    words = [run.swap.get(word, word) for word in command.split(' ')] if run.swap else [command]
+    words = [
+        str(min(folder.glob(word)).relative_to(folder)) if word in run.swap.values() and '*' in word else word
+        for word in words
+    ]
+    return ' '.join(filter(None, [*words, run.add]))
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Of a fresh process: one thread, this checkout, no network, nothing that the user has installed."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    nowhere = 'http://127.0.0.1:9'
+    paths = [str(folder / 'stand_in_camera'), str(ROOT), os.environ.get('PYTHONPATH', '')]
+    return os.environ | dict(
+        PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']]),
+        PYTHONPATH=os.pathsep.join(filter(None, paths)),
+        OMP_NUM_THREADS='1',
+        TORCH_HOME=str(folder / 'torch_home'),
+        MMHIER_BODY_MODELS=str(folder / 'body_models'),
+        http_proxy=nowhere,
+        https_proxy=nowhere,
+        no_proxy='127.0.0.1,localhost',
+        PORT=str(port),
+    )
+
+
+def execute(line: str, run: Run, folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for pattern in run.makes for path in folder.glob(pattern)}
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        ['bash', '-c', line],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f'{now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime:.1f} s of CPU: {line}')
+    assert done.returncode == 0, f'{line}\n{done.stdout[-3000:]}'
+    assert run.says in done.stdout, f'{line} does not print {run.says!r}:\n{done.stdout[-3000:]}'
+    for pattern in run.makes:
+        made = [path for path in folder.glob(pattern) if path.stat().st_mtime_ns != before.get(path)]
+        assert made, f'{line} makes no {pattern}:\n{done.stdout[-3000:]}'
+
+
+def serve(line: str, run: Run, folder: Path) -> None:
+    """The page answers until Ctrl-C; without gradio the command says what to install."""
+    words = shlex.split(line)
+    process = subprocess.Popen(
+        words,
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        if find_spec('gradio') is None:
+            told, _ = process.communicate(timeout=TIMEOUT)
+            assert process.returncode == 1 and 'pip install gradio' in told, told
+            return
+        told = ''
+        while 'Ctrl-C' not in told.rpartition('\n')[2] and process.poll() is None:
+            told += process.stdout.readline()
+            address = next((word for word in told.split() if word.startswith('http://')), None)
+            if address:
+                break
+        assert address, f'{line} does not say where the page is:\n{told[-3000:]}'
+        with urllib.request.urlopen(address, timeout=60) as page:
+            assert page.status == 200 and b'mmhier' in page.read()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_command_that_is_new_is_noticed(tmp_path):
+    page = tmp_path / 'page.md'
+    page.write_text(
+        '```bash\nmmhier infer photo.jpg \\\n    --new   # as printed\n```\nSee `mmhier infer`, '
+        '`make dinner`, `mmhier convert IN OUT` and `mmhier export --int8`; or `mmhier models "a*"`.\n\n'
+        '- Also\n\n  ```console\n  $ python new.py\n  ```\n'
+    )
+    expected = ['mmhier infer photo.jpg --new', 'python new.py', 'make dinner', 'mmhier models "a*"']
+    assert printed_commands(page) == expected
