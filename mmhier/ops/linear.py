@@ -116,6 +116,8 @@ def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
 class Linear(nn.Linear):
     """``nn.Linear`` on oneDNN where that is faster, with an optional GELU after it."""
 
+    result_of = None  # new memory, see mmhier.ops.in_place
+
     def __init__(self, in_features: int, out_features: int, bias: bool = True, gelu: bool = False):
         super().__init__(in_features, out_features, bias)
         self.gelu = gelu

@@ -32,6 +32,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmhier.convert.swin import SWIN
 from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedEncoder, Truncation
+from mmhier.ops.in_place import add
 from mmhier.ops.linear import Linear, is_eager_cpu, linear
 from mmhier.ops.window_attention import WindowPlan, attend
 from mmhier.ops.windows import merge, partition, shift_mask
@@ -124,6 +125,8 @@ class WindowAttention(nn.Module):
         window: Side of a window in tokens.
     """
 
+    result_of = None  # new memory, see mmhier.ops.in_place
+
     def __init__(self, dims: int, heads: int, window: int):
         super().__init__()
         self.heads = heads
@@ -194,14 +197,15 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Map tokens (B * H * W, C) to the same shape."""
-        x = self._join(x, self.attn['w_msa'](self.norm1(x), layout), layout)
-        return self._join(x, self.ffn['layers'](self.norm2(x)), layout)
+        attention, mlp = self.attn['w_msa'], self.ffn['layers']
+        x = self._join(x, attention(self.norm1(x), layout), attention, layout)
+        return self._join(x, mlp(self.norm2(x)), mlp, layout)
 
-    def _join(self, x: Tensor, branch: Tensor, layout: Layout) -> Tensor:
-        """Add a branch, after dropping it for some of the images."""
+    def _join(self, x: Tensor, branch: Tensor, module: nn.Module, layout: Layout) -> Tensor:
+        """Add the branch that a module returned, after dropping it for some of the images."""
         if self.training and isinstance(self.drop_path, DropPath):
             return x + self.drop_path(branch.view(layout.batch, -1, x.shape[1])).view_as(x)
-        return branch.add_(x) if branch.dtype == x.dtype else x + branch
+        return add(x, branch, module)
 
 
 class PatchMerging(nn.Module):
