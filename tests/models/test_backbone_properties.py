@@ -168,6 +168,23 @@ def test_freezing(name):
 
 
 @pytest.mark.parametrize('name', sorted(SMALL))
+@pytest.mark.parametrize('mode', ['training', 'evaluation', 'inference'])
+def test_empty_batches(name, mode):
+    """No people, no maps: nothing is wrong with that, and running statistics do not move."""
+    network = build(name, num_stages=3).train(mode == 'training')
+    before = copy.deepcopy(network.state_dict())
+    with torch.inference_mode(mode == 'inference'):
+        (out,) = network(torch.zeros(0, 3, 67, 41))
+    info = network.feature_info[0]
+    assert out.shape == (0, info.channels, -(-67 // info.stride), -(-41 // info.stride))
+    if mode != 'inference':
+        out.sum().backward()
+        assert all(not parameter.grad.any() for parameter in network.parameters())
+    moved = [key for key, value in network.state_dict().items() if not torch.equal(value, before[key])]
+    assert all(key.endswith('num_batches_tracked') for key in moved)
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
 def test_copies_are_independent(name):
     network, images = build(name, num_stages=3).eval(), torch.randn(1, 3, 64, 64)
     with torch.no_grad():

@@ -240,11 +240,13 @@ class GroupMixAttention(nn.Module):
     def _mix_folded(self, qkv: Tensor, folded: Folded, in_place: bool) -> Tensor:
         """Do as ``_mix`` does, in evaluation mode."""
         b, h, w, _ = qkv.shape
-        x = convolve(qkv, folded.kernels).reshape(b * h * w, 3, -1)
+        x = convolve(qkv, folded.kernels).reshape(b * h * w, 3, GROUPS * self.width)
         rows = x[..., : self.attending].transpose(0, 1).reshape(-1, self.attending)  # those of q, k, then v
         rows = hardswish(linear(rows, folded.mix, folded.shift))
         q, k, v = rows.view(3, b, h * w, self.attending).unbind(0)
-        position = convolve(v.view(b, h, w, -1), folded.position_kernels, folded.position_bias).flatten(1, 2)
+        position = convolve(
+            v.view(b, h, w, self.attending), folded.position_kernels, folded.position_bias
+        ).flatten(1, 2)
         local = self.local.finish(x[..., self.attending :].reshape(b, h * w, 3 * self.width))
         if in_place:
             joined = x.new_empty(b, h * w, GROUPS * self.width)
@@ -253,7 +255,7 @@ class GroupMixAttention(nn.Module):
         else:
             attended = linear_attention(q, k, v, position, HEADS, self.scale)
             joined = torch.cat([attended.to(local.dtype), local], -1)
-        return joined.view(b, h, w, -1)
+        return joined.view(b, h, w, GROUPS * self.width)
 
     def _fold(self) -> Folded:
         """Join the weights of the groups."""

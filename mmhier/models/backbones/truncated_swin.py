@@ -19,7 +19,6 @@ Letters: B batch, H and W map size in tokens, C channels, N tokens per window.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +33,7 @@ from mmhier.convert.swin import SWIN
 from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedEncoder, Truncation
 from mmhier.ops.in_place import add
 from mmhier.ops.linear import Linear, is_eager_cpu, linear
+from mmhier.ops.remember import remember
 from mmhier.ops.window_attention import WindowPlan, attend
 from mmhier.ops.windows import merge, partition, shift_mask
 
@@ -87,10 +87,7 @@ def resolve_arch(arch: str | Mapping, window_size: int | None = None) -> dict:
     return settings
 
 
-@lru_cache(maxsize=32)
-def _remembered_mask(map_hw: tuple[int, int], window: int, shift: int, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        return shift_mask(map_hw, window, shift, device)
+_remembered_mask = remember(32)(shift_mask)
 
 
 def gathers_pay(x: Tensor) -> bool:
@@ -110,8 +107,6 @@ class Layout:
         if gathers_pay(x):
             self.plan = WindowPlan(self.batch, map_hw, window, shift, heads, x.shape[1] // heads)
             self.mask = self.plan.mask
-        elif shift and torch.compiler.is_compiling():
-            self.mask = shift_mask(map_hw, window, shift, x.device)
         elif shift:
             self.mask = _remembered_mask(map_hw, window, shift, x.device)
 
