@@ -175,14 +175,19 @@ def is_channels_last(network: nn.Module) -> bool:
     return str(getattr(network, 'output_fmt', None)).endswith('NHWC')
 
 
+def told_strides(network: nn.Module) -> list[int] | None:
+    """Strides of the maps by timm's description; OpenMMLab's networks have none."""
+    info = getattr(network, 'feature_info', None)
+    return list(info.reduction()) if hasattr(info, 'reduction') else None
+
+
 def strides(network: nn.Module, maps: Sequence[Tensor], images: Tensor, source: str) -> list[int]:
     """Strides of maps with respect to the images: as timm says, else as their height says.
 
     Raises:
         ValueError: If something is not a map, or does not cover the image.
     """
-    info = getattr(network, 'feature_info', None)
-    told = info.reduction() if hasattr(info, 'reduction') else [None] * len(maps)
+    told = told_strides(network) or [None] * len(maps)
     first = 1 if is_channels_last(network) else 2
     result = []
     for out, stride in zip(maps, told, strict=True):
@@ -244,7 +249,8 @@ def find_blocks(network: nn.Module, found: Trace) -> list[str]:
         return before == after
 
     def holds_chain(name: str) -> bool:
-        inside = [key for key in modules if key.startswith(name + '.') and isinstance(modules[key], LISTS)]
+        below = (f'{name}.{key}' for key, _ in modules[name].named_modules() if key)
+        inside = [key for key in below if key in modules and isinstance(modules[key], LISTS)]
         for key in inside:
             parts = members(key)
             if parts and all(map(is_part, parts)) and all(map(keeps_shape, parts[1:] or parts)):
@@ -263,14 +269,17 @@ def find_blocks(network: nn.Module, found: Trace) -> list[str]:
     return sorted(blocks, key=found.called.index)
 
 
-def remove_unused(network: nn.Module, images: Tensor, source: str) -> None:
-    """Take out of a network what its maps do not depend on.
+def remove_unused(network: nn.Module, images: Tensor, source: str) -> Trace:
+    """Take out of a network what its maps do not depend on; return what is seen of the rest.
 
     Raises:
         ValueError: If the network does not run without it.
     """
     found = trace(network, images)
-    for name in reversed(_unused(network, found)):
+    superfluous = _unused(network, found)
+    if not superfluous:
+        return found
+    for name in reversed(superfluous):
         owner = network.get_submodule(name.rpartition('.')[0])
         key = name.rpartition('.')[2]
         if not any(_try_without(network, owner, key, way, images, found.maps) for way in _ways(owner, key)):
@@ -282,6 +291,7 @@ def remove_unused(network: nn.Module, images: Tensor, source: str) -> None:
     unused = [name for name, _ in network.named_parameters() if name not in left.users]
     if unused:
         raise ValueError(f'{source}: parameters without effect are left: {unused[:4]}')
+    return left
 
 
 def _unused(network: nn.Module, found: Trace) -> list[str]:
@@ -354,6 +364,8 @@ def survey(config: Mapping, images: Tensor, source: str) -> Survey:
         ValueError: If it cannot be truncated.
     """
     network = build_all_maps(config)
+    if told := told_strides(network):
+        stages_of(told, source)  # refuses without running what timm says is no hierarchy
     try:
         found = trace(network, images)
     except Exception as error:  # whatever a foreign network raises for images that it does not take
@@ -364,10 +376,11 @@ def survey(config: Mapping, images: Tensor, source: str) -> Survey:
     all_strides = strides(network, found.maps, images, source)
     ends = stages_of(all_strides, source)
     stage_of = assign_stages(network, found, ends)
+    blocks = [name for name in find_blocks(network, found) if name in stage_of]
     while len(ends) > 1 and len(ends) - 1 not in stage_of.values():
         ends.pop()  # a pooling, as at the end of VGG, is not a stage
-    check_hierarchy(network, found, ends, stage_of, source)
-    layers = find_layers(config, network, found, stage_of, len(ends))
+    check_hierarchy(network, found, ends, stage_of, blocks, source)
+    layers = find_layers(config, blocks, stage_of, len(ends))
     depths = [sum(_stage_of(layer, stage_of) == stage for layer in layers) for stage in range(len(ends))]
     if not all(depths):
         raise ValueError(f'{source} cannot be truncated: its stages have {depths} layers')
@@ -375,7 +388,12 @@ def survey(config: Mapping, images: Tensor, source: str) -> Survey:
 
 
 def check_hierarchy(
-    network: nn.Module, found: Trace, ends: Sequence[int], stage_of: Mapping[str, int], source: str
+    network: nn.Module,
+    found: Trace,
+    ends: Sequence[int],
+    stage_of: Mapping[str, int],
+    blocks: Sequence[str],
+    source: str,
 ) -> None:
     """Refuse a network whose finer maps are made from coarser ones, so that nothing can be left out.
 
@@ -389,22 +407,22 @@ def check_hierarchy(
         raise ValueError(refusal % f'{ends[0]} already needs {first:.0%} of its parameters')
     if is_channels_last(network):
         return
-    for name in find_blocks(network, found):
-        shape = found.shapes[name][1] if name in found.shapes and name in stage_of else ()
-        end = ends[stage_of[name]] if name in stage_of else 0
+    for name in blocks:
+        shape = found.shapes[name][1] if name in found.shapes else ()
+        end = ends[stage_of[name]]
         if len(shape) == 4 and max(shape[2:]) < min(found.maps[end].shape[2:]):
             raise ValueError(refusal % f'{end} needs {name}, which makes a coarser one')
 
 
 def find_layers(
-    config: Mapping, network: nn.Module, found: Trace, stage_of: Mapping[str, int], num_stages: int
+    config: Mapping, blocks: Sequence[str], stage_of: Mapping[str, int], num_stages: int
 ) -> list[list[str]]:
     """Modules of each layer: blocks, timm's groups or stages, whichever is the first that all stages have."""
 
     def are_everywhere(layers: Sequence[Sequence[str]]) -> bool:
         return {_stage_of(layer, stage_of) for layer in layers} >= set(range(num_stages))
 
-    layers = [[name] for name in find_blocks(network, found) if name in stage_of]
+    layers = [[name] for name in blocks]
     if not are_everywhere(layers) and config['type'] == 'timm':
         layers = timm_groups(config, stage_of)
     if not are_everywhere(layers):
@@ -539,8 +557,7 @@ class TruncatedBackbone(TruncatedEncoder):
             images = torch.rand(1, channels, *img_size, generator=generator, device='cpu')
             images = images.to(torch.get_default_device())
             self.network = build_timm(chosen) if is_timm else MODELS.build(chosen)
-            remove_unused(self.network, images, source)
-            kept = trace(self.network, images)
+            kept = remove_unused(self.network, images, source)
             if (found := strides(self.network, kept.maps, images, source)) != expected:
                 raise ValueError(f'{source} returns maps of the strides {found} when asked for {expected}')
         layers = number_layers(self.network, kept, plan.layers[: truncation.num_layers])
