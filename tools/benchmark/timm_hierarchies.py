@@ -35,15 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--names', nargs='+', default=architectures(), help='default: all of timm')
+    parser.add_argument('--names', nargs='+', help='replace these rows of the file; default: all of timm')
     parser.add_argument('--processes', type=int, default=1)
     parser.add_argument('--out', type=Path, required=True, help='CSV file')
     args = parser.parse_args(arguments)
     found = []
     with multiprocessing.get_context('spawn').Pool(args.processes) as pool:
-        for row in pool.imap(examined, args.names, chunksize=4):
+        for row in pool.imap(examined, args.names or architectures(), chunksize=4):
             print(f'{row.name}: {row.reason or row.layers}', flush=True)
             found.append(row)
+    if args.names is not None and args.out.exists():
+        with args.out.open(newline='') as file:
+            found += [Finding(**row) for row in csv.DictReader(file) if row['name'] not in args.names]
+    found.sort(key=lambda row: row.name)
     hierarchies = [row for row in found if ONE_STRIDE not in row.reason]
     with new_file(args.out) as path, path.open('w', newline='') as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Finding)])

@@ -167,7 +167,8 @@ def _parameters_behind(out: Tensor, network: nn.Module) -> list[str]:
         if hasattr(node, 'variable'):
             reached.add(id(node.variable))
         waiting += [following for following, _ in node.next_functions]
-    return [name for name, parameter in network.named_parameters() if id(parameter) in reached]
+    everything = network.named_parameters(remove_duplicate=False)  # a part may be used in several places
+    return [name for name, parameter in everything if id(parameter) in reached]
 
 
 def is_channels_last(network: nn.Module) -> bool:
@@ -347,7 +348,7 @@ def _is_same(out: Tensor, expected: Tensor) -> bool:
 def assign_stages(network: nn.Module, found: Trace, ends: Sequence[int]) -> dict[str, int]:
     """Stage of each parameter and module: the first whose map depends on (a part of) it."""
     stages: dict[str, int] = {}
-    for name, _ in network.named_parameters():
+    for name, _ in network.named_parameters(remove_duplicate=False):
         first = next((stage for stage, end in enumerate(ends) if end in found.users.get(name, ())), None)
         parts = name.split('.')
         for end in range(1, len(parts) + 1):
