@@ -56,7 +56,7 @@ class Survey(NamedTuple):
     strides: list[int]  # of the map that closes each stage
     ends: list[int]  # its index, by which the network is asked for it
     stage_of: dict[str, int]  # parameter or module -> stage
-    layers: list[list[str]]  # modules of each, in the order of depth
+    layers: list[list[str]]  # modules or parameters of each, in the order of depth
     depths: list[int]  # layers per stage
 
 
@@ -381,7 +381,8 @@ def survey(config: Mapping, images: Tensor, source: str) -> Survey:
     while len(ends) > 1 and len(ends) - 1 not in stage_of.values():
         ends.pop()  # a pooling, as at the end of VGG, is not a stage
     check_hierarchy(network, found, ends, stage_of, blocks, source)
-    layers = find_layers(config, blocks, stage_of, len(ends))
+    parameters = [name for name in found.users if name in stage_of]
+    layers = find_layers(config, blocks, parameters, stage_of, len(ends))
     depths = [sum(_stage_of(layer, stage_of) == stage for layer in layers) for stage in range(len(ends))]
     if not all(depths):
         raise ValueError(f'{source} cannot be truncated: its stages have {depths} layers')
@@ -416,25 +417,28 @@ def check_hierarchy(
 
 
 def find_layers(
-    config: Mapping, blocks: Sequence[str], stage_of: Mapping[str, int], num_stages: int
+    config: Mapping,
+    blocks: Sequence[str],
+    parameters: Sequence[str],
+    stage_of: Mapping[str, int],
+    num_stages: int,
 ) -> list[list[str]]:
-    """Modules of each layer: blocks, timm's groups or stages, whichever is the first that all stages have."""
+    """Names of each layer: blocks, timm's groups or stages, whichever is the first that all stages have."""
 
     def are_everywhere(layers: Sequence[Sequence[str]]) -> bool:
         return {_stage_of(layer, stage_of) for layer in layers} >= set(range(num_stages))
 
     layers = [[name] for name in blocks]
     if not are_everywhere(layers) and config['type'] == 'timm':
-        layers = timm_groups(config, stage_of)
+        layers = timm_groups(config, parameters)
     if not are_everywhere(layers):
-        owners = dict.fromkeys(owner for name in stage_of if (owner := name.rpartition('.')[0]))
-        layers = [[name for name in owners if stage_of[name] == stage] for stage in range(num_stages)]
+        layers = [[name for name in parameters if stage_of[name] == stage] for stage in range(num_stages)]
         layers = [layer for layer in layers if layer]
     return share_layers(layers, stage_of, num_stages)
 
 
-def timm_groups(config: Mapping, stage_of: Mapping[str, int]) -> list[list[str]]:
-    """Modules of each group of layers that timm tells, without the stem; nothing if it tells none."""
+def timm_groups(config: Mapping, parameters: Sequence[str]) -> list[list[str]]:
+    """Parameters of each group of layers that timm tells, without the stem; nothing if it tells none."""
     from timm.models import group_parameters
 
     whole = build_timm(config, features_only=False)
@@ -442,13 +446,9 @@ def timm_groups(config: Mapping, stage_of: Mapping[str, int]) -> list[list[str]]
         groups = group_parameters(whole, whole.group_matcher(coarse=False))
     except (AssertionError, AttributeError, NotImplementedError):
         return []
-    plain = {_plain(name): name for name in stage_of}  # the feature extractor joins names by underscores
-    layers = []
-    for _, names in sorted(groups.items())[1:]:  # the first is the stem
-        known = [plain[_plain(name)] for name in names if _plain(name) in plain]
-        if owners := list(dict.fromkeys(owner for name in known if (owner := name.rpartition('.')[0]))):
-            layers.append(owners)
-    return layers
+    plain = {_plain(name): name for name in parameters}  # the feature extractor joins names by underscores
+    kept = ([plain.get(_plain(name)) for name in names] for _, names in sorted(groups.items())[1:])
+    return [known for names in kept if (known := [name for name in names if name is not None])]
 
 
 def _plain(name: str) -> str:
@@ -476,23 +476,28 @@ def number_layers(network: nn.Module, found: Trace, layers: Sequence[list[str]])
     """Layer of each parameter: 0 stem, from 1 on ``layers``, ``len(layers) + 1`` what closes a stage."""
     last_map = len(found.maps) - 1
     order = {name: position for position, name in enumerate(found.called)}
-    starts = [min(order[name] for name in layer if name in order) for layer in layers]
-    prefixes = [tuple(f'{name}.' for name in layer) for layer in layers]
+    known = {name: k for k, layer in enumerate(layers) for name in layer}
+    starts = [min(order[_nearest(name, order)] for name in layer) for layer in layers]
     result = {}
     for name, _ in network.named_parameters():
-        inside = next((k for k, own in enumerate(prefixes) if name.startswith(own)), None)
-        if inside is not None:
-            result[name] = inside + 1
+        inside = _nearest(name, known)
+        if inside in known:
+            result[name] = known[inside] + 1
             continue
-        owner = name.rpartition('.')[0]
-        while owner not in order:
-            owner = owner.rpartition('.')[0]
-        following = next((k for k, start in enumerate(starts) if start > order[owner]), None)
+        position = order[_nearest(name, order)]
+        following = next((k for k, start in enumerate(starts) if start > position), None)
         if following is None or last_map not in found.users[name]:
             result[name] = len(layers) + 1
         else:
             result[name] = following + 1 if following else 0
     return result
+
+
+def _nearest(name: str, known: Mapping[str, int]) -> str:
+    """The name itself, or the nearest module around it, that is known; else the whole, ``''``."""
+    while name and name not in known:
+        name = name.rpartition('.')[0]
+    return name
 
 
 @MODELS.register_module()
@@ -563,7 +568,8 @@ class TruncatedBackbone(TruncatedEncoder):
                 raise ValueError(f'{source} returns maps of the strides {found} when asked for {expected}')
         layers = number_layers(self.network, kept, plan.layers[: truncation.num_layers])
         self._layers = {f'network.{name}': layer for name, layer in layers.items()}
-        self._stages = {name: plan.stage_of[name] for name, _ in self.network.named_parameters()}
+        everything = self.network.named_parameters(remove_duplicate=False)
+        self._stages = {name: plan.stage_of[name] for name, _ in everything}
         self.channels_last = is_channels_last(self.network)
         self.feature_info = [
             FeatureInfo(out.shape[3 if self.channels_last else 1], stride)
