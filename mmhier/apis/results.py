@@ -16,7 +16,6 @@ The JSON form is :data:`SCHEMA`, version :data:`VERSION`; ``CONVENTIONS`` is wri
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +89,9 @@ class BodyMesh:
             FileNotFoundError: If it is not installed.
         """
         if self.body is None:
-            self.body = _load_body(self.body_model, self.joint_set, len(self.betas))
+            from mmhier.body_models.model_directory import shared_body_model
+
+            self.body = shared_body_model(self.body_model, self.joint_set, len(self.betas))
         return self.body
 
     def vertices(self) -> np.ndarray:
@@ -385,10 +386,3 @@ def _with_nulls(values: Any) -> Any:
     if isinstance(values, list):
         return [_with_nulls(value) for value in values]
     return values if np.isfinite(values) else None
-
-
-@lru_cache(maxsize=4)
-def _load_body(name: str, joints: str, num_betas: int) -> 'SMPL':
-    from mmhier.body_models.model_directory import load_body_model
-
-    return load_body_model(name, joints, num_betas)

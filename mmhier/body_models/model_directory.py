@@ -18,7 +18,7 @@ import numpy as np
 from mmhier.body_models.joint_regressor import NUM_SMPL_VERTICES, surface_regressor
 from mmhier.body_models.joint_sets import H36M17_NAMES, J19_NAMES, JointSet
 from mmhier.body_models.model_files import GENDERS, FoundBody, FoundRegressor
-from mmhier.body_models.open_body import cache_directory, load_open_body
+from mmhier.body_models.open_body import cache_directory, load_open_body, open_body_path
 from mmhier.body_models.smpl import SMPL, SMPL_LICENCE
 from mmhier.body_models.smpl_file import (
     LANDMARK_GROUPS,
@@ -29,9 +29,11 @@ from mmhier.body_models.smpl_file import (
     write_npz,
 )
 from mmhier.body_models.smpl_pickle import read_smpl_pickle
+from mmhier.ops.remember import outside_modes, remember
 
 SITE = 'https://smpl.is.tue.mpg.de'
 NAMES = ('open', *GENDERS)
+REGRESSORS = {'j19': J19_NAMES, 'h36m': H36M17_NAMES}
 
 
 def load_body_model(
@@ -55,7 +57,36 @@ def load_body_model(
         FileNotFoundError: if the model is not installed; the message says where to get it.
         ValueError: if there is no such name or joint set, or a file is damaged.
     """
-    return SMPL(load_body_data(name), joints, num_betas, update_hips)
+    with outside_modes():
+        return SMPL(load_body_data(name), joints, num_betas, update_hips)
+
+
+def shared_body_model(name: str | Path, joints: JointSet | str, num_betas: int | None = None) -> SMPL:
+    """:func:`load_body_model`, once for as long as its files stay what they are."""
+    files = (body_file(name), *(installed_path(group) for group in REGRESSORS))
+    states = tuple((str(path), _state(path)) for path in files)
+    return _shared_body_model(name, joints, num_betas, states)
+
+
+@remember(4)
+def _shared_body_model(name: str | Path, joints: JointSet | str, num_betas: int | None, _: tuple) -> SMPL:
+    return load_body_model(name, joints, num_betas)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What changes when a file does."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
+def body_file(name: str | Path) -> Path:
+    """Where the file of a body model is, or should be."""
+    if name == 'open':
+        return open_body_path()
+    return installed_path(str(name)) if name in GENDERS else Path(name)
 
 
 def load_body_data(name: str | Path = 'open') -> BodyModelData:
@@ -71,7 +102,7 @@ def load_body_data(name: str | Path = 'open') -> BodyModelData:
     if name == 'open':
         return load_open_body()
     if name in GENDERS:
-        path = installed_path(name)
+        path = body_file(name)
         if not path.is_file():
             raise FileNotFoundError(
                 f'SMPL {name} is not installed ({path}). Register at {SITE}, download "SMPL for Python", '
@@ -141,7 +172,7 @@ def _with_regressors(model: BodyModelData) -> BodyModelData:
     if len(model.v_template) != NUM_SMPL_VERTICES:
         return model
     regressors = {'surface': surface_regressor()}
-    for group, names in (('j19', J19_NAMES), ('h36m', H36M17_NAMES)):
+    for group, names in REGRESSORS.items():
         path = installed_path(group)
         if path.is_file():
             regressors[group] = _left_is_left(_read_regressor(path, group), names, model, path)

@@ -11,13 +11,11 @@ model does not see (:data:`SEEN`) have no place, only a division by almost nothi
 
 import math
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
-from mmhier.body_models.model_directory import load_body_model
-from mmhier.body_models.smpl import SMPL
+from mmhier.body_models.model_directory import shared_body_model
 from mmhier.deploy.graphs import is_mesh
 
 PRECISIONS = ('float32', 'fp16', 'int8')
@@ -154,7 +152,7 @@ def _mesh_distances(
     model: nn.Module, expected: dict[str, Tensor], found: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Distances of vertices (B, V) and joints (B, M) in millimetres."""
-    body = _open_body(model.joints, expected['betas'].shape[1])
+    body = shared_body_model('open', model.joints, expected['betas'].shape[1])
     names = ('global_orient', 'body_pose', 'betas')
     with torch.no_grad():
         posed = [body(**{name: outputs[name] for name in names}) for outputs in (expected, found)]
@@ -162,8 +160,3 @@ def _mesh_distances(
         name: 1e3 * (getattr(posed[0], name) - getattr(posed[1], name)).norm(dim=-1)
         for name in ('vertices', 'joints')
     }
-
-
-@lru_cache(maxsize=2)
-def _open_body(joints: str, num_betas: int) -> SMPL:
-    return load_body_model('open', joints, num_betas)

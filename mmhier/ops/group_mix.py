@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmhier.ops.in_place import may_overwrite
 from mmhier.ops.linear import is_eager_cpu
 
 
@@ -42,9 +43,14 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int 
     return x.permute(0, 2, 3, 1)
 
 
-def hardswish(x: Tensor) -> Tensor:
-    """Hardswish that overwrites its argument where no gradient is wanted."""
-    return F.hardswish(x, inplace=not torch.is_grad_enabled())
+def hardswish(x: Tensor, *modules: nn.Module) -> Tensor:
+    """Hardswish that overwrites its argument where nobody can see it.
+
+    Args:
+        x: Any shape.
+        modules: What ``x`` came through, see :func:`mmhier.ops.in_place.add`.
+    """
+    return F.hardswish(x, inplace=may_overwrite(*modules))
 
 
 def grow(kernels: Tensor, side: int) -> Tensor:

@@ -9,11 +9,11 @@ export, tracing, flop counters, builds without the operator) the layer is ``nn.L
 Letters: M rows, K input features, N output features.
 """
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmhier.ops.remember import remember
 
 # Below this many multiply-adds the cost of the call itself decides, and F.linear has the cheaper call.
 SMALL_PRODUCT = 1 << 20
@@ -29,12 +29,12 @@ def is_eager_cpu(x: Tensor) -> bool:
     )
 
 
-@lru_cache(maxsize=1)
+@remember(1)
 def has_onednn_linear() -> bool:
     """Whether this build of PyTorch has the operator, with the signature and the result expected of it."""
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
         return False
-    with torch.inference_mode():
+    with torch.no_grad():
         x = torch.arange(6.0).view(3, 2).t()
         weight = torch.arange(12.0).view(3, 4).t()
         bias = torch.ones(4)
@@ -74,6 +74,7 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled('cpu')
         and x.numel() * weight.shape[0] >= SMALL_PRODUCT
+        and torch._C._get_mkldnn_enabled()  # torch.backends.mkldnn.enabled, in less time
         and torch._C._len_torch_dispatch_stack() == 0  # flop counters and their like do not know the operator
         and has_onednn_linear()
     )
@@ -115,6 +116,8 @@ def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
 
 class Linear(nn.Linear):
     """``nn.Linear`` on oneDNN where that is faster, with an optional GELU after it."""
+
+    result_of = None  # new memory, see mmhier.ops.in_place
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, gelu: bool = False):
         super().__init__(in_features, out_features, bias)

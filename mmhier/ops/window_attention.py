@@ -10,11 +10,12 @@ per head, C = h * d, K = nW * h * N slots per image. A *row* is what one head se
 a *slot* is the place of a row in a window.
 """
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from mmhier.ops.remember import remember
 from mmhier.ops.windows import padded_hw, shift_mask
 
 
@@ -38,7 +39,7 @@ class WindowPlan:
 
     def __init__(self, batch: int, map_hw: tuple[int, int], window: int, shift: int, heads: int, d: int):
         self.heads, self.tokens, self.scale = heads, window * window, d**-0.5
-        self._image = torch.arange(batch)[:, None]
+        self._image = torch.arange(batch, device='cpu')[:, None]
         self._spread, self._collect, self._collect_back, self.gain, self.mask = _image_plan(
             map_hw, window, shift, heads, d
         )
@@ -51,8 +52,9 @@ class WindowPlan:
     @cached_property
     def spread_back(self) -> Tensor:
         """Slot of (3, B, K) of each row of (B, H * W, 3, h), flat."""
-        part = torch.arange(3)[:, None] * (self._image.shape[0] * self._collect_back.numel())
-        return (self.collect.view(self._image.shape[0], -1, 1, self.heads) + part).view(-1)
+        batch, rows = self._image.shape[0], self._collect.numel() // self.heads
+        part = torch.arange(3, device='cpu')[:, None] * (batch * self._collect_back.numel())
+        return (self.collect.view(batch, rows, 1, self.heads) + part).view(-1)
 
     @cached_property
     def collect(self) -> Tensor:
@@ -141,11 +143,10 @@ class _Attend(torch.autograd.Function):
         return grad_rows.view_as(rows), grad_logits.view(-1, *bias.shape).sum(0, dtype=bias.dtype), None
 
 
-@lru_cache(maxsize=32)
+@remember(32)
 def _image_plan(map_hw: tuple[int, int], window: int, shift: int, heads: int, d: int) -> tuple:
     """Return spread (3, K), collect (H * W * h,), collect_back (K,), gain and mask for one image."""
-    # The cache outlives the caller's modes: its tensors must be usable in later training.
-    with torch.inference_mode(False), torch.device('cpu'):
+    with torch.device('cpu'):
         h, w = map_hw
         ph, pw = padded_hw(map_hw, window)
         token = torch.full((ph, pw), -1)
@@ -161,6 +162,6 @@ def _image_plan(map_hw: tuple[int, int], window: int, shift: int, heads: int, d:
         collect_back = (token * heads + head).flatten()
         collect = torch.empty(h * w * heads, dtype=torch.long)
         collect[collect_back[real]] = torch.arange(real.numel())[real]
-        gain = real.float() * torch.tensor([d**-0.5, 1.0, 1.0])[:, None]
+        gain = real.float() * torch.tensor([d**-0.5, 1.0, 1.0], dtype=torch.float32)[:, None]
         mask = shift_mask(map_hw, window, shift, torch.device('cpu')) if shift else None
         return spread.flatten(1), collect, collect_back, gain.view(3, 1, -1, 1), mask

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from mmpose.registry import MODELS
+from torch import nn
 
 import mmhier.models  # noqa: F401
 
@@ -167,6 +168,23 @@ def test_freezing(name):
 
 
 @pytest.mark.parametrize('name', sorted(SMALL))
+@pytest.mark.parametrize('mode', ['training', 'evaluation', 'inference'])
+def test_empty_batches(name, mode):
+    """No people, no maps: nothing is wrong with that, and running statistics do not move."""
+    network = build(name, num_stages=3).train(mode == 'training')
+    before = copy.deepcopy(network.state_dict())
+    with torch.inference_mode(mode == 'inference'):
+        (out,) = network(torch.zeros(0, 3, 67, 41))
+    info = network.feature_info[0]
+    assert out.shape == (0, info.channels, -(-67 // info.stride), -(-41 // info.stride))
+    if mode != 'inference':
+        out.sum().backward()
+        assert all(not parameter.grad.any() for parameter in network.parameters())
+    moved = [key for key, value in network.state_dict().items() if not torch.equal(value, before[key])]
+    assert all(key.endswith('num_batches_tracked') for key in moved)
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
 def test_copies_are_independent(name):
     network, images = build(name, num_stages=3).eval(), torch.randn(1, 3, 64, 64)
     with torch.no_grad():
@@ -176,3 +194,66 @@ def test_copies_are_independent(name):
             parameter.add_(0.1)
         assert torch.equal(network(images)[0], before)
         assert not torch.equal(other(images)[0], before)
+
+
+def run_with_hooks(network, images, modules):
+    """Run with a hook on each of the modules; return the maps and all that hooks saw, now and then."""
+    seen = []
+
+    def keep(module, args, out):
+        tensors = [tensor for tensor in (*args, out) if isinstance(tensor, torch.Tensor)]
+        seen.extend((tensor, tensor.detach().clone()) for tensor in tensors)
+
+    hooks = [module.register_forward_hook(keep) for module in modules]
+    maps = network(images)
+    for hook in hooks:
+        hook.remove()
+    return maps, seen
+
+
+@pytest.mark.parametrize(
+    ('name', 'fused'), [*((name, False) for name in sorted(SMALL)), ('TruncatedGMF', True)]
+)
+@pytest.mark.parametrize('grad', [False, True])
+def test_what_hooks_see_stays(name, fused, grad):
+    """Each module alone, and all at once: what its hook was shown is not written to afterwards."""
+    network, images = build(name, num_stages=2).eval(), torch.randn(1, 3, 35, 33)
+    if fused:
+        network.fuse_for_inference()
+    with torch.set_grad_enabled(grad):
+        plain = network(images)[0]
+        modules = list(network.modules())
+        for hooked in [modules, *([module] for module in modules)]:
+            maps, seen = run_with_hooks(network, images, hooked)
+            assert torch.equal(maps[0], plain)
+            assert seen or len(hooked) == 1
+            assert all(torch.equal(now, then) for now, then in seen), hooked[0]
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
+def test_what_global_hooks_see_stays(name):
+    network, images, seen = build(name, num_stages=2).eval(), torch.randn(1, 3, 35, 33), []
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, args, out: seen.append((out, out.clone())) if isinstance(out, torch.Tensor) else None
+    )
+    try:
+        with torch.no_grad():
+            network(images)
+    finally:
+        hook.remove()
+    assert len(seen) > 10
+    assert all(torch.equal(now, then) for now, then in seen)
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
+def test_residuals_are_added_in_place_where_nobody_looks(name, monkeypatch):
+    """As many as there are branches: what makes the hooks safe must not cost speed without them."""
+    from mmhier.ops import in_place
+
+    found, ask = [], in_place.may_overwrite
+    monkeypatch.setattr(in_place, 'may_overwrite', lambda *modules: found.append(ask(*modules)) or found[-1])
+    network = build(name, num_stages=3).eval()
+    with torch.inference_mode():
+        network(torch.randn(2, 3, 64, 64))
+    branches = 3 if name == 'TruncatedGMF' else 2
+    assert found == [True] * (branches * network.num_layers)

@@ -113,3 +113,15 @@ def test_only_plain_float32_is_fast(onednn):
         assert not module._pays(x, weight)
     with FlopCounterMode(display=False):
         assert not module._pays(x, weight)
+
+
+def test_onednn_can_be_switched_off(onednn, monkeypatch):
+    """``torch.backends.mkldnn.enabled`` is the user's word, at any time."""
+    used, product = [], module._product
+    monkeypatch.setattr(module, '_product', lambda *tensors: used.append(1) or product(*tensors))
+    layer, x = Linear(8, 6), torch.randn(5, 8)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+    assert not used
+    layer(x)
+    assert used

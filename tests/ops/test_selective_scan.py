@@ -233,3 +233,21 @@ def test_linear_recurrence(length):
         state = decay * state + value
         states.append(state)
     assert torch.allclose(linear_recurrence(a, b), torch.stack(states))
+
+
+@pytest.mark.parametrize('name', ['reference', 'torch', 'cpp'])
+def test_autocast_rounds_nothing(name):
+    """What comes in may be half precision; step size, state and result are float32 in every backend."""
+    try:
+        choose(name, 'cpu')
+    except ImportError as error:
+        pytest.skip(str(error))
+    torch.manual_seed(0)
+    for function, inputs in ((selective_scan, sequences()), (cross_selective_scan, maps())):
+        inputs = {key: value.bfloat16() if value.ndim > 2 else value for key, value in inputs.items()}
+        exact = {key: value.double() for key, value in inputs.items()}
+        expected = function(**exact, delta_softplus=True, backend='reference')
+        with torch.autocast('cpu', torch.bfloat16):
+            found = function(**inputs, delta_softplus=True, backend=name)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)

@@ -1,17 +1,20 @@
 """Any hierarchical encoder of timm, MMPose or mmpretrain that keeps its first stages only.
 
 Nothing is known about the wrapped network but how to ask for its maps (timm's ``features_only``, OpenMMLab's
-``out_indices``). The rest is found by trying, once, when it is built:
+``out_indices``) and what timm says of them (strides, order of dimensions, groups of layers). The rest is
+found by trying, once, when it is built (without memory for weights, on the meta device, if it is timm's):
 
 * Stages. Its maps of stride 4 and more, one per stride, the last of each. A network whose maps all have one
-  stride has no hierarchy and is refused.
+  stride has no hierarchy and is refused, and so is one whose first map needs most of it (HRNet), or whose
+  maps do not cover the image evenly (Inception).
 * What is not needed. A parameter from which no gradient path leads to a returned map is removed with the
   largest module around it of which that is true: the module is taken out of its list, or replaced by None or
   by an identity, whichever leaves the maps as they are. A network that resists is refused.
 * Depth, for layer-wise decay. A block is a member of a list of composed modules (of a list within, if the
   member is itself a chain of modules that keep the shape of their input). What runs before the first block
   is the stem; what runs between two blocks belongs to the later one; what no later map depends on closes a
-  stage. In a network without such lists every module with parameters of its own counts as a block.
+  stage. In a network without such lists timm's own groups of layers take the place of blocks, and without
+  these the stages. Of more than 40 blocks consecutive ones share a layer.
 
 The wrapped network keeps its names under ``network.``, its own initialisation and stochastic depth.
 """
@@ -29,7 +32,12 @@ from mmhier.models.backbones.truncation import FeatureInfo, TruncatedEncoder, Tr
 
 FIRST_STRIDE = 4
 MOST_MAPS = 8  # more maps than any network is asked for
+# As many as the deepest encoders that are trained with layer-wise decay (ViT-g): with more layers the first
+# would not learn.
+MOST_LAYERS = 40
+MOST_OF_FIRST_MAP = 0.9  # of all parameters
 LISTS = (nn.ModuleList, nn.Sequential)
+ONE_STRIDE = 'its maps have the strides'
 INSTALL_TIMM = "backbone=dict(type='timm', ...) needs timm. Run: pip install timm"
 
 
@@ -45,19 +53,22 @@ class Trace(NamedTuple):
 class Survey(NamedTuple):
     """What is known about a whole network."""
 
-    strides: list[int]  # of all maps
-    ends: list[int]  # index of the map that closes each stage
+    strides: list[int]  # of the map that closes each stage
+    ends: list[int]  # its index, by which the network is asked for it
     stage_of: dict[str, int]  # parameter or module -> stage
-    blocks: list[str]  # names, in the order of depth
-    depths: list[int]  # blocks per stage
+    layers: list[list[str]]  # modules or parameters of each, in the order of depth
+    depths: list[int]  # layers per stage
 
 
-def build_timm(config: Mapping, weights: Mapping[str, Tensor] | bool = False) -> nn.Module:
+def build_timm(
+    config: Mapping, weights: Mapping[str, Tensor] | bool = False, features_only: bool = True
+) -> nn.Module:
     """Build timm's feature extractor.
 
     Args:
         config: ``name`` and arguments of ``timm.create_model``; without ``out_indices`` it returns all maps.
         weights: Weights under any names that timm knows for this network, or True for those it downloads.
+        features_only: Build the feature extractor; else the network itself.
     """
     try:
         import timm
@@ -69,7 +80,7 @@ def build_timm(config: Mapping, weights: Mapping[str, Tensor] | bool = False) ->
     if not isinstance(weights, bool):
         options['pretrained_cfg_overlay'] = dict(state_dict=dict(weights))
     options['pretrained'] = bool(weights)
-    return timm.create_model(config['name'], features_only=True, **options)
+    return timm.create_model(config['name'], features_only=features_only, **options)
 
 
 def build_all_maps(config: Mapping) -> nn.Module:
@@ -156,32 +167,57 @@ def _parameters_behind(out: Tensor, network: nn.Module) -> list[str]:
         if hasattr(node, 'variable'):
             reached.add(id(node.variable))
         waiting += [following for following, _ in node.next_functions]
-    return [name for name, parameter in network.named_parameters() if id(parameter) in reached]
+    everything = network.named_parameters(remove_duplicate=False)  # a part may be used in several places
+    return [name for name, parameter in everything if id(parameter) in reached]
 
 
-def strides(maps: Sequence[Tensor], images: Tensor, source: str) -> list[int]:
-    """Strides of maps with respect to the images, whichever dimension holds the channels."""
-    height = images.shape[2]
+def is_channels_last(network: nn.Module) -> bool:
+    """Whether a network returns (B, H, W, C): timm says so, OpenMMLab's return (B, C, H, W)."""
+    return str(getattr(network, 'output_fmt', None)).endswith('NHWC')
+
+
+def told_strides(network: nn.Module) -> list[int] | None:
+    """Strides of the maps by timm's description; OpenMMLab's networks have none."""
+    info = getattr(network, 'feature_info', None)
+    return list(info.reduction()) if hasattr(info, 'reduction') else None
+
+
+def strides(network: nn.Module, maps: Sequence[Tensor], images: Tensor, source: str) -> list[int]:
+    """Strides of maps with respect to the images: as timm says, else as their height says.
+
+    Raises:
+        ValueError: If something is not a map, or does not cover the image.
+    """
+    told = told_strides(network) or [None] * len(maps)
+    first = 1 if is_channels_last(network) else 2
     result = []
-    for out in maps:
+    for out, stride in zip(maps, told, strict=True):
         if not isinstance(out, Tensor) or out.ndim != 4:
             kind = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise ValueError(
                 f'{source} returns {kind} where a map (B, C, H, W) is needed. Its own arguments may change '
                 "that, as gap_before_final_norm=False does for mmpretrain's ConvNeXt"
             )
-        result.append(round(height / out.shape[1 if is_channels_last(out, images) else 2]))
+        map_hw, image_hw = tuple(out.shape[first : first + 2]), tuple(images.shape[2:])
+        stride = stride or round(image_hw[0] / map_hw[0])
+        apart = max(abs(side - whole / stride) for side, whole in zip(map_hw, image_hw, strict=True))
+        if stride >= FIRST_STRIDE and apart >= 1:
+            raise ValueError(
+                f'{source} makes maps of {map_hw} (H, W) from images of {image_hw}, which is not one place '
+                f'per {stride} pixels: what lies where on the image cannot be told. Use another network'
+            )
+        result.append(stride)
     return result
 
 
-def is_channels_last(out: Tensor, images: Tensor) -> bool:
-    """Whether a map is (B, H, W, C), by which of its sides have the proportions of the image."""
-    height, width = images.shape[2:]
+def map_indices(network: nn.Module, positions: Sequence[int]) -> list[int]:
+    """Indices for ``out_indices`` of maps at some positions of those that the whole network returns.
 
-    def misfit(rows: int, columns: int) -> float:
-        return abs(1 - width * rows / (columns * height))
-
-    return misfit(*out.shape[1:3]) < misfit(*out.shape[2:4])
+    timm's networks may begin with a map that they do not return unless asked (DLA, DarkNet).
+    """
+    info = getattr(network, 'feature_info', None)
+    known = getattr(info, 'out_indices', None)
+    return list(positions) if known is None else [known[position] for position in positions]
 
 
 def stages_of(found: Sequence[int], source: str) -> list[int]:
@@ -193,8 +229,8 @@ def stages_of(found: Sequence[int], source: str) -> list[int]:
     last = {stride: index for index, stride in enumerate(found) if stride >= FIRST_STRIDE}
     if len(last) < 2 or list(last) != sorted(last):
         raise ValueError(
-            f'{source} is not hierarchical: its maps have the strides {list(found)}. Use it as it '
-            'is, without TruncatedBackbone'
+            f'{source} is not hierarchical: {ONE_STRIDE} {list(found)}. Use it as it is, without '
+            'TruncatedBackbone'
         )
     return list(last.values())
 
@@ -214,7 +250,8 @@ def find_blocks(network: nn.Module, found: Trace) -> list[str]:
         return before == after
 
     def holds_chain(name: str) -> bool:
-        inside = [key for key in modules if key.startswith(name + '.') and isinstance(modules[key], LISTS)]
+        below = (f'{name}.{key}' for key, _ in modules[name].named_modules() if key)
+        inside = [key for key in below if key in modules and isinstance(modules[key], LISTS)]
         for key in inside:
             parts = members(key)
             if parts and all(map(is_part, parts)) and all(map(keeps_shape, parts[1:] or parts)):
@@ -233,14 +270,17 @@ def find_blocks(network: nn.Module, found: Trace) -> list[str]:
     return sorted(blocks, key=found.called.index)
 
 
-def remove_unused(network: nn.Module, images: Tensor, source: str) -> None:
-    """Take out of a network what its maps do not depend on.
+def remove_unused(network: nn.Module, images: Tensor, source: str) -> Trace:
+    """Take out of a network what its maps do not depend on; return what is seen of the rest.
 
     Raises:
         ValueError: If the network does not run without it.
     """
     found = trace(network, images)
-    for name in reversed(_unused(network, found)):
+    superfluous = _unused(network, found)
+    if not superfluous:
+        return found
+    for name in reversed(superfluous):
         owner = network.get_submodule(name.rpartition('.')[0])
         key = name.rpartition('.')[2]
         if not any(_try_without(network, owner, key, way, images, found.maps) for way in _ways(owner, key)):
@@ -252,6 +292,7 @@ def remove_unused(network: nn.Module, images: Tensor, source: str) -> None:
     unused = [name for name, _ in network.named_parameters() if name not in left.users]
     if unused:
         raise ValueError(f'{source}: parameters without effect are left: {unused[:4]}')
+    return left
 
 
 def _unused(network: nn.Module, found: Trace) -> list[str]:
@@ -291,7 +332,7 @@ def _try_without(
     try:
         with torch.no_grad():
             maps = maps_of(network, images)
-        if len(maps) == len(expected) and all(map(torch.equal, maps, expected)):
+        if len(maps) == len(expected) and all(map(_is_same, maps, expected)):
             return True
     except Exception:  # whatever a foreign network raises when a part of it is missing
         pass
@@ -299,10 +340,15 @@ def _try_without(
     return False
 
 
+def _is_same(out: Tensor, expected: Tensor) -> bool:
+    """Whether two maps are equal; without values (on the meta device) whether they can be."""
+    return out.shape == expected.shape and (out.is_meta or torch.equal(out, expected))
+
+
 def assign_stages(network: nn.Module, found: Trace, ends: Sequence[int]) -> dict[str, int]:
     """Stage of each parameter and module: the first whose map depends on (a part of) it."""
     stages: dict[str, int] = {}
-    for name, _ in network.named_parameters():
+    for name, _ in network.named_parameters(remove_duplicate=False):
         first = next((stage for stage, end in enumerate(ends) if end in found.users.get(name, ())), None)
         parts = name.split('.')
         for end in range(1, len(parts) + 1):
@@ -313,12 +359,14 @@ def assign_stages(network: nn.Module, found: Trace, ends: Sequence[int]) -> dict
 
 
 def survey(config: Mapping, images: Tensor, source: str) -> Survey:
-    """Build the whole network and find its stages and blocks.
+    """Build the whole network and find its stages and layers.
 
     Raises:
         ValueError: If it cannot be truncated.
     """
     network = build_all_maps(config)
+    if told := told_strides(network):
+        stages_of(told, source)  # refuses without running what timm says is no hierarchy
     try:
         found = trace(network, images)
     except Exception as error:  # whatever a foreign network raises for images that it does not take
@@ -326,39 +374,130 @@ def survey(config: Mapping, images: Tensor, source: str) -> Survey:
             f'{source} does not run on images of {tuple(images.shape[2:])} (height, width): {error}. Set '
             'img_size, in backbone too if the network is built for one size'
         ) from error
-    all_strides = strides(found.maps, images, source)
+    all_strides = strides(network, found.maps, images, source)
     ends = stages_of(all_strides, source)
     stage_of = assign_stages(network, found, ends)
-    blocks = find_blocks(network, found)
-    if not {stage_of.get(name) for name in blocks} >= set(range(len(ends))):
-        own = {name.rpartition('.')[0] for name in found.users}
-        blocks = [name for name in found.called if name in own and name in stage_of]
-    depths = [sum(stage_of.get(name) == stage for name in blocks) for stage in range(len(ends))]
+    blocks = [name for name in find_blocks(network, found) if name in stage_of]
+    while len(ends) > 1 and len(ends) - 1 not in stage_of.values():
+        ends.pop()  # a pooling, as at the end of VGG, is not a stage
+    check_hierarchy(network, found, ends, stage_of, blocks, source)
+    parameters = [name for name in found.users if name in stage_of]
+    layers = find_layers(config, blocks, parameters, stage_of, len(ends))
+    depths = [sum(_stage_of(layer, stage_of) == stage for layer in layers) for stage in range(len(ends))]
     if not all(depths):
-        raise ValueError(f'{source} cannot be truncated: its stages have {depths} blocks')
-    return Survey(all_strides, ends, stage_of, blocks, depths)
+        raise ValueError(f'{source} cannot be truncated: its stages have {depths} layers')
+    return Survey([all_strides[end] for end in ends], map_indices(network, ends), stage_of, layers, depths)
 
 
-def number_layers(network: nn.Module, found: Trace, blocks: Sequence[str]) -> dict[str, int]:
-    """Layer of each parameter: 0 stem, k + 1 block k, ``len(blocks) + 1`` what closes a stage."""
+def check_hierarchy(
+    network: nn.Module,
+    found: Trace,
+    ends: Sequence[int],
+    stage_of: Mapping[str, int],
+    blocks: Sequence[str],
+    source: str,
+) -> None:
+    """Refuse a network whose finer maps are made from coarser ones, so that nothing can be left out.
+
+    Raises:
+        ValueError: With the map and what it needs.
+    """
+    refusal = f'{source} is not hierarchical: its map %s. Use it as it is, without TruncatedBackbone'
+    sizes = {name: value.numel() for name, value in network.named_parameters() if name in found.users}
+    first = sum(size for name, size in sizes.items() if ends[0] in found.users[name]) / sum(sizes.values())
+    if first > MOST_OF_FIRST_MAP:
+        raise ValueError(refusal % f'{ends[0]} already needs {first:.0%} of its parameters')
+    if is_channels_last(network):
+        return
+    for name in blocks:
+        shape = found.shapes[name][1] if name in found.shapes else ()
+        end = ends[stage_of[name]]
+        if len(shape) == 4 and max(shape[2:]) < min(found.maps[end].shape[2:]):
+            raise ValueError(refusal % f'{end} needs {name}, which makes a coarser one')
+
+
+def find_layers(
+    config: Mapping,
+    blocks: Sequence[str],
+    parameters: Sequence[str],
+    stage_of: Mapping[str, int],
+    num_stages: int,
+) -> list[list[str]]:
+    """Names of each layer: blocks, timm's groups or stages, whichever is the first that all stages have."""
+
+    def are_everywhere(layers: Sequence[Sequence[str]]) -> bool:
+        return {_stage_of(layer, stage_of) for layer in layers} >= set(range(num_stages))
+
+    layers = [[name] for name in blocks]
+    if not are_everywhere(layers) and config['type'] == 'timm':
+        layers = timm_groups(config, parameters)
+    if not are_everywhere(layers):
+        layers = [[name for name in parameters if stage_of[name] == stage] for stage in range(num_stages)]
+        layers = [layer for layer in layers if layer]
+    return share_layers(layers, stage_of, num_stages)
+
+
+def timm_groups(config: Mapping, parameters: Sequence[str]) -> list[list[str]]:
+    """Parameters of each group of layers that timm tells, without the stem; nothing if it tells none."""
+    from timm.models import group_parameters
+
+    whole = build_timm(config, features_only=False)
+    try:
+        groups = group_parameters(whole, whole.group_matcher(coarse=False))
+    except (AssertionError, AttributeError, NotImplementedError):
+        return []
+    plain = {_plain(name): name for name in parameters}  # the feature extractor joins names by underscores
+    kept = ([plain.get(_plain(name)) for name in names] for _, names in sorted(groups.items())[1:])
+    return [known for names in kept if (known := [name for name in names if name is not None])]
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix('model.').replace('.', '_')
+
+
+def _stage_of(layer: Sequence[str], stage_of: Mapping[str, int]) -> int:
+    return min(stage_of[name] for name in layer)
+
+
+def share_layers(
+    layers: Sequence[list[str]], stage_of: Mapping[str, int], num_stages: int
+) -> list[list[str]]:
+    """Sort layers by stage; join consecutive ones of a stage where there are more than ``MOST_LAYERS``."""
+    size = -(-len(layers) // MOST_LAYERS)
+    result = []
+    for stage in range(num_stages):
+        own = [layer for layer in layers if _stage_of(layer, stage_of) == stage]
+        parts = (own[start : start + size] for start in range(0, len(own), size))
+        result += [[name for layer in part for name in layer] for part in parts]
+    return result
+
+
+def number_layers(network: nn.Module, found: Trace, layers: Sequence[list[str]]) -> dict[str, int]:
+    """Layer of each parameter: 0 stem, from 1 on ``layers``, ``len(layers) + 1`` what closes a stage."""
     last_map = len(found.maps) - 1
     order = {name: position for position, name in enumerate(found.called)}
-    starts = [order[name] for name in blocks]
-    layers = {}
+    known = {name: k for k, layer in enumerate(layers) for name in layer}
+    starts = [min(order[_nearest(name, order)] for name in layer) for layer in layers]
+    result = {}
     for name, _ in network.named_parameters():
-        inside = next((k for k, block in enumerate(blocks) if name.startswith(block + '.')), None)
-        if inside is not None:
-            layers[name] = inside + 1
+        inside = _nearest(name, known)
+        if inside in known:
+            result[name] = known[inside] + 1
             continue
-        owner = name.rpartition('.')[0]
-        while owner not in order:
-            owner = owner.rpartition('.')[0]
-        following = next((k for k, start in enumerate(starts) if start > order[owner]), None)
+        position = order[_nearest(name, order)]
+        following = next((k for k, start in enumerate(starts) if start > position), None)
         if following is None or last_map not in found.users[name]:
-            layers[name] = len(blocks) + 1
+            result[name] = len(layers) + 1
         else:
-            layers[name] = following + 1 if following else 0
-    return layers
+            result[name] = following + 1 if following else 0
+    return result
+
+
+def _nearest(name: str, known: Mapping[str, int]) -> str:
+    """The name itself, or the nearest module around it, that is known; else the whole, ``''``."""
+    while name and name not in known:
+        name = name.rpartition('.')[0]
+    return name
 
 
 @MODELS.register_module()
@@ -409,26 +548,32 @@ class TruncatedBackbone(TruncatedEncoder):
         source = f'timm {backbone.get("name")}' if is_timm else str(backbone['type'])
         backbone = dict(backbone) if init_cfg is None else {**backbone, 'init_cfg': init_cfg}
         device = torch.get_default_device()
-        with torch.device('cpu'):
+        # timm's networks are surveyed without memory for the weights of the stages that are not kept
+        with torch.device('meta' if is_timm else 'cpu'):
             channels = backbone.get('in_chans', backbone.get('in_channels', 3))
+            plan = survey(backbone, torch.rand(1, channels, *img_size), source)
+        truncation = Truncation.of(plan.depths, num_stages, out_indices)
+        super().__init__(truncation, frozen_stages)
+        self.config, self.in_channels = backbone, channels
+        self.out_maps = [plan.ends[stage] for stage in truncation.out_indices]
+        expected = [plan.strides[stage] for stage in truncation.out_indices]
+        chosen = {**backbone, 'out_indices': tuple(self.out_maps)}
+        with torch.device('meta' if is_timm and device.type == 'meta' else 'cpu'):
             generator = torch.Generator().manual_seed(0)
-            images = torch.rand(1, channels, *img_size, generator=generator)
-            plan = survey(backbone, images, source)
-            truncation = Truncation.of(plan.depths, num_stages, out_indices)
-            super().__init__(truncation, frozen_stages)
-            self.config, self.in_channels = backbone, channels
-            self.out_maps = [plan.ends[stage] for stage in truncation.out_indices]
-            chosen = {**backbone, 'out_indices': tuple(self.out_maps)}
+            images = torch.rand(1, channels, *img_size, generator=generator, device='cpu')
+            images = images.to(torch.get_default_device())
             self.network = build_timm(chosen) if is_timm else MODELS.build(chosen)
-            remove_unused(self.network, images, source)
-            kept = trace(self.network, images)
-        layers = number_layers(self.network, kept, plan.blocks[: truncation.num_layers])
+            kept = remove_unused(self.network, images, source)
+            if (found := strides(self.network, kept.maps, images, source)) != expected:
+                raise ValueError(f'{source} returns maps of the strides {found} when asked for {expected}')
+        layers = number_layers(self.network, kept, plan.layers[: truncation.num_layers])
         self._layers = {f'network.{name}': layer for name, layer in layers.items()}
-        self._stages = {name: plan.stage_of[name] for name, _ in self.network.named_parameters()}
-        self.channels_last = [is_channels_last(out, images) for out in kept.maps]
+        everything = self.network.named_parameters(remove_duplicate=False)
+        self._stages = {name: plan.stage_of[name] for name, _ in everything}
+        self.channels_last = is_channels_last(self.network)
         self.feature_info = [
-            FeatureInfo(out.shape[3 if last else 1], plan.strides[index])
-            for out, last, index in zip(kept.maps, self.channels_last, self.out_maps, strict=True)
+            FeatureInfo(out.shape[3 if self.channels_last else 1], stride)
+            for out, stride in zip(kept.maps, expected, strict=True)
         ]
         self.network.train()
         if device.type != 'cpu':
@@ -488,7 +633,4 @@ class TruncatedBackbone(TruncatedEncoder):
                 f'expected images (B, {self.in_channels}, height, width), got {tuple(images.shape)}'
             )
         maps = maps_of(self.network, images)
-        return tuple(
-            (out.permute(0, 3, 1, 2) if last else out).contiguous()
-            for out, last in zip(maps, self.channels_last, strict=True)
-        )
+        return tuple((out.permute(0, 3, 1, 2) if self.channels_last else out).contiguous() for out in maps)

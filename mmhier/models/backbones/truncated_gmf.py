@@ -40,6 +40,7 @@ from mmhier.ops.group_mix import (
     linear_attention_into,
     runs_in_place,
 )
+from mmhier.ops.in_place import add
 from mmhier.ops.linear import Linear, linear
 
 # The large one is the authors' configuration file, which they mark as in need of adjustment: it has 71.8
@@ -96,7 +97,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, ceil(H / 2), ceil(W / 2), C')."""
-        return hardswish(normalise(self.norm, convolve(x, self.conv.weight, self.conv.bias, 2)))
+        return hardswish(normalise(self.norm, convolve(x, self.conv.weight, self.conv.bias, 2)), self.norm)
 
     def fuse(self) -> None:
         """Fold the normalisation into the convolution."""
@@ -106,6 +107,8 @@ class ConvNorm(nn.Module):
 
 class SeparableConv(nn.Module):
     """Depthwise and 1 x 1 convolution, both without bias."""
+
+    result_of = None  # new memory, see mmhier.ops.in_place
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int):
         super().__init__()
@@ -134,7 +137,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to (B, ceil(H / stride), ceil(W / stride), C')."""
-        return hardswish(normalise(self.norm, self.proj(x, self.stride)))
+        return hardswish(normalise(self.norm, self.proj(x, self.stride)), self.norm, self.proj)
 
     def fuse(self) -> None:
         """Fold the normalisation into the 1 x 1 convolution."""
@@ -169,7 +172,7 @@ class LocalBranch(nn.Module):
 
     def finish(self, x: Tensor) -> Tensor:
         """All but the depthwise convolution."""
-        return hardswish(self.norm(self.conv.mix(x)))
+        return hardswish(self.norm(self.conv.mix(x)), self.norm)
 
 
 class Folded(NamedTuple):
@@ -188,6 +191,8 @@ class GroupMixAttention(nn.Module):
     Args:
         dims: C.
     """
+
+    result_of = 'proj'  # see mmhier.ops.in_place
 
     def __init__(self, dims: int):
         super().__init__()
@@ -235,11 +240,13 @@ class GroupMixAttention(nn.Module):
     def _mix_folded(self, qkv: Tensor, folded: Folded, in_place: bool) -> Tensor:
         """Do as ``_mix`` does, in evaluation mode."""
         b, h, w, _ = qkv.shape
-        x = convolve(qkv, folded.kernels).reshape(b * h * w, 3, -1)
+        x = convolve(qkv, folded.kernels).reshape(b * h * w, 3, GROUPS * self.width)
         rows = x[..., : self.attending].transpose(0, 1).reshape(-1, self.attending)  # those of q, k, then v
         rows = hardswish(linear(rows, folded.mix, folded.shift))
         q, k, v = rows.view(3, b, h * w, self.attending).unbind(0)
-        position = convolve(v.view(b, h, w, -1), folded.position_kernels, folded.position_bias).flatten(1, 2)
+        position = convolve(
+            v.view(b, h, w, self.attending), folded.position_kernels, folded.position_bias
+        ).flatten(1, 2)
         local = self.local.finish(x[..., self.attending :].reshape(b, h * w, 3 * self.width))
         if in_place:
             joined = x.new_empty(b, h * w, GROUPS * self.width)
@@ -248,7 +255,7 @@ class GroupMixAttention(nn.Module):
         else:
             attended = linear_attention(q, k, v, position, HEADS, self.scale)
             joined = torch.cat([attended.to(local.dtype), local], -1)
-        return joined.view(b, h, w, -1)
+        return joined.view(b, h, w, GROUPS * self.width)
 
     def _fold(self) -> Folded:
         """Join the weights of the groups."""
@@ -291,9 +298,15 @@ class GMFBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to the same shape."""
-        x = _add(x, convolve(x, self.cpe.weight, self.cpe.bias))
-        x = _add(x, self.drop_path(self.attn(self.norm1(x))))
-        return _add(x, self.drop_path(self.mlp(self.norm2(x))))
+        x = add(x, convolve(x, self.cpe.weight, self.cpe.bias))
+        x = self._join(x, self.attn(self.norm1(x)), self.attn)
+        return self._join(x, self.mlp(self.norm2(x)), self.mlp)
+
+    def _join(self, x: Tensor, branch: Tensor, module: nn.Module) -> Tensor:
+        """Add the branch that a module returned, after dropping it for some of the images."""
+        if self.training and isinstance(self.drop_path, DropPath):
+            return x + self.drop_path(branch)
+        return add(x, branch, module)
 
 
 class GMFStage(nn.Module):
@@ -446,10 +459,6 @@ class TruncatedGMF(TruncatedEncoder):
 def normalise(norm: nn.Module, x: Tensor) -> Tensor:
     """Apply a batch normalisation to (B, H, W, C)."""
     return norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-def _add(x: Tensor, branch: Tensor) -> Tensor:
-    return branch.add_(x) if branch.dtype == x.dtype else x + branch
 
 
 def _recomputation_of(block: nn.Module) -> tuple:

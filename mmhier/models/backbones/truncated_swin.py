@@ -19,7 +19,6 @@ Letters: B batch, H and W map size in tokens, C channels, N tokens per window.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +31,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mmhier.convert.swin import SWIN
 from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedEncoder, Truncation
+from mmhier.ops.in_place import add
 from mmhier.ops.linear import Linear, is_eager_cpu, linear
+from mmhier.ops.remember import remember
 from mmhier.ops.window_attention import WindowPlan, attend
 from mmhier.ops.windows import merge, partition, shift_mask
 
@@ -86,10 +87,7 @@ def resolve_arch(arch: str | Mapping, window_size: int | None = None) -> dict:
     return settings
 
 
-@lru_cache(maxsize=32)
-def _remembered_mask(map_hw: tuple[int, int], window: int, shift: int, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        return shift_mask(map_hw, window, shift, device)
+_remembered_mask = remember(32)(shift_mask)
 
 
 def gathers_pay(x: Tensor) -> bool:
@@ -109,8 +107,6 @@ class Layout:
         if gathers_pay(x):
             self.plan = WindowPlan(self.batch, map_hw, window, shift, heads, x.shape[1] // heads)
             self.mask = self.plan.mask
-        elif shift and torch.compiler.is_compiling():
-            self.mask = shift_mask(map_hw, window, shift, x.device)
         elif shift:
             self.mask = _remembered_mask(map_hw, window, shift, x.device)
 
@@ -123,6 +119,8 @@ class WindowAttention(nn.Module):
         heads: Number of heads; C is a multiple of it.
         window: Side of a window in tokens.
     """
+
+    result_of = None  # new memory, see mmhier.ops.in_place
 
     def __init__(self, dims: int, heads: int, window: int):
         super().__init__()
@@ -194,14 +192,15 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Map tokens (B * H * W, C) to the same shape."""
-        x = self._join(x, self.attn['w_msa'](self.norm1(x), layout), layout)
-        return self._join(x, self.ffn['layers'](self.norm2(x)), layout)
+        attention, mlp = self.attn['w_msa'], self.ffn['layers']
+        x = self._join(x, attention(self.norm1(x), layout), attention, layout)
+        return self._join(x, mlp(self.norm2(x)), mlp, layout)
 
-    def _join(self, x: Tensor, branch: Tensor, layout: Layout) -> Tensor:
-        """Add a branch, after dropping it for some of the images."""
+    def _join(self, x: Tensor, branch: Tensor, module: nn.Module, layout: Layout) -> Tensor:
+        """Add the branch that a module returned, after dropping it for some of the images."""
         if self.training and isinstance(self.drop_path, DropPath):
             return x + self.drop_path(branch.view(layout.batch, -1, x.shape[1])).view_as(x)
-        return branch.add_(x) if branch.dtype == x.dtype else x + branch
+        return add(x, branch, module)
 
 
 class PatchMerging(nn.Module):

@@ -29,6 +29,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmhier.convert.vmamba import VMAMBA
 from mmhier.models.backbones.truncation import FeatureInfo, LayerKeys, TruncatedEncoder, Truncation
+from mmhier.ops.in_place import add
 from mmhier.ops.linear import Linear, linear
 from mmhier.ops.selective_scan import BACKENDS, cross_selective_scan
 
@@ -80,6 +81,8 @@ class SelectiveScan2d(nn.Module):
         d_state: N.
         scan_backend: See :func:`mmhier.ops.selective_scan.cross_selective_scan`.
     """
+
+    result_of = 'out_proj'  # see mmhier.ops.in_place
 
     def __init__(self, dims: int, inner: int, d_state: int, scan_backend: str):
         super().__init__()
@@ -146,14 +149,14 @@ class VSSBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to the same shape."""
-        x = self._join(x, self.op(self.norm(x)))
-        return self._join(x, self.mlp['fc2'](self.mlp['fc1'](self.norm2(x))))
+        x = self._join(x, self.op(self.norm(x)), self.op)
+        return self._join(x, self.mlp['fc2'](self.mlp['fc1'](self.norm2(x))), self.mlp['fc2'])
 
-    def _join(self, x: Tensor, branch: Tensor) -> Tensor:
-        """Add a branch, after dropping it for some of the images."""
+    def _join(self, x: Tensor, branch: Tensor, module: nn.Module) -> Tensor:
+        """Add the branch that a module returned, after dropping it for some of the images."""
         if self.training and isinstance(self.drop_path, DropPath):
             return x + self.drop_path(branch)
-        return branch.add_(x) if branch.dtype == x.dtype else x + branch
+        return add(x, branch, module)
 
 
 class Downsample(nn.Module):

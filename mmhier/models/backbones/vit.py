@@ -29,6 +29,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmhier.convert.vit import load_vit, resize_positions
 from mmhier.models.backbones.truncation import FeatureInfo, TruncatedEncoder, Truncation
+from mmhier.ops.in_place import add
 from mmhier.ops.linear import Linear
 
 ARCHS = dict(
@@ -73,6 +74,8 @@ def resolve_arch(arch: str | Mapping) -> dict:
 class Attention(nn.Module):
     """Multi-head self-attention over all patches."""
 
+    result_of = 'proj'  # see mmhier.ops.in_place
+
     def __init__(self, dims: int, heads: int):
         super().__init__()
         self.heads = heads
@@ -103,14 +106,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, N, C) to the same shape."""
-        x = self._join(x, self.attn(self.ln1(x)))
-        return self._join(x, self.ffn['layers'](self.ln2(x)))
+        mlp = self.ffn['layers']
+        x = self._join(x, self.attn(self.ln1(x)), self.attn)
+        return self._join(x, mlp(self.ln2(x)), mlp)
 
-    def _join(self, x: Tensor, branch: Tensor) -> Tensor:
-        """Add a branch, after dropping it for some of the images."""
+    def _join(self, x: Tensor, branch: Tensor, module: nn.Module) -> Tensor:
+        """Add the branch that a module returned, after dropping it for some of the images."""
         if self.training and isinstance(self.drop_path, DropPath):
             return x + self.drop_path(branch)
-        return branch.add_(x) if branch.dtype == x.dtype else x + branch
+        return add(x, branch, module)
 
 
 class PatchEmbed(nn.Module):

@@ -47,6 +47,7 @@ from mmhier.geometry.cameras import (
     weak_perspective_to_translation,
 )
 from mmhier.geometry.rotations import axis_angle_to_matrix
+from mmhier.ops.remember import outside_modes
 
 
 @MODELS.register_module()
@@ -120,8 +121,9 @@ class TopdownMeshEstimator(BasePoseEstimator):
     def body(self) -> SMPL:
         """The body model, on the device of the head; loaded at the first call."""
         if 'body_model' not in self._modules:
-            layer = load_body_model(self.body_model_name, self.joints, self.head.init_betas.shape[1])
-            self.body_model = layer.to(self.head.init_betas.device)
+            with outside_modes():  # the first caller may predict, a later one trains
+                layer = load_body_model(self.body_model_name, self.joints, self.head.init_betas.shape[1])
+                self.body_model = layer.to(self.head.init_betas.device)
         return self.body_model
 
     def predict_bodies(self, inputs: Tensor) -> dict[str, Tensor]:
@@ -216,7 +218,7 @@ class TopdownMeshEstimator(BasePoseEstimator):
         predicted['focal_length'] = focal
         predicted['keypoints'] = center[:, None] + size[:, None, None] * crop_units
         predicted['keypoint_scores'] = torch.ones_like(crop_units[..., 0])
-        arrays = {name: value.cpu().numpy() for name, value in predicted.items()}
+        arrays = {name: value.detach().cpu().numpy() for name, value in predicted.items()}
         for index, sample in enumerate(data_samples):
             sample.pred_instances = InstanceData(
                 **{name: value[index : index + 1] for name, value in arrays.items()}

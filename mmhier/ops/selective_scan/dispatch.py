@@ -14,6 +14,7 @@ of a channel, L length, H, W height and width of a map, R rank of the step size 
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from types import ModuleType
 
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..cross_scan import NUM_DIRECTIONS
+from ..remember import outside_modes
 
 logger = logging.getLogger('mmhier')
 
@@ -55,8 +57,8 @@ def selective_scan(
 ) -> Tensor:
     """Scan sequences, in the layout of mamba-ssm and VMamba.
 
-    Inputs may be half precision; the state is float32 (float64 if ``u`` or ``A`` is, in the backends that
-    can).
+    Inputs may be half precision; step size and state are float32, under autocast too (float64 if ``u`` or
+    ``A`` is, in the backends that can).
 
     Args:
         u: Input, (batch, K * D, L).
@@ -86,7 +88,9 @@ def selective_scan(
             dict(delta=(delta, u.shape), A=(A, (rows, states)), B=(B, inputs), C=(C, inputs))
             | dict(D=(D, (rows,)), delta_bias=(delta_bias, (rows,)))
         )
-    return _backend(backend, u).selective_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
+    chosen = _backend(backend, u)
+    with _without_autocast(u):
+        return chosen.selective_scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
 
 
 def cross_selective_scan(
@@ -136,7 +140,15 @@ def cross_selective_scan(
             | dict(D=(D, (rows,)), delta_bias=(delta_bias, (rows,)), dt_weight=(dt_weight, (rows, rank)))
         )
     chosen = _backend(backend, x)
-    return chosen.cross_selective_scan(x, dt, A, B, C, D, delta_bias, delta_softplus, dt_weight)
+    with _without_autocast(x):
+        return chosen.cross_selective_scan(x, dt, A, B, C, D, delta_bias, delta_softplus, dt_weight)
+
+
+def _without_autocast(x: Tensor) -> AbstractContextManager:
+    """Leave autocast, which would round the step size to half precision in some backends only."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.autocast(x.device.type, enabled=False)
+    return nullcontext()
 
 
 def _check_axes(tensors: Mapping[str, tuple[Tensor, int]]) -> None:
@@ -229,7 +241,7 @@ def _fault(name: str, device_type: str) -> str | None:
 def _difference(module: ModuleType, device_type: str) -> str | None:
     """Compare a backend with ``reference`` on two small problems; return None, or what is wrong."""
     reference = import_module('.reference', __package__)
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device_type, enabled=False):
+    with outside_modes(), torch.enable_grad(), torch.autocast(device_type, enabled=False):
         for function, make in (('selective_scan', _sequences), ('cross_selective_scan', _maps)):
             inputs = make(torch.Generator().manual_seed(0))
             try:

@@ -202,6 +202,28 @@ def test_autocast_leaves_the_geometry_in_full_precision():
     assert all(value.dtype == torch.float32 and value.isfinite() for value in losses.values())
 
 
+def test_predictions_with_gradients_are_those_without():
+    """MMPose's data flow switches gradients off, a loop of one's own may not."""
+    model = build().eval()
+    found = []
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            samples = model(**model.data_preprocessor(batch()), mode='predict')
+        found.append(np.concatenate([sample.pred_instances.vertices for sample in samples]))
+    np.testing.assert_allclose(*found, atol=1e-6)
+
+
+def test_training_after_a_first_prediction_in_inference_mode():
+    """The body is loaded by whoever comes first; its buffers must serve all."""
+    model = build(**PRIOR)
+    with torch.inference_mode():
+        model.eval()(**model.data_preprocessor(batch()), mode='predict')
+    assert not any(buffer.is_inference() for buffer in model.body().buffers())
+    losses = model.train()(**model.data_preprocessor(batch()), mode='loss')
+    model.parse_losses(losses)[0]['generator'].backward()
+    assert model.head.pose_readout.weight.grad.any()
+
+
 def test_checkpoints_hold_no_body_model():
     model = build()
     model(torch.zeros(1, 3, 128, 96), None)

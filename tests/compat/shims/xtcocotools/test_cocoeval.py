@@ -198,14 +198,15 @@ def test_hand_checked_oks(tmp_path, oks, thresholds_met):
     assert stats[0] == stats[5] == pytest.approx(thresholds_met / 10)
 
 
-def test_hand_checked_area_from_the_box(tmp_path):
+@pytest.mark.parametrize(('oks', 'precision'), [(0.501, 0.1), (0.499, 0.0)])
+def test_hand_checked_area_from_the_box(tmp_path, oks, precision):
     """Without areas, 0.53 of the 100 x 100 box: 5300 instead of 5000 square pixels."""
-    distance = float(np.sqrt(-2 * 5300 * (2 * COCO_SIGMAS[0]) ** 2 * np.log(0.501)))
+    distance = float(np.sqrt(-2 * 5300 * (2 * COCO_SIGMAS[0]) ** 2 * np.log(oks)))
     data, detections = one_person(distance)
     with_area = evaluate(SHIM, data, detections, tmp_path, 'keypoints', None, True)
     del data['annotations'][0]['area']
     without = evaluate(SHIM, data, detections, tmp_path, 'keypoints', None, False)
-    assert with_area[0] == 0 and without[0] == pytest.approx(0.1)
+    assert with_area[0] == 0 and without[0] == pytest.approx(precision)
     with pytest.raises(ValueError, match=r"annotation 0 .* has no 'area'"):
         evaluate(SHIM, data, detections, tmp_path, 'keypoints', None, True)
 
