@@ -56,9 +56,10 @@ class NoisyNet(BaseModel):
 
 
 class Validations(BaseMetric):
-    """Counts; the score rises and falls with what has been validated before."""
+    """Notes the steps after which it was asked for the score, which rises and falls."""
 
-    scores = (1.0, 3.0, 2.0, 4.0, 0.5, 5.0)
+    scores = (2.0, 3.0, 1.0)
+    runner = None
 
     def __init__(self, file):
         super().__init__()
@@ -68,9 +69,7 @@ class Validations(BaseMetric):
         self.results.append(len(data_samples))
 
     def compute_metrics(self, results):
-        from mmengine.logging import MessageHub
-
-        step = MessageHub.get_current_instance().get_info('iter')
+        step = self.runner.iter
         with self.file.open('a') as file:
             file.write(f'{step}\n')
         return dict(score=self.scores[step % len(self.scores)])
@@ -81,6 +80,8 @@ def build(work_dir, train_cfg, **options):
     loader = dict(
         batch_size=2, num_workers=0, drop_last=True, dataset=NoisyNumbers(), sampler=dict(type='DefaultSampler')
     )
+    torch.manual_seed(0)
+    metric = Validations(Path(work_dir) / 'validations.txt')
     settings = dict(
         model=NoisyNet(),
         work_dir=str(work_dir),
@@ -88,7 +89,7 @@ def build(work_dir, train_cfg, **options):
         train_cfg=train_cfg,
         val_dataloader=dict(loader, dataset=NoisyNumbers(2), sampler=dict(type='DefaultSampler', shuffle=False)),
         val_cfg=dict(),
-        val_evaluator=Evaluator(Validations(Path(work_dir) / 'validations.txt')),
+        val_evaluator=Evaluator(metric),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01)),
         param_scheduler=[dict(type='LinearLR', begin=0, end=7, start_factor=0.1, by_epoch=False)],
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
@@ -103,7 +104,8 @@ def build(work_dir, train_cfg, **options):
         for parent in parents:
             target = target[parent]
         target[last] = value
-    return QuickRunner(**settings)
+    metric.runner = runner = QuickRunner(**settings)
+    return runner
 
 
 def train(work_dir, train_cfg, **options):
