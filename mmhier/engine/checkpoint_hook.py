@@ -1,15 +1,16 @@
 """Checkpoints that outlive a kill at any moment, and that hold all that an exact resume needs.
 
-A new checkpoint is whole on the disk before anything points to it, and ``last_checkpoint`` names it before an
-old one is deleted; the same holds for the best ones. What a killed run had no time to delete is deleted when it
-is resumed. After a validation the checkpoint of the same step is written again, so that it knows the scores and
-that the validation is done.
+A new checkpoint is whole on the disk before anything points to it, and ``last_checkpoint`` names it before
+an old one is deleted; the same holds for the best ones. What a killed run had no time to delete is deleted
+when it is resumed. After a validation the checkpoint of the same step is written again, so that it knows the
+scores and that the validation is done.
 
 Beside MMEngine's entries there are:
 
 * ``place``: where the run is in its data, see :mod:`mmhier.engine.loops`;
 * ``ranks``: what differs between processes, one dictionary each: ``buffers`` (between two synchronisations,
-  running statistics are each process's own) and ``gradients`` (while they accumulate). Absent if nothing does.
+  running statistics are each process's own) and ``gradients`` (while they accumulate). Absent if nothing
+  does.
 """
 
 import os
@@ -67,8 +68,8 @@ class ExactCheckpointHook(CheckpointHook):
             restore_rank_state(runner.model, ranks[get_rank()])
         elif ranks:
             runner.logger.warning(
-                f'the checkpoint is of {len(ranks)} processes, not {get_world_size()}: running statistics are '
-                'those of the first, and gradients that were accumulating are lost'
+                f'the checkpoint is of {len(ranks)} processes, not {get_world_size()}: running statistics '
+                'are those of the first, and gradients that were accumulating are lost'
             )
         self._loaded = None
 

@@ -1,7 +1,7 @@
 """Random numbers of training as a function of the seed and the place in the run.
 
-Before each step, and before each sample is loaded, the generators of torch, numpy and Python are seeded with a
-number made from the run's seed and the place: of the step its number, of the sample the process, the turn
+Before each step, and before each sample is loaded, the generators of torch, numpy and Python are seeded with
+a number made from the run's seed and the place: of the step its number, of the sample the process, the turn
 through the data (the epoch), the batch and the position in it. So a run that is resumed gets the random
 numbers that it would have got, without any generator being saved: for drop path, dropout, augmentation and
 choices of people, in the main process or in any number of workers, however far these have read ahead.
@@ -40,7 +40,7 @@ def seed_step(seed: int, step: int) -> None:
 def _seed_arrays(*key: int) -> int:
     """Seed numpy and Python; return the number for torch."""
     words = np.random.SeedSequence(key).generate_state(8)
-    np.random.seed(words)
+    np.random.seed(words)  # noqa: NPY002 (the one that pipelines draw from)
     random.seed(words.tobytes())
     return int(words[:2].view(np.uint64)[0] >> np.uint64(1))
 

@@ -1,7 +1,7 @@
 """MMEngine's runner for training that survives kills: for any config, the stock ones too.
 
-In the place of MMEngine's loops and of its ``CheckpointHook`` it takes those of :mod:`mmhier.engine.loops` and
-:mod:`mmhier.engine.checkpoint_hook`, which have the same settings. A config's own kinds of them stay; then
+In the place of MMEngine's loops and of its ``CheckpointHook`` it takes those of :mod:`mmhier.engine.loops`
+and :mod:`mmhier.engine.checkpoint_hook`, which have the same settings. A config's own kinds of them stay; then
 resuming is as exact as they are. Every checkpoint is whole or not there, whoever saves it.
 """
 
@@ -140,13 +140,12 @@ def newest_checkpoint(work_dir: str, say: Callable[[str], None]) -> str | None:
         if path not in named and missing:
             continue  # weights for another purpose
         if problems:
-            say(
-                f'{"; ".join(problems.values())}. Resuming from {path}, the newest checkpoint that can be read'
-            )
+            passed = '; '.join(problems.values())
+            say(f'{passed}. Resuming from {path}, the newest checkpoint that can be read')
         return str(path)
     if problems:
         raise ValueError(
-            f'{work_dir} has no checkpoint that can be resumed from: {"; ".join(problems.values())}. Name one '
-            f'with --resume FILE, or delete what is broken and {record} to begin anew'
+            f'{work_dir} has no checkpoint that can be resumed from: {"; ".join(problems.values())}. Name '
+            f'one with --resume FILE, or delete what is broken and {record} to begin anew'
         )
     return None

@@ -36,7 +36,7 @@ class NoisyNumbers(Dataset):
 
     def __getitem__(self, index):
         type(self).loaded += 1
-        noise = [random.random(), np.random.rand(), torch.rand(()).item()]
+        noise = [random.random(), np.random.rand(), torch.rand(()).item()]  # noqa: NPY002
         return dict(inputs=torch.tensor([float(index), *noise]))
 
 
@@ -49,10 +49,12 @@ class NoisyNet(BaseModel):
         self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
 
     def forward(self, inputs, mode='tensor'):
+        """Compute the loss of (4,) inputs, or predict."""
         y = self.layers(self.norm(torch.stack(inputs)))
         if mode == 'predict':
             return [dict(y=value) for value in y]
-        return dict(loss=(y - random.random() - np.random.rand() - torch.rand(())).square().mean())
+        noise = random.random() + np.random.rand() + torch.rand(())  # noqa: NPY002
+        return dict(loss=(y - noise).square().mean())
 
 
 class Validations(BaseMetric):
@@ -66,9 +68,11 @@ class Validations(BaseMetric):
         self.file = Path(file)
 
     def process(self, data_batch, data_samples):
+        """Count."""
         self.results.append(len(data_samples))
 
     def compute_metrics(self, results):
+        """Take the next score."""
         step = self.runner.iter
         with self.file.open('a') as file:
             file.write(f'{step}\n')
@@ -78,7 +82,11 @@ class Validations(BaseMetric):
 def build(work_dir, train_cfg, **options):
     """Make a runner; ``options`` replace parts of its configuration, nested by ``__``."""
     loader = dict(
-        batch_size=2, num_workers=0, drop_last=True, dataset=NoisyNumbers(), sampler=dict(type='DefaultSampler')
+        batch_size=2,
+        num_workers=0,
+        drop_last=True,
+        dataset=NoisyNumbers(),
+        sampler=dict(type='DefaultSampler'),
     )
     torch.manual_seed(0)
     metric = Validations(Path(work_dir) / 'validations.txt')
@@ -87,7 +95,9 @@ def build(work_dir, train_cfg, **options):
         work_dir=str(work_dir),
         train_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=True)),
         train_cfg=train_cfg,
-        val_dataloader=dict(loader, dataset=NoisyNumbers(2), sampler=dict(type='DefaultSampler', shuffle=False)),
+        val_dataloader=dict(
+            loader, dataset=NoisyNumbers(2), sampler=dict(type='DefaultSampler', shuffle=False)
+        ),
         val_cfg=dict(),
         val_evaluator=Evaluator(metric),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01)),
@@ -112,7 +122,9 @@ def train(work_dir, train_cfg, **options):
     """Train, from a state of the generators that no run knows."""
     os.makedirs(work_dir, exist_ok=True)
     runner = build(work_dir, train_cfg, **options)
-    torch.seed(), np.random.seed(), random.seed()
+    torch.seed()
+    np.random.seed()  # noqa: NPY002
+    random.seed()
     runner.train()
     return runner
 
@@ -122,7 +134,9 @@ def state(path):
     checkpoint = load_checkpoint_file(path)
     hub = checkpoint['message_hub']['runtime_info']
     flat = {}
-    _flatten('', {key: checkpoint[key] for key in ('state_dict', 'optimizer', 'param_schedulers', 'place')}, flat)
+    _flatten(
+        '', {key: checkpoint[key] for key in ('state_dict', 'optimizer', 'param_schedulers', 'place')}, flat
+    )
     scores = {key: hub[key] for key in hub if key.startswith(('best_score', 'validated'))}
     return flat | scores | {key: checkpoint['meta'][key] for key in ('epoch', 'iter')}
 

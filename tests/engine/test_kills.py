@@ -14,12 +14,14 @@ from mmhier.engine.runner import newest_checkpoint
 from mmhier.testing.toy_run import state, train
 
 EPOCHS = dict(by_epoch=True, max_epochs=3)
-HOOKS = dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='score', rule='greater'))
+HOOKS = dict(
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='score', rule='greater')
+)
 KILLS = 20
 
 
 def _run(work_dir, kill_at, counter):
-    """Train; end by SIGKILL before the given one of the changes to checkpoint files, or in the middle of one."""
+    """Train; end by SIGKILL before, or in the middle of, the given one of the changes to checkpoint files."""
     torch.set_num_threads(1)
 
     def change():
@@ -43,8 +45,8 @@ def _run(work_dir, kill_at, counter):
     if counter is not None:
         LocalBackend.put = put_slowly
         sys.addaudithook(audit)
-    sys.stdout = sys.stderr = open(os.devnull, 'w')
-    train(work_dir, EPOCHS, default_hooks=HOOKS, resume=True)
+    with open(os.devnull, 'w') as sys.stdout:
+        train(work_dir, EPOCHS, default_hooks=HOOKS, resume=True)
 
 
 def run(work_dir, kill_at=None):
