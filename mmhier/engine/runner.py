@@ -1,8 +1,8 @@
 """MMEngine's runner for training that survives kills: for any config, the stock ones too.
 
 In the place of MMEngine's loops and of its ``CheckpointHook`` it takes those of :mod:`mmhier.engine.loops`
-and :mod:`mmhier.engine.checkpoint_hook`, which have the same settings. A config's own kinds of them stay; then
-resuming is as exact as they are. Every checkpoint is whole or not there, whoever saves it.
+and :mod:`mmhier.engine.checkpoint_hook`, which have the same settings. A config's own kinds of them stay;
+then resuming is as exact as they are. Every checkpoint is whole or not there, whoever saves it.
 """
 
 import os
