@@ -59,7 +59,8 @@ class ExactCheckpointHook(CheckpointHook):
         if self._loaded is None:
             self._obsolete.clear()
             return
-        self._saved_iter, self.last_ckpt = runner.iter, runner.message_hub.get_info('last_ckpt')
+        self._saved_iter, last = runner.iter, runner.message_hub.get_info('last_ckpt')
+        self.last_ckpt = last if last and self.file_backend.isfile(last) else None
         self._delete_obsolete(runner)
         if isinstance(runner.train_loop, EpochLoop | IterLoop):
             runner.train_loop.go_on(self._loaded['place'])
@@ -125,13 +126,11 @@ class ExactCheckpointHook(CheckpointHook):
     def _delete_obsolete(self, runner: Runner) -> None:
         """Delete what is to be deleted, is this run's own and has not been written again since."""
         hub = runner.message_hub.runtime_info
-        needed = {path for key, path in hub.items() if key.startswith(('best_ckpt', 'last_ckpt'))}
-        for path in self._obsolete:
-            if (
-                is_main_process()
-                and path not in needed
-                and os.path.dirname(path) == str(self.out_dir).rstrip('/')
-            ):
+        needed = {os.path.abspath(hub[key]) for key in hub if key.startswith(('best_ckpt', 'last_ckpt'))}
+        folder = os.path.abspath(self.out_dir)
+        for path in self._obsolete if is_main_process() else ():
+            absolute = os.path.abspath(path)
+            if absolute not in needed and os.path.dirname(absolute) == folder:
                 self.file_backend.delete(path)
         self._obsolete.clear()
 

@@ -81,6 +81,8 @@ class EpochLoop(EpochBasedTrainLoop):
 class IterLoop(IterBasedTrainLoop):
     """Counts steps."""
 
+    placed = False  # whether a resumed run stands where it was in its data
+
     def __init__(self, runner: Any, dataloader: DataLoader | dict, **kwargs: Any):
         super().__init__(runner, dataloader, **kwargs)
         if isinstance(self.dataloader.batch_sampler, PlacedBatches):
@@ -93,7 +95,7 @@ class IterLoop(IterBasedTrainLoop):
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         if self._iter:
-            if not isinstance(self.dataloader_iterator, Turns):
+            if not self.placed:
                 self._load_what_was_seen()
             self._validate_if_due()
         while self._iter < self._max_iters and not self.stop_training:
@@ -115,18 +117,16 @@ class IterLoop(IterBasedTrainLoop):
         return _place(self.dataloader, turns.turn, turns.batches) if isinstance(turns, Turns) else None
 
     def go_on(self, place: dict[str, Any] | None) -> None:
-        """Continue a run whose number of steps is set."""
+        """Continue a run whose number of steps is set; without a place all is loaded again."""
         turns = self.dataloader_iterator
-        if not isinstance(turns, Turns):
-            return  # a stream, which :meth:`run` has to load again; or a hook has seen to it
-        if place is None:
-            self._load_what_was_seen()
+        if place is None or not isinstance(turns, Turns):
             return
+        self.placed = True
         turns.turn, turns.batches = place['turn'], _restore(self.dataloader, place)
         _say(f'goes on after {turns.batches} batches of turn {turns.turn + 1} through the data')
 
     def _load_what_was_seen(self) -> None:
-        """Load and throw away, as MMEngine does, where nothing else is known to lead to the same place."""
+        """Load and throw away, as MMEngine does: streams, foreign checkpoints. DrawHook saves the loading."""
         for _ in range(self._iter):
             next(self.dataloader_iterator)
 

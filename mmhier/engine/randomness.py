@@ -90,12 +90,16 @@ class _Items:
     def __call__(self, places: Sequence[Place]) -> Sequence:
         whole_batch = getattr(type(self.dataset), '__getitems__', None)
         if whole_batch is not None:
-            self._seed(places[0])
-            return whole_batch(self.dataset, [place.index for place in places])
+            if isinstance(places[0], Place):
+                self._seed(places[0])
+                places = [place.index for place in places]
+            return whole_batch(self.dataset, places)
         items = []
         for place in places:
-            self._seed(place)
-            items.append(self.dataset[place.index])
+            if isinstance(place, Place):  # otherwise another loader of the same data set asks
+                self._seed(place)
+                place = place.index
+            items.append(self.dataset[place])
         return items
 
     @staticmethod

@@ -135,7 +135,9 @@ def state(path):
     hub = checkpoint['message_hub']['runtime_info']
     flat = {}
     _flatten(
-        '', {key: checkpoint[key] for key in ('state_dict', 'optimizer', 'param_schedulers', 'place')}, flat
+        '',
+        {key: checkpoint.get(key) for key in ('state_dict', 'optimizer', 'param_schedulers', 'place')},
+        flat,
     )
     scores = {key: hub[key] for key in hub if key.startswith(('best_score', 'validated'))}
     return flat | scores | {key: checkpoint['meta'][key] for key in ('epoch', 'iter')}

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 
 from mmhier.compat.checkpoint import load_checkpoint_file
 from mmhier.engine.checkpoint_hook import gather_rank_states, restore_rank_state
@@ -177,6 +177,21 @@ def test_a_checkpoint_of_the_stock_runner_is_gone_on_from(tmp_path):
     torch.save(checkpoint, tmp_path / 'whole' / 'iter_7.pth')
     end = resume(tmp_path / 'whole', tmp_path / 'b', EPOCHS, 'iter_7.pth', 'iter_15.pth', default_hooks=hooks)
     assert end == state(tmp_path / 'whole' / 'iter_15.pth')
+
+
+class OwnHook(CheckpointHook):
+    """Knows nothing of places."""
+
+
+@pytest.mark.parametrize('cfg', [STEPS, EPOCHS])
+def test_a_hook_of_one_s_own_resumes_as_under_the_stock_runner(tmp_path, cfg):
+    """Steps: what was seen is loaded again. Epochs: at their ends."""
+    steps = cfg is STEPS
+    hooks = dict(checkpoint=dict(type=OwnHook, interval=1, by_epoch=not steps))
+    train(tmp_path / 'whole', cfg, default_hooks=hooks)
+    names = ('iter_7.pth', 'iter_13.pth') if steps else ('epoch_2.pth', 'epoch_3.pth')
+    end = resume(tmp_path / 'whole', tmp_path / 'b', cfg, *names, default_hooks=hooks)
+    assert end == state(tmp_path / 'whole' / names[1])
 
 
 def test_fine_tuning_starts_at_the_beginning(tmp_path):
