@@ -109,7 +109,12 @@ def _train_and_test(
     options = ['--cfg-options', *options]
     command = ['train', config, '--work-dir', str(folder), '--resume', *options]
     seconds[f'{prefix}train'] = _step(command)
-    best = max(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    best = max(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime, default=None)
+    if best is None:
+        raise FileNotFoundError(
+            f'{folder} has no best checkpoint: no validation gave a score (train_cfg.val_interval, '
+            f'default_hooks.checkpoint.save_best). Delete {folder} to train again'
+        )
     command = ['test', config, str(best), '--work-dir', str(out / f'{prefix}test'), '--out', str(metrics)]
     seconds[f'{prefix}test'] = _step([*command, *show, *options, *test_options])
     return best

@@ -76,19 +76,18 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
     """Check the config and build the runner."""
     import os
 
-    from mmengine.runner import Runner
-
     from mmhier.compat.checkpoint import trust_checkpoints
     from mmhier.engine.checkpoint_match import CheckpointMatchHook
     from mmhier.engine.launch import prepare_distributed
     from mmhier.engine.preflight import check_config
+    from mmhier.engine.runner import ExactRunner
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.trust_checkpoint:
         trust_checkpoints()
     check_config(cfg, loaders)
     prepare_distributed(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = ExactRunner.from_cfg(cfg)
     fine_tuning = 'train_dataloader' in loaders and not cfg.get('resume')
     runner.register_hook(CheckpointMatchHook(fine_tuning))
     return runner

@@ -9,6 +9,7 @@ import cv2
 import pytest
 import torch
 
+from mmhier.apis import quickstart
 from mmhier.compat.checkpoint import load_checkpoint_file
 
 TINY = ['train_cfg.max_epochs=1', 'param_scheduler.1.end=1', 'default_hooks.logger.interval=1']
@@ -58,3 +59,9 @@ def test_outside_the_repository_it_says_so(tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 1
     assert 'root of the repository' in result.stderr
+
+
+def test_training_without_a_score_is_an_error_with_a_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(quickstart, '_step', lambda command: 0.0)
+    with pytest.raises(FileNotFoundError, match='train has no best checkpoint.*to train again'):
+        quickstart._train_and_test('config.py', tmp_path, '', [], [], [], {})

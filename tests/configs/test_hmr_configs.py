@@ -3,7 +3,6 @@
 import gc
 import inspect
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -186,7 +185,6 @@ def take_steps(name):
     model = MODELS.build(cfg.model)
     model.init_weights()
     model._real_people = real
-    model._draws = np.random.default_rng(0)
     optimizers = build_optim_wrapper(model, cfg.optim_wrapper)
     before = {key: value.detach().clone() for key, value in model.named_parameters()}
     model.train()

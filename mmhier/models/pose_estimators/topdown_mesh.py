@@ -183,8 +183,9 @@ class TopdownMeshEstimator(BasePoseEstimator):
         """Rotations (B, J, 3, 3) and betas (B, S) of people of the mocap data set, with replacement."""
         if self._real_people is None:
             self._real_people = DATASETS.build(self.mocap)
-            self._draws = np.random.default_rng([torch.initial_seed(), get_rank()])
-        numbers = self._draws.integers(len(self._real_people), size=count)
+        # From torch's generator, which a resumed run seeds as before; processes may have the same one.
+        seed = int(torch.randint(1 << 62, ()))
+        numbers = np.random.default_rng([seed, get_rank()]).integers(len(self._real_people), size=count)
         people = [self._real_people[int(number)] for number in numbers]
         like = self.head.init_betas
         body_pose, betas = (

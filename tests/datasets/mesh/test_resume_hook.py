@@ -1,5 +1,7 @@
 """A run that is resumed goes on with the sample after the last, without loading those before it."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmhier.datasets.mesh import MeshTarDataset
+from mmhier.engine.runner import ExactRunner
 from mmhier.testing.mesh_data import shard_members, write_tar
 
 PIPELINE = [
@@ -35,13 +38,13 @@ class Recorder(BaseModel):
         return dict(loss=self.weight**2)
 
 
-def train(root, work_dir, iterations, seed, batch_size=2, resume=False, num_workers=0):
+def train_with(root, work_dir, iterations, seed, batch_size=2, resume=False, num_workers=0, kind=Runner):
     """Train; return the names and the sums of the crops that the model has seen."""
     dataset = dict(
         type='mmpose.MeshTarDataset', name='x', shards='*.tar', data_root=str(root), pipeline=PIPELINE
     )  # fmt: skip
     model = Recorder()
-    runner = Runner(
+    runner = kind(
         model=model,
         work_dir=str(work_dir),
         train_dataloader=dict(
@@ -70,8 +73,10 @@ def root(tmp_path):
     return tmp_path / 'data'
 
 
+@pytest.mark.parametrize('kind', [Runner, ExactRunner])
 @pytest.mark.parametrize('second_batch_size', [2, 3])
-def test_resumed_run_goes_on_where_it_stopped(root, tmp_path, monkeypatch, second_batch_size):
+def test_resumed_run_goes_on_where_it_stopped(root, tmp_path, monkeypatch, second_batch_size, kind):
+    train = functools.partial(train_with, kind=kind)
     whole = train(root, tmp_path / 'a', 9, seed=3, batch_size=2)
     first = train(root, tmp_path / 'b', 3, seed=3, batch_size=2)
     reads = []
@@ -88,7 +93,7 @@ def test_resumed_run_goes_on_where_it_stopped(root, tmp_path, monkeypatch, secon
 
 
 def test_workers_that_read_ahead_change_nothing(root, tmp_path):
-    whole = train(root, tmp_path / 'a', 6, seed=3)
-    parts = train(root, tmp_path / 'b', 2, seed=3, num_workers=2)
-    parts += train(root, tmp_path / 'b', 6, seed=3, num_workers=2, resume=True)
+    whole = train_with(root, tmp_path / 'a', 6, seed=3)
+    parts = train_with(root, tmp_path / 'b', 2, seed=3, num_workers=2)
+    parts += train_with(root, tmp_path / 'b', 6, seed=3, num_workers=2, resume=True)
     assert parts == whole

@@ -257,3 +257,18 @@ def test_mirrored_crops_are_not_evaluated():
     data['data_samples'][1].set_field(True, 'flip', field_type='metainfo')
     with pytest.raises(ValueError, match='synth 1: the crop is mirrored'):
         model.test_step(data)
+
+
+def test_people_of_the_prior_follow_the_seed_and_the_process(monkeypatch):
+    """A step that is repeated with the same seed draws the same people; another process draws others."""
+    model = build(**PRIOR)
+
+    def draw(seed, rank):
+        monkeypatch.setattr('mmhier.models.pose_estimators.topdown_mesh.get_rank', lambda: rank)
+        torch.manual_seed(seed)
+        return model._draw_real(50)[0]
+
+    first = draw(1, 0)
+    for seed, rank in ((1, 1), (2, 0)):
+        assert not torch.equal(draw(seed, rank), first)
+    assert torch.equal(draw(1, 0), first)

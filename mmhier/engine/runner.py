@@ -1,0 +1,151 @@
+"""MMEngine's runner for training that survives kills: for any config, the stock ones too.
+
+In the place of MMEngine's loops and of its ``CheckpointHook`` it takes those of :mod:`mmhier.engine.loops`
+and :mod:`mmhier.engine.checkpoint_hook`, which have the same settings. A config's own kinds of them stay;
+then resuming is as exact as they are. Every checkpoint is whole or not there, whoever saves it.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.fileio import get_file_backend
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import LOOPS
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.runner.base_loop import BaseLoop
+
+from mmhier.atomic import new_file
+from mmhier.compat.checkpoint import load_checkpoint_file
+from mmhier.engine.checkpoint_hook import RECORD, ExactCheckpointHook, is_local
+from mmhier.engine.loops import EpochLoop, IterLoop
+from mmhier.engine.randomness import place_samples
+
+# What a checkpoint has that a run can go on from; the best ones and published ones are weights alone.
+RESUMABLE = ('meta', 'state_dict', 'message_hub', 'optimizer')
+
+
+class ExactRunner(Runner):
+    """A runner whose resumed runs end as if they had not been interrupted."""
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the loop, in the place of a stock one ours."""
+        if not isinstance(loop, dict) or len({'type', 'by_epoch'} & set(loop)) != 1:
+            return super().build_train_loop(loop)
+        if 'by_epoch' in loop:
+            kind = EpochBasedTrainLoop if loop['by_epoch'] else IterBasedTrainLoop
+        else:
+            kind = LOOPS.get(loop['type']) if isinstance(loop['type'], str) else loop['type']
+        ours = {EpochBasedTrainLoop: EpochLoop, IterBasedTrainLoop: IterLoop}.get(kind)
+        if ours is None:
+            self.logger.warning(
+                f'train_cfg.type {loop["type"]}: whether resuming is exact is up to this loop'
+            )
+            return super().build_train_loop(loop)
+        loader = self._train_dataloader
+        if isinstance(loader, dict):
+            own_seeds = self._randomness_cfg.get('diff_rank_seed', False)
+            loader = self.build_dataloader(loader, seed=self.seed, diff_rank_seed=own_seeds)
+        place_samples(loader)
+        settings = {key: value for key, value in loop.items() if key not in ('type', 'by_epoch')}
+        return ours(runner=self, dataloader=loader, **settings)
+
+    def register_hook(self, hook: Hook | dict, priority: Any = None) -> None:
+        """Register a hook, in the place of the stock ``CheckpointHook`` ours."""
+        if isinstance(hook, dict):
+            kind = hook.get('type')
+            if kind is CheckpointHook or (isinstance(kind, str) and kind.split('.')[-1] == 'CheckpointHook'):
+                hook = {**hook, 'type': ExactCheckpointHook}
+        super().register_hook(hook, priority)
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        *args: Any,
+        backend_args: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Save a checkpoint, whole or not at all; arguments are MMEngine's."""
+        if not is_main_process():
+            return
+        settings = dict(kwargs, backend_args=backend_args)
+        if file_client_args is not None or not is_local(get_file_backend(out_dir, backend_args=backend_args)):
+            super().save_checkpoint(out_dir, filename, file_client_args, *args, **settings)
+            return
+        with new_file(Path(out_dir) / filename, durable=True) as temporary:
+            super().save_checkpoint(out_dir, temporary.name, None, *args, **settings)
+
+    def load_or_resume(self) -> None:
+        """Load or resume; without a name, from the newest checkpoint that can be read."""
+        if self._resume and self._load_from is None and not self._has_loaded:
+            self._load_from = self._newest_checkpoint()
+            if self._load_from is None:
+                self.logger.info(f'{self.work_dir} has no checkpoint to resume from: training begins')
+                return
+        super().load_or_resume()
+
+    def _newest_checkpoint(self) -> str | None:
+        """What the main process finds, in all processes."""
+        found: list[Any] = [None, None]
+        if is_main_process():
+            try:
+                found[0] = newest_checkpoint(self.work_dir, self.logger.warning)
+            except (ValueError, OSError) as error:
+                found[1] = error
+        broadcast_object_list(found)
+        if found[1] is not None:
+            raise found[1]
+        return found[0]
+
+
+def newest_checkpoint(work_dir: str, say: Callable[[str], None]) -> str | None:
+    """Find what to resume from: what ``last_checkpoint`` names, or the newest whole checkpoint beside it.
+
+    Args:
+        work_dir: Of the run.
+        say: Is told what has been passed over.
+
+    Returns:
+        The file, None if there has been none.
+
+    Raises:
+        ValueError: If there are checkpoints, but none can be resumed from.
+    """
+    record = Path(work_dir) / RECORD
+    name = record.read_text(errors='replace').strip() if record.is_file() else ''
+    named = [Path(name), Path(work_dir) / Path(name).name] if name else []
+    folders = dict.fromkeys([Path(work_dir), *(path.parent for path in named)])
+    others = [
+        path
+        for folder in folders
+        for path in folder.glob('*.pth')
+        if path.is_file() and not path.name.startswith(('.', 'best_'))
+    ]
+    others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    problems: dict[str, str] = {}
+    for path in [*named, *others]:
+        absolute = os.path.abspath(path)
+        if absolute in problems:
+            continue
+        try:
+            checkpoint = load_checkpoint_file(path)
+        except (ValueError, OSError) as error:
+            problems[absolute] = str(error)
+            continue
+        missing = [key for key in RESUMABLE if not isinstance(checkpoint, dict) or key not in checkpoint]
+        if path not in named and missing:
+            continue  # weights for another purpose
+        if problems:
+            passed = '; '.join(problems.values())
+            say(f'{passed}. Resuming from {path}, the newest checkpoint that can be read')
+        return str(path)
+    if problems:
+        raise ValueError(
+            f'{work_dir} has no checkpoint that can be resumed from: {"; ".join(problems.values())}. Name '
+            f'one with --resume FILE, or delete what is broken and {record} to begin anew'
+        )
+    return None

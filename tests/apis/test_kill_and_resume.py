@@ -1,0 +1,200 @@
+"""A training that is killed and resumed as a user does it ends as one that was not, bit for bit."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mmhier.compat.checkpoint import load_checkpoint_file
+from mmhier.datasets.synthetic.generator import generate
+from mmhier.testing import write_dot_people
+
+KILLER = """
+import os
+import signal
+
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import Hook
+from mmpose.registry import HOOKS
+
+@HOOKS.register_module()
+class Killer(Hook):
+    priority = 'LOWEST'
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == int(os.environ.get('KILL_AFTER_STEP', 0)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def before_val(self, runner):
+        if runner.iter == int(os.environ.get('KILL_BEFORE_VALIDATION', 0)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def put(self, content, path, original=LocalBackend.put):
+    if os.environ.get('KILL_WHILE_WRITING', 'nothing') in os.fspath(path):
+        with open(path, 'wb') as file:
+            file.write(content[:len(content) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(self, content, path)
+
+LocalBackend.put = put
+"""
+# 12 samples, 4 per step over all processes: 3 steps per epoch.
+COMMON = """
+custom_imports = dict(imports=['mmhier', 'killer'])
+custom_hooks = [dict(type='SyncBuffersHook'), {draw_hook} dict(type='Killer')]
+randomness = dict(seed=0)
+model = dict(backbone=dict(arch=dict(depths=[1, 1, 1]), drop_path_rate=0.5, init_cfg=None))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root='{data}/'))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=2, max_keep_ckpts=1), logger=dict(interval=1))
+"""
+POSE = """
+_base_ = '{root}/configs/hpe/swinpose_micro_s3_synth.py'
+val_evaluator = dict(ann_file='{data}/annotations/person_keypoints_val.json')
+train_dataloader = dict(batch_size={batch_size}, num_workers=1, dataset=dict(data_root='{data}/'))
+"""
+MESH = """
+_base_ = '{root}/configs/hmr/swinhmr2_micro_s3_synth.py'
+model['mocap'] = dict(ann_file='{data}/annotations/smpl_train.npz')
+"""
+MESH_EPOCHS = """
+train_dataloader = dict(batch_size={batch_size}, num_workers=1, dataset=dict(data_root='{data}/'))
+"""
+# Drawn by weight, with the pipeline of the base.
+MESH_STEPS = """
+train_dataloader = dict(
+    batch_size={batch_size},
+    num_workers=1,
+    sampler=dict(_delete_=True, type='DrawSampler'),
+    dataset=dict(
+        _delete_=True,
+        type='MixedDataset',
+        datasets=[
+            dict(
+                type='SyntheticMeshDataset',
+                data_root='{data}/',
+                split='train',
+                pipeline=_base_.train_pipeline,
+            )
+        ],
+    ),
+)
+"""
+EPOCHS = "train_cfg = dict(max_epochs=3, val_interval=1)\nparam_scheduler = [dict(type='LinearLR', end=9)]\n"
+STEPS = (
+    "train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=9, val_interval=4)\n"
+    "param_scheduler = [dict(type='LinearLR', begin=0, end=9, by_epoch=False)]\n"
+)
+RECIPES = dict(
+    pose_epochs=POSE + EPOCHS,
+    pose_steps=POSE + STEPS,
+    mesh_epochs=MESH + MESH_EPOCHS + EPOCHS,
+    mesh_steps=MESH + MESH_STEPS + STEPS,
+)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Folders of data by kind of model."""
+    pose, mesh = (tmp_path_factory.mktemp(name) for name in ('pose', 'mesh'))
+    for split, images, seed in (('train', 12, 0), ('val', 3, 1)):
+        write_dot_people(pose, split, images, seed)
+    generate(mesh, 12, 3, seed=1, image_size_wh=(160, 128), scenes='simple', workers=2, progress=False)
+    return dict(pose=pose, mesh=mesh)
+
+
+@pytest.fixture
+def train(repo_root, data, tmp_path):
+    """Writes a config and returns a function that trains with it."""
+
+    def prepare(recipe, processes=1):
+        kind = recipe.split('_')[0]
+        draw_hook = "dict(type='DrawHook')," if recipe == 'mesh_steps' else ''
+        text = COMMON + RECIPES[recipe]
+        values = dict(root=repo_root, data=data[kind], draw_hook=draw_hook, batch_size=4 // processes)
+        for name, value in values.items():
+            text = text.replace('{' + name + '}', str(value))
+        (tmp_path / 'recipe.py').write_text(text)
+        (tmp_path / 'killer.py').write_text(KILLER)
+
+        def run(work_dir, **kill):
+            arguments = [str(tmp_path / 'recipe.py'), '--work-dir', str(tmp_path / work_dir), '--resume']
+            command = [sys.executable, str(repo_root / 'tools' / 'train.py')]
+            if processes > 1:
+                with socket.socket() as probe:
+                    probe.bind(('127.0.0.1', 0))
+                    port = probe.getsockname()[1]
+                launcher = ['-m', 'torch.distributed.run', f'--nproc_per_node={processes}']
+                command[1:1] = [*launcher, f'--master_port={port}']
+                arguments += ['--launcher', 'pytorch']
+            path = os.pathsep.join([str(tmp_path), str(repo_root)])
+            environment = dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1')
+            environment |= {name: str(value) for name, value in kill.items()}
+            result = subprocess.run(
+                [*command, *arguments],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=500,
+                cwd=tmp_path,
+            )
+            failed = -signal.SIGKILL if processes == 1 else 1
+            assert result.returncode == (failed if kill else 0), result.stdout[-2000:] + result.stderr[-3000:]
+            return result.stdout + result.stderr
+
+        return run
+
+    return prepare
+
+
+def same_end(tmp_path, name='iter_9.pth'):
+    """Compare the last checkpoints of the two runs."""
+    ends = [load_checkpoint_file(tmp_path / folder / name) for folder in ('whole', 'killed')]
+    for end in ends:
+        assert end['meta']['iter'] == 9
+        end['meta'] = end['message_hub'] = end['place'] = None  # DrawHook has a place of its own
+    assert equal(*ends)
+    assert ends[0]['state_dict'] and ends[0]['optimizer']
+    names = [{path.name for path in (tmp_path / folder).glob('*.pth')} for folder in ('whole', 'killed')]
+    assert names[0] == names[1] and len(names[0]) == 2
+
+
+def equal(one, other):
+    if torch.is_tensor(one):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+def test_kill_while_a_checkpoint_is_written(train, tmp_path):
+    run = train('pose_epochs')
+    run('whole')
+    run('killed', KILL_WHILE_WRITING='.iter_8.pth')
+    kept = {path.name for path in (tmp_path / 'killed').glob('*iter*.pth')}
+    assert {'iter_6.pth'} < kept
+    said = run('killed')
+    assert 'goes on after 3 batches of epoch 2' in said
+    assert 'which a killed run did not finish' in said
+    same_end(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [1, 2])
+@pytest.mark.parametrize('recipe', RECIPES)
+def test_kills_in_an_epoch_and_before_a_validation(train, tmp_path, recipe, processes):
+    run = train(recipe, processes)
+    run('whole')
+    run('killed', KILL_AFTER_STEP=5)
+    assert {path.name for path in (tmp_path / 'killed').glob('iter*.pth')} == {'iter_4.pth'}
+    run('killed', KILL_BEFORE_VALIDATION=8 if recipe.endswith('steps') else 9)
+    run('killed')
+    same_end(tmp_path)
+    done = (tmp_path / 'killed' / 'iter_9.pth').stat()
+    run('killed')
+    assert (tmp_path / 'killed' / 'iter_9.pth').stat().st_ino == done.st_ino, 'nothing was left to do'
