@@ -15,6 +15,8 @@ import numpy as np
 from faster_coco_eval import COCO as FasterCOCO
 from faster_coco_eval import COCOeval_faster
 
+from mmhier.datasets.coco_file import AREA_OF_BOX
+
 __all__ = ['COCOeval', 'Params']
 
 logger = logging.getLogger('mmhier')
@@ -41,9 +43,6 @@ PARTS = {
         'wholebody_score',
     ),
 }
-
-# Area of a person as a fraction of their box, where the data set has no areas (CrowdPose, AIC).
-AREA_OF_BOX = 0.53
 
 # CrowdPose: images with a crowd index below the first are easy, below the second medium, the others hard.
 CROWD_INDEX_LIMITS = (0.2, 0.8)
