@@ -5,7 +5,6 @@ Boxes of other things than people, without area, or beside the picture are left 
 nothing that could mean two things is used.
 """
 
-import logging
 import math
 import os
 from typing import Any
@@ -14,24 +13,19 @@ import numpy as np
 
 from mmhier.datasets.coco_file import Repairs, maybe_float, maybe_int, read_json, short
 
-logger = logging.getLogger('mmhier')
-
 _BEYOND = 1.02  # a box may be larger than the picture by this factor and 2 pixels
 
 
-def read_boxes(
-    path: str | os.PathLike, annotations: dict[str, Any], say: bool = True
-) -> tuple[list[dict], bool]:
+def read_boxes(path: str | os.PathLike, annotations: dict[str, Any]) -> tuple[list[dict], bool]:
     """Read and check a file of boxes.
 
     Args:
         path: The file.
         annotations: Content of the annotation file, from :func:`mmhier.datasets.coco_file.take_coco`.
-        say: Whether what is repaired or left out is logged.
 
     Returns:
         Boxes with ``image_id``, ``category_id``, ``bbox`` of four and ``score``; and whether MMPose's own
-        reader would have used other ones.
+        reader would use the same.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -41,20 +35,26 @@ def read_boxes(
     content = read_json(path)
     if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
         raise ValueError(
-            f'{path} holds {short(content)}, expected a list of COCO results, each with image_id, category_id, '
-            'bbox and score'
+            f'{path} holds {short(content)}, expected a list of COCO results, each with image_id, '
+            'category_id, bbox and score'
         )
     repairs = Repairs(path)
     images = {image['id']: image for image in annotations['images']}
     rows = [_row(one, index, images, path, repairs) for index, one in enumerate(content)]
-    kept, changed = _people(rows, annotations, path, repairs)
-    kept, outside = _inside(kept, images, path, repairs)
+    kept = _people(rows, annotations, path, repairs)
+    kept = _inside(kept, images, path, repairs)
     if not kept:
         raise ValueError(f'{path}: none of its {len(rows)} boxes is that of a person in the pictures')
-    if say:
-        for line in repairs.lines():
-            logger.warning(line)
-    return [row for row, _ in kept], changed or bool(outside)
+    repairs.say()
+    boxes = [row for row, _ in kept]
+    stock = [one for one in content if one.get('category_id') == 1]
+    same = len(stock) == len(boxes) and all(
+        row['category_id'] == 1
+        and all(row[name] == one[name] for name in ('image_id', 'score'))
+        and row['bbox'] == one['bbox'][:4]
+        for one, row in zip(stock, boxes, strict=True)
+    )
+    return boxes, same
 
 
 def _row(one: dict, index: int, images: dict[int, dict], path: str, repairs: Repairs) -> tuple[dict, int]:
@@ -87,7 +87,7 @@ def _row(one: dict, index: int, images: dict[int, dict], path: str, repairs: Rep
 
 def _people(
     rows: list[tuple[dict, int]], annotations: dict[str, Any], path: str, repairs: Repairs
-) -> tuple[list[tuple[dict, int]], bool]:
+) -> list[tuple[dict, int]]:
     """Boxes of people, with the category that the annotation file has for them."""
     listed = annotations.get('categories') or [dict(id=1, name='person')]
     names = {str(one.get('name', '')).lower(): one['id'] for one in listed}
@@ -118,13 +118,12 @@ def _people(
         else:
             kind = f'boxes of other things than people (category_id {row["category_id"]!r}) are left out'
             repairs.note(kind, f'box {index + 1}')
-    stock = all((row['category_id'] == 1) == (numbers[row['category_id']] in people) for row, _ in rows)
-    return kept, not stock or people != [1]
+    return kept
 
 
 def _inside(
     rows: list[tuple[dict, int]], images: dict[int, dict], path: str, repairs: Repairs
-) -> tuple[list[tuple[dict, int]], int]:
+) -> list[tuple[dict, int]]:
     """Boxes that cover a part of their picture."""
     boxes = np.array([row['bbox'] for row, _ in rows], float).reshape(-1, 4)
     owners = [images[row['image_id']] for row, _ in rows]
@@ -132,18 +131,18 @@ def _inside(
     sizes = sizes.reshape(-1, 2)
     low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     beyond = (high > _BEYOND * sizes + 2).any(1)
-    if len(rows) and beyond.sum() >= max(0.1 * len(rows), 1):
-        if (boxes[:, 2:] > low).all() and (boxes[:, 2:] <= _BEYOND * sizes + 2).all():
-            first = rows[int(np.flatnonzero(beyond)[0])]
-            raise ValueError(
-                f'{path}: {int(beyond.sum())} of {len(rows)} boxes leave their picture (first: box '
-                f'{first[1] + 1}, {first[0]["bbox"]}), and all would lie inside as x1, y1, x2, y2. bbox is x, y, '
-                'width, height: write [x1, y1, x2 - x1, y2 - y1]'
-            )
+    corners = (boxes[:, 2:] > low).all() and (boxes[:, 2:] <= _BEYOND * sizes + 2).all()
+    if corners and beyond.sum() >= max(0.1 * len(rows), 1):
+        row, index = rows[int(np.flatnonzero(beyond)[0])]
+        raise ValueError(
+            f'{path}: {int(beyond.sum())} of {len(rows)} boxes leave their picture (first: box {index + 1}, '
+            f'{row["bbox"]}), and all would lie inside as x1, y1, x2, y2. bbox is x, y, width, height: write '
+            '[x1, y1, x2 - x1, y2 - y1]'
+        )
     covers = ((np.minimum(high, sizes) - np.maximum(low, 0)) > 0).all(1)
     for place in np.flatnonzero(~covers).tolist():
         row, index = rows[place]
         repairs.note(
             'boxes without area or beside their picture are left out', f'box {index + 1}, {row["bbox"]}'
         )
-    return [row for row, covered in zip(rows, covers.tolist(), strict=True) if covered], int((~covers).sum())
+    return [row for row, covered in zip(rows, covers.tolist(), strict=True) if covered]

@@ -85,9 +85,16 @@ class Repairs:
             f'{self.path}: {kind} ({count}, first: {first})' for kind, (count, first) in self._found.items()
         ]
 
+    def say(self) -> None:
+        """Log the lines that this process has not logged before."""
+        for line in self.lines():
+            if line not in _said:
+                _said.add(line)
+                logger.warning(line)
+
 
 _waiting: dict[Key, CocoFile] = {}  # read, and not taken yet by the one who needs the content
-_said: set[Key] = set()
+_said: set[str] = set()
 
 
 def check_coco(path: str | os.PathLike) -> CocoFile:
@@ -99,14 +106,14 @@ def check_coco(path: str | os.PathLike) -> CocoFile:
     """
     key = _key(path)
     if key not in _waiting:
-        _waiting[key] = _read(os.fspath(path), key)
+        _waiting[key] = _read(os.fspath(path))
     return _waiting[key]
 
 
 def take_coco(path: str | os.PathLike) -> dict[str, Any]:
     """The repaired content of a file, to keep and to change; errors as in :func:`check_coco`."""
     key = _key(path)
-    file = _waiting.pop(key, None) or _read(os.fspath(path), key)
+    file = _waiting.pop(key, None) or _read(os.fspath(path))
     return file.content
 
 
@@ -141,14 +148,11 @@ def _key(path: str | os.PathLike) -> Key:
     return os.path.realpath(path), state.st_mtime_ns, state.st_size
 
 
-def _read(path: str, key: Key) -> CocoFile:
+def _read(path: str) -> CocoFile:
     repairs = Repairs(path)
     with _without_collecting():
         file = repair_coco(read_json(path), path, repairs)
-    if key not in _said:
-        _said.add(key)
-        for line in repairs.lines():
-            logger.warning(line)
+    repairs.say()
     return file
 
 

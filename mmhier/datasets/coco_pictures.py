@@ -1,8 +1,8 @@
 """Whether the pictures of an annotation file are there and have the size that it says.
 
-Labels are pixels of the picture as it is loaded. MMPose's loader turns a photo the way its EXIF data say, as
-the inferencers of this package do, unless ``color_type`` is one that ignores the orientation. A file whose
-entries have the sizes as stored was labelled on other pixels than the model would see.
+Labels are pixels of the picture as it is loaded. MMPose's loader turns a photo the way its EXIF data say, in
+training and evaluation as in inference, unless its ``color_type`` ignores the orientation. A file that has
+the sizes as stored was labelled on other pixels than the model would see.
 """
 
 import os
@@ -32,7 +32,7 @@ def missing_pictures(images: Sequence[dict], folder: str) -> list[dict]:
 
 
 def similar_picture(name: str, folder: str) -> str | None:
-    """What may be meant by a name that is not there: its last part, or one that differs in upper case only."""
+    """What may be meant by a name that is not there: its last part, or one in other case."""
     last = PurePosixPath(name.replace('\\', '/')).name
     try:
         names = os.listdir(folder or '.')
@@ -54,7 +54,9 @@ def picture_size(path: str, ignore_orientation: bool = False) -> tuple[int, int]
     try:
         with Image.open(path) as image:
             size = image.size
-            sideways = not ignore_orientation and _orientation(image) in _SIDEWAYS
+            # Decoders turn a TIFF whatever they are asked for, and Pillow gives its size after that.
+            turns = image.format != 'TIFF' and not ignore_orientation
+            sideways = turns and _orientation(image) in _SIDEWAYS
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return size[::-1] if sideways else size
@@ -62,7 +64,7 @@ def picture_size(path: str, ignore_orientation: bool = False) -> tuple[int, int]
 
 def _orientation(image: Image.Image) -> int:
     if image.format == 'PNG' and 'exif' not in image.info:
-        return 1  # Pillow would decode the whole picture to look behind it
+        return 1  # Pillow would decode the whole picture to look behind it; the loader checks again
     return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
@@ -82,7 +84,10 @@ def describe_wrong_size(
             'the picture'
         )
     if entry_wh == loaded_wh[::-1]:
-        return f'{text}. If only width and height are swapped, swap them; if the picture was turned, turn the labels'
+        return (
+            f'{text}. If only width and height are swapped, swap them; if the picture was turned, turn its '
+            'labels'
+        )
     return (
         f'{text}. Labels are pixels of the picture: give the picture that was labelled, or scale the labels'
     )

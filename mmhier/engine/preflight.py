@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from mmengine.config import Config, ConfigDict
 from mmengine.fileio import exists
 
+from mmhier.engine.data_preflight import check_data, data_sets
+
 _STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
 _PATH_REMEDY = 'Set it with --cfg-options {field}=PATH, or see "Train on COCO" in the README'
 
@@ -23,14 +25,16 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
 
     Raises:
         FileNotFoundError: If an annotation file, a box file, an image folder, the file of the encoder's
-            initial weights or a body model is missing.
-        ValueError: If input size and heatmap size of the codec do not fit each other, or the optimizers do
-            not fit the model.
+            initial weights, a picture or a body model is missing.
+        ValueError: If an annotation file holds something wrong or does not fit (see
+            :mod:`mmhier.engine.data_preflight`), input size and heatmap size of the codec do not fit each
+            other, or the optimizers do not fit the model.
     """
     for loader in loaders:
         if cfg.get(loader):
-            for field, dataset in _datasets(cfg[loader].get('dataset'), f'{loader}.dataset'):
+            for field, dataset in data_sets(cfg[loader].get('dataset'), f'{loader}.dataset'):
                 _check_paths(field, dataset)
+            check_data(cfg, loader)
     model = cfg.get('model') or {}
     if 'train_dataloader' in loaders:
         _check_initial_weights(model.get('backbone') or {})
@@ -40,19 +44,6 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
             _check_prior(model, cfg.get('optim_wrapper') or {})
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
-
-
-def _datasets(dataset: ConfigDict | None, field: str) -> Iterator[tuple[str, ConfigDict]]:
-    """Walk through wrappers (concatenated, repeated, combined) down to the data sets that read files."""
-    if not isinstance(dataset, dict):
-        return
-    if isinstance(dataset.get('dataset'), dict):
-        yield from _datasets(dataset['dataset'], f'{field}.dataset')
-    elif isinstance(dataset.get('datasets'), list | tuple):
-        for index, child in enumerate(dataset['datasets']):
-            yield from _datasets(child, f'{field}.datasets.{index}')
-    else:
-        yield field, dataset
 
 
 def _check_paths(field: str, dataset: ConfigDict) -> None:
