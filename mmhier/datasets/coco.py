@@ -20,7 +20,6 @@ from mmhier.datasets import mesh  # noqa: F401  (registers its data sets)
 from mmhier.datasets.coco_boxes import read_boxes
 from mmhier.datasets.coco_file import take_coco
 from mmhier.datasets.coco_pictures import picture_size
-from mmhier.datasets.keypoint_set import check_keypoint_set
 
 
 @DATASETS.register_module()
@@ -30,11 +29,6 @@ class CheckedCocoDataset(CocoDataset):
     ``img_shape`` of a sample is what the annotation file says; :class:`LoadCheckedImage` compares it with the
     picture. An image without width and height gets those of its picture.
     """
-
-    @classmethod
-    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
-        check_keypoint_set(cls.METAINFO if metainfo is None else metainfo, 'metainfo')
-        return super()._load_metainfo(metainfo)
 
     def load_data_list(self) -> list[dict]:
         """Load as ``CocoDataset`` does, then report.

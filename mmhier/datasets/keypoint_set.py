@@ -9,15 +9,20 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import mmpose
 from mmengine.config import Config
 
 logger = logging.getLogger('mmhier')
 
 _FIELDS = ('dataset_name', 'keypoint_info', 'skeleton_info', 'joint_weights', 'sigmas')
 _TYPES = ('', 'upper', 'lower')
+_OWN = Path(mmpose.__file__).parent / '.mim' / 'configs' / '_base_' / 'datasets'
+
+_said: set[str] = set()
 
 
 def read_keypoint_set(metainfo: Mapping[str, Any], where: str) -> tuple[dict[str, Any], str]:
@@ -38,24 +43,26 @@ def read_keypoint_set(metainfo: Mapping[str, Any], where: str) -> tuple[dict[str
         return dict(metainfo), where
     path = Path(metainfo['from_file'])
     if not path.is_file():
-        import mmpose
-
-        path = Path(mmpose.__file__).parent / '.mim' / 'configs' / '_base_' / 'datasets' / path.name
+        path = _OWN / path.name
     if not path.is_file():
         raise FileNotFoundError(f'{metainfo["from_file"]} does not exist ({where}.from_file)')
-    description = Config.fromfile(path).get('dataset_info')
+    description = _from_file(str(path), path.stat().st_mtime_ns)
     if not isinstance(description, dict):
         raise ValueError(f'{path} does not describe keypoints: it has no mapping dataset_info')
     return description, str(path)
 
 
-def check_keypoint_set(metainfo: Mapping[str, Any], where: str, weighted: bool = False) -> list[str]:
-    """Check a description of keypoints.
+@lru_cache(maxsize=64)
+def _from_file(path: str, mtime_ns: int) -> Any:
+    return Config.fromfile(path).get('dataset_info')
+
+
+def check_keypoint_set(metainfo: Mapping[str, Any], where: str) -> list[str]:
+    """Check a description of keypoints; what is wrong in one of MMPose's own files is only logged.
 
     Args:
         metainfo: Of a data set.
         where: Names it in messages.
-        weighted: Whether ``joint_weights`` are used; if not, a wrong number of them is only logged.
 
     Returns:
         Names of the keypoints.
@@ -68,21 +75,21 @@ def check_keypoint_set(metainfo: Mapping[str, Any], where: str, weighted: bool =
     if missing := [name for name in _FIELDS if name not in info]:
         raise ValueError(f'{where} has no {", ".join(missing)}')
     names = _check_keypoints(info['keypoint_info'], where)
-    _check_swaps(info['keypoint_info'], names, where)
-    for number, link in info['skeleton_info'].items():
-        ends = list(link['link'])
-        for end in ends:
-            if end not in names:
-                raise ValueError(f'{where}: line {number} of skeleton_info is {ends}{_unknown(end, names)}')
-        if len(ends) != 2 or ends[0] == ends[1]:
-            raise ValueError(f'{where}: line {number} of skeleton_info is {ends}, expected two keypoints')
-    _check_numbers(info['sigmas'], 'sigmas', names, where, positive=True, optional=True)
-    try:
-        _check_numbers(info['joint_weights'], 'joint_weights', names, where)
-    except ValueError as error:
-        if weighted:
-            raise
-        logger.warning('%s; they are not used here', error)
+    checks = (
+        lambda: _check_swaps(info['keypoint_info'], names, where),
+        lambda: _check_skeleton(info['skeleton_info'], names, where),
+        lambda: _check_numbers(info['sigmas'], 'sigmas', names, where),
+        lambda: _check_numbers(info['joint_weights'], 'joint_weights', names, where),
+    )
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            if not Path(where).is_relative_to(_OWN):
+                raise
+            if str(error) not in _said:
+                _said.add(str(error))
+                logger.warning('%s. It is a file of MMPose: copy it, correct the copy, and name that', error)
     return names
 
 
@@ -127,17 +134,20 @@ def _check_swaps(info: Mapping[int, Mapping], names: list[str], where: str) -> N
             )
 
 
-def _check_numbers(
-    values: Iterable[float],
-    field: str,
-    names: list[str],
-    where: str,
-    positive: bool = False,
-    optional: bool = False,
-) -> None:
+def _check_skeleton(info: Mapping[int, Mapping], names: list[str], where: str) -> None:
+    for number, line in info.items():
+        ends = list(line['link'])
+        for end in ends:
+            if end not in names:
+                raise ValueError(f'{where}: line {number} of skeleton_info is {ends}{_unknown(end, names)}')
+        if len(ends) != 2 or ends[0] == ends[1]:
+            raise ValueError(f'{where}: line {number} of skeleton_info is {ends}, expected two keypoints')
+
+
+def _check_numbers(values: Iterable[float], field: str, names: list[str], where: str) -> None:
     values = list(values)
-    if optional and not values:
-        return
+    if field == 'sigmas' and not values:
+        return  # of a data set that is not evaluated by OKS
     if len(values) != len(names):
         raise ValueError(
             f'{where} has {len(values)} {field} for {len(names)} keypoints; each needs its own, in the order '
@@ -145,8 +155,8 @@ def _check_numbers(
         )
     for name, value in zip(names, values, strict=True):
         number = isinstance(value, int | float) and math.isfinite(value)
-        if not number or value < 0 or (positive and value == 0):
-            least = 'above 0' if positive else 'not below 0'
+        if not number or value < 0 or (value == 0 and field == 'sigmas'):
+            least = 'above 0' if field == 'sigmas' else 'not below 0'
             raise ValueError(f'{where}: {field} of {name} is {value!r}, expected a finite number {least}')
 
 

@@ -8,7 +8,6 @@ import logging
 import math
 import os.path as osp
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import mmcv
 from mmengine.config import Config, ConfigDict
@@ -100,14 +99,7 @@ def _check_keypoints(field: str, dataset: ConfigDict, kind: type) -> int:
     """Number of keypoints that a data set describes."""
     metainfo = dataset.get('metainfo')
     where = f'{field}.metainfo' if metainfo else f'metainfo of {kind.__name__}'
-    return len(check_keypoint_set(metainfo or kind.METAINFO, where, _uses_weights(dataset)))
-
-
-def _uses_weights(value: Any) -> bool:
-    """Whether any step of a pipeline, or codec, weighs joints by ``joint_weights``."""
-    if isinstance(value, dict):
-        return bool(value.get('use_dataset_keypoint_weights')) or any(map(_uses_weights, value.values()))
-    return isinstance(value, list | tuple) and any(map(_uses_weights, value))
+    return len(check_keypoint_set(metainfo or kind.METAINFO, where))
 
 
 def _converter(dataset: ConfigDict) -> ConfigDict | None:
@@ -143,7 +135,7 @@ def _delivered(dataset: ConfigDict | None, field: str) -> int | None:
         return converter['num_keypoints'] if converter else len(info['keypoint_info'])
     if not dataset.get('metainfo'):
         return None
-    count = len(check_keypoint_set(dataset['metainfo'], f'{field}.metainfo', _uses_weights(dataset)))
+    count = len(check_keypoint_set(dataset['metainfo'], f'{field}.metainfo'))
     for index, child in enumerate(children):
         child_count = _delivered(child, f'{field}.datasets.{index}')
         if child_count not in (None, count) and not _converter(dataset):
@@ -214,7 +206,7 @@ def _check_count(file: CocoFile, count: int, where: str) -> None:
         if numbers != 3 * count:
             raise ValueError(
                 f'{file.path}: {name} has {numbers} numbers in keypoints, expected {3 * count} (x, y, '
-                f'visibility of the {count} keypoints of {where}); describe the keypoints of the file with metainfo'
+                f'visibility of the {count} keypoints of {where}); metainfo has to describe those of the file'
             )
 
 
@@ -359,8 +351,9 @@ def _check_evaluator(
         area = annotation['area'] if evaluator.get('use_area', True) else math.prod(annotation['bbox'][2:])
         if annotation.get('num_keypoints') and not annotation['iscrowd'] and not area > 0:
             raise ValueError(
-                f'{judge.path} ({name}.ann_file): annotation {annotation["id"]} is labelled and has neither area '
-                'nor box: nothing would be near enough. Give it a bbox (x, y, width, height), or iscrowd 1'
+                f'{judge.path} ({name}.ann_file): annotation {annotation["id"]} is labelled and has '
+                'neither area nor box: nothing would be near enough. Give it a bbox (x, y, width, height), '
+                'or iscrowd 1'
             )
     _check_same_images(judge, files, name, loader)
 

@@ -202,7 +202,15 @@ class COCOeval:
             }
             row['iscrowd'] = int(source.get('iscrowd', 0))
             if p.iouType in PARTS:
+                if 'keypoints' not in source:  # of a category without keypoints
+                    continue
                 row['keypoints'] = [value for field in fields for value in source[field]]
+                if len(row['keypoints']) != 3 * len(self.sigmas):
+                    raise ValueError(
+                        f'{len(self.sigmas)} sigmas do not fit annotation {source["id"]} of '
+                        f'{self.anno_file[0]}, which has {len(row["keypoints"])} numbers '
+                        f'in {", ".join(fields)}'
+                    )
                 if p.iouType != 'keypoints_crowd':
                     row['num_keypoints'] = int(np.count_nonzero(np.asarray(row['keypoints'][2::3]) > 0))
             row['area'] = self._area(source)
