@@ -213,7 +213,8 @@ def _check_count(file: CocoFile, count: int, where: str) -> None:
 def _check_order(file: CocoFile, metainfo: ConfigDict, where: str) -> None:
     """Refuse a file that names the same keypoints in another order."""
     info, _ = read_keypoint_set(metainfo, where)
-    ours = [_plain(entry['name']) for entry in info['keypoint_info'].values()]
+    described = [entry['name'] for entry in info['keypoint_info'].values()]
+    ours = [_plain(name) for name in described]
     for category in file.content['categories']:
         names = category.get('keypoints')
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -223,7 +224,7 @@ def _check_order(file: CocoFile, metainfo: ConfigDict, where: str) -> None:
             first = next(index for index, pair in enumerate(zip(theirs, ours)) if pair[0] != pair[1])
             raise ValueError(
                 f'{file.path} lists its keypoints in another order than {where}: number {first + 1} is '
-                f'{names[first]!r} there and {ours[first]!r} here. Describe its keypoints with metainfo'
+                f'{names[first]!r} there and {described[first]!r} here. Describe its keypoints with metainfo'
             )
 
 
