@@ -359,9 +359,10 @@ def _repair_keypoints(file: CocoFile, names: _Names, repairs: Repairs) -> np.nda
     """
     annotations = file.content.get('annotations', [])
     labelled = np.full(len(annotations), -1)
-    _fill_keypoints(file, names, repairs)
+    bodies = _fill_keypoints(file, names, repairs)
     for name in KEYPOINT_FIELDS:
         present = [index for index, one in enumerate(annotations) if one.get(name)]
+        present = bodies if name == 'keypoints' else present
         for indices, table in _tables(file, names, present, name, repairs):
             counts = _check_keypoints(file, names, indices, table, name, repairs)
             if name == 'keypoints':
@@ -380,8 +381,13 @@ def _repair_keypoints(file: CocoFile, names: _Names, repairs: Repairs) -> np.nda
     return labelled
 
 
-def _fill_keypoints(file: CocoFile, names: _Names, repairs: Repairs) -> None:
-    """Flatten ``keypoints``, fill in those that are missing, and refuse those of another length."""
+def _fill_keypoints(file: CocoFile, names: _Names, repairs: Repairs) -> list[int]:
+    """Flatten ``keypoints``, fill in those that are missing, and refuse those of another length.
+
+    Returns:
+        Places of annotations whose keypoints are x, y and visibility. Those of some data sets are something
+        else (UBody's are pairs), for their own class to read; others find their number wrong.
+    """
     annotations = file.content.get('annotations', [])
     lengths = Counter[tuple[int | None, int]]()  # of category and number of values
     for index, annotation in enumerate(annotations):
@@ -392,10 +398,8 @@ def _fill_keypoints(file: CocoFile, names: _Names, repairs: Repairs) -> None:
             raise ValueError(
                 f'{file.path}: {names[index]} has the keypoints {short(row)}, expected a list of numbers'
             )
-        if isinstance(row[0], list):
-            row = annotation['keypoints'] = [
-                value for part in row for value in (part if isinstance(part, list) else [part])
-            ]
+        if isinstance(row[0], list) and all(isinstance(part, list) and len(part) == 3 for part in row):
+            row = annotation['keypoints'] = [value for part in row for value in part]
             repairs.note('keypoints as lists of x, y, visibility were made flat', names[index])
         lengths[annotation.get('category_id'), len(row)] += 1
         if len(row) not in file.numbers:
@@ -412,12 +416,11 @@ def _fill_keypoints(file: CocoFile, names: _Names, repairs: Repairs) -> None:
                 f'{file.path}: {names[index]} has {len(row)} numbers in keypoints, most others {count}: x, y '
                 'and visibility of every keypoint are expected, zeros for those that are not labelled'
             )
-    for count in usual.values():
-        if count % 3:
-            raise ValueError(
-                f'{file.path}: {file.numbers[count]} has {count} numbers in keypoints, no multiple of 3: x, '
-                'y and visibility (0, 1 or 2) of every keypoint are expected'
-            )
+    return [
+        index
+        for index, annotation in enumerate(annotations)
+        if (row := annotation.get('keypoints')) and len(row) % 3 == 0 and not isinstance(row[0], list)
+    ]
 
 
 def _check_keypoints(

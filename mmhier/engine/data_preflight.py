@@ -26,6 +26,8 @@ from mmhier.datasets.coco_pictures import (
     similar_picture,
 )
 from mmhier.datasets.keypoint_set import check_keypoint_set, read_keypoint_set
+from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
+from mmhier.datasets.mesh.npz_file import read_npz
 
 logger = logging.getLogger('mmhier')
 
@@ -71,6 +73,8 @@ def check_data(cfg: Config, loader: str) -> None:
             _check_converter(field, dataset, count)
             if _is_local(dataset.get('ann_file')):
                 files.append(_check_file(field, dataset, kind, count, training, whole))
+        elif _is_mesh_npz(dataset):
+            _check_mesh_pictures(field, dataset, training)
     count = _delivered(whole, f'{loader}.dataset')
     if count is not None:
         _check_head(cfg.get('model') or {}, count, loader)
@@ -86,6 +90,12 @@ def _coco_type(dataset: ConfigDict) -> type | None:
     if not isinstance(kind, type) or not issubclass(kind, BaseCocoStyleDataset):
         return None
     return kind if kind._load_annotations is BaseCocoStyleDataset._load_annotations else None
+
+
+def _is_mesh_npz(dataset: ConfigDict) -> bool:
+    kind = dataset.get('type')
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, MeshNpzDataset)
 
 
 def _is_local(path: str | None) -> bool:
@@ -169,7 +179,7 @@ def _check_file(
 ) -> CocoFile:
     file = check_coco(osp.join(dataset.get('data_root') or '', dataset.ann_file))
     plain = (BaseCocoStyleDataset.parse_data_info, CheckedCocoDataset.parse_data_info)
-    if kind.parse_data_info in plain:
+    if is_plain := kind.parse_data_info in plain:
         _check_count(file, count, f'{field}.metainfo')
         _check_order(file, dataset.get('metainfo') or kind.METAINFO, f'{field}.metainfo')
     wanted = None
@@ -181,13 +191,13 @@ def _check_file(
                 f"{field}.type='CheckedCocoDataset', or correct the file"
             )
         wanted = {box['image_id'] for box in boxes}
-    elif not file.people:
+    elif is_plain and not file.people:
         described = 'annotations' if file.annotated else 'annotations at all'
         raise ValueError(
             f'{file.path} holds no usable person ({len(file.content.get("annotations", ()))} {described}; a '
             'usable one has a box in the picture and a labelled keypoint, and is no crowd)'
         )
-    elif file.boxless:
+    elif is_plain and file.boxless:
         text = (
             f'{file.path}: {len(file.boxless)} labelled people have no box that covers a part of their '
             f'picture (first: {file.boxless[0]})'
@@ -283,6 +293,23 @@ def _report_missing(
     similar = similar_picture(name, folder)
     hint = f'; there is {similar}' if similar else ''
     raise FileNotFoundError(f'{text}{hint}. Set {field}.data_prefix.img, or correct file_name')
+
+
+def _check_mesh_pictures(field: str, dataset: ConfigDict, training: bool) -> None:
+    """Check that the pictures of an npz file are there; training goes on without some of them."""
+    path, folder = (
+        osp.join(dataset.get('data_root') or '', dataset[name]) for name in ('ann_file', 'img_dir')
+    )
+    names = read_npz(path, (), ('imgname',)).get('imgname', ())
+    images = [dict(file_name=name.replace('\\', '/')) for name in sorted(set(names))]
+    missing = missing_pictures(images, folder)
+    if not missing:
+        return
+    first = missing[0]['file_name']
+    text = f'{path}: {len(missing)} of {len(images)} pictures are not in {folder} (first: {first})'
+    if not training or len(missing) == len(images):
+        raise FileNotFoundError(f'{text}. Set {field}.img_dir')
+    logger.warning('%s; people in them are skipped', text)
 
 
 def _check_size(file: CocoFile, image: dict, path: str, loader: ConfigDict | dict) -> None:

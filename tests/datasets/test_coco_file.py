@@ -297,7 +297,10 @@ REFUSED = {
         third(keypoints=[1, 1, 2] * 16),
         'annotation 3 .* has 48 numbers in keypoints, most others 51',
     ),
-    'no visibility': (change('keypoints', [5, 6] * 17), '34 numbers in keypoints, no multiple of 3'),
+    'no visibility': (
+        change('keypoints', [5, 6] * 17),
+        'annotation 1 .* has 34 numbers in keypoints, expected 51',
+    ),
     'other number': (change('keypoints', [5, 6, 2] * 14), '42 numbers in keypoints, expected 51 .*metainfo'),
     'keypoints text': (
         third(keypoints='5 6 2'),
@@ -346,6 +349,13 @@ def test_other_files_are_named(folder, text):
     path = write(folder, text)
     with pytest.raises(ValueError, match='people.json (holds|is not a JSON file)'):
         check_coco(path)
+
+
+def test_keypoints_of_another_layout_are_left_to_those_who_know_it(folder, content):
+    """UBody's are pairs."""
+    for one in content['annotations']:
+        one['keypoints'] = [[5.0, 6.0]] * 18
+    assert take_coco(write(folder, content))['annotations'][0]['keypoints'] == [[5.0, 6.0]] * 18
 
 
 def test_a_file_is_read_once_for_check_and_use(folder, content, monkeypatch):

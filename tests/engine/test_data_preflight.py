@@ -3,6 +3,7 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 
@@ -206,3 +207,17 @@ def test_sizes_that_only_our_data_set_can_ask_for(cfg, people):
 def test_data_sets_of_another_format_are_left_alone(cfg):
     _check(Config(dict(val_dataloader=dict(dataset=dict(type='MpiiDataset', ann_file='', data_prefix={})))))
     _check(Config(dict(val_dataloader=dict(dataset=dict(type='SyntheticMeshDataset', data_root='nowhere')))))
+
+
+def test_pictures_of_an_npz_file(tmp_path, caplog):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / '0.jpg').touch()
+    np.savez(tmp_path / 'x.npz', imgname=np.array(['a\\0.jpg', 'a/1.jpg', 'a/1.jpg']))
+    dataset = dict(type='MeshNpzDataset', name='x', data_root=str(tmp_path), ann_file='x.npz', img_dir='.')
+    with pytest.raises(FileNotFoundError, match='x.npz: 1 of 2 pictures are not in .*first: a/1.jpg'):
+        _check(Config(dict(val_dataloader=dict(dataset=dataset))))
+    check_config(Config(dict(train_dataloader=dict(dataset=dataset))), ('train_dataloader',))
+    assert '1 of 2 pictures are not in' in caplog.text and 'people in them are skipped' in caplog.text
+    (tmp_path / 'a' / '0.jpg').unlink()
+    with pytest.raises(FileNotFoundError, match='2 of 2 pictures'):
+        check_config(Config(dict(train_dataloader=dict(dataset=dataset))), ('train_dataloader',))
