@@ -129,6 +129,12 @@ class PoseEstimator(_Estimator):
         super().__init__(model, cfg, name, engine)
         meta = dataset_meta or {}
         self.crop = PoseCropper(_evaluation_pipeline(cfg))
+        channels, count = getattr(model.head, 'out_channels', None), meta['num_keypoints']
+        plain = getattr(model.head.decoder, 'heatmap_type', 'gaussian') == 'gaussian'
+        if plain and isinstance(channels, int) and channels != count:
+            raise ValueError(
+                f'{name}: model.head.out_channels is {channels}, but its metainfo describes {count} keypoints'
+            )
         self.keypoint_names = tuple(meta['keypoint_id2name'][k] for k in range(meta['num_keypoints']))
         self.skeleton = tuple((int(a), int(b)) for a, b in meta['skeleton_links'])
         self._flip_indices = list(meta['flip_indices'])

@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from mmengine.config import Config, ConfigDict
 from mmengine.fileio import exists
 
+from mmhier.engine.data_preflight import check_data, data_sets
+
 _STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
-_DECODING = {
-    'blur_kernel_size',
-    'unbiased',
-    'decode_visibility',
-    '_scope_',
-}  # of codecs: targets are the same
+# Options of codecs on which the targets do not depend.
+_DECODING = {'blur_kernel_size', 'unbiased', 'decode_visibility', '_scope_'}
 _PATH_REMEDY = 'Set it with --cfg-options {field}=PATH, or see "Train on COCO" in the README'
 
 
@@ -29,14 +27,19 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
 
     Raises:
         FileNotFoundError: If an annotation file, a box file, an image folder, the file of the encoder's
-            initial weights or a body model is missing.
-        ValueError: If input size and heatmap size of the codec do not fit each other, or the optimizers do
-            not fit the model.
+            initial weights, a picture or a body model is missing.
+        ValueError: If an annotation file holds something wrong or does not fit (see
+            :mod:`mmhier.engine.data_preflight`), input size and heatmap size of the codec do not fit each
+            other, or the optimizers do not fit the model.
     """
+    for field, codec in _codecs(cfg.get('model', {})):
+        _check_codec(field, codec)
+    _check_pipelines(cfg, loaders)
     for loader in loaders:
         if cfg.get(loader):
-            for field, dataset in _datasets(cfg[loader].get('dataset'), f'{loader}.dataset'):
+            for field, dataset in data_sets(cfg[loader].get('dataset'), f'{loader}.dataset'):
                 _check_paths(field, dataset)
+            check_data(cfg, loader)
     model = cfg.get('model') or {}
     if 'train_dataloader' in loaders:
         _check_initial_weights(model.get('backbone') or {})
@@ -44,22 +47,6 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         _check_body_model(model)
         if 'train_dataloader' in loaders and model.get('mocap'):
             _check_prior(model, cfg.get('optim_wrapper') or {})
-    for field, codec in _codecs(cfg.get('model', {})):
-        _check_codec(field, codec)
-    _check_pipelines(cfg, loaders)
-
-
-def _datasets(dataset: ConfigDict | None, field: str) -> Iterator[tuple[str, ConfigDict]]:
-    """Walk through wrappers (concatenated, repeated, combined) down to the data sets that read files."""
-    if not isinstance(dataset, dict):
-        return
-    if isinstance(dataset.get('dataset'), dict):
-        yield from _datasets(dataset['dataset'], f'{field}.dataset')
-    elif isinstance(dataset.get('datasets'), list | tuple):
-        for index, child in enumerate(dataset['datasets']):
-            yield from _datasets(child, f'{field}.datasets.{index}')
-    else:
-        yield field, dataset
 
 
 def _check_paths(field: str, dataset: ConfigDict) -> None:
@@ -120,7 +107,7 @@ def _check_pipelines(cfg: Config, loaders: tuple[str, ...]) -> None:
     if not isinstance(decoder, dict) or 'input_size' not in decoder:
         return
     for loader in loaders:
-        for field, dataset in _datasets((cfg.get(loader) or {}).get('dataset'), f'{loader}.dataset'):
+        for field, dataset in data_sets((cfg.get(loader) or {}).get('dataset'), f'{loader}.dataset'):
             for number, transform in enumerate(dataset.get('pipeline') or ()):
                 where = f'{field}.pipeline.{number}'
                 if transform['type'] == 'GenerateTarget':

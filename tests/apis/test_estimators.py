@@ -141,6 +141,12 @@ def test_weights_of_another_model_are_refused(tmp_path, pose_checkpoint):
         load_estimator('swinpose_t_s2', pose_checkpoint)
 
 
+def test_a_head_with_other_channels_than_keypoints_are_described(monkeypatch):
+    monkeypatch.setattr(estimators, '_dataset_meta', lambda cfg: dict(num_keypoints=5))
+    with pytest.raises(ValueError, match='out_channels is 17, but its metainfo describes 5 keypoints'):
+        load_estimator(POSE, 'random', 'cpu')
+
+
 def test_wrong_options(monkeypatch):
     with pytest.raises(ValueError, match='flip test is for heatmaps'):
         load_estimator(MESH, 'random', flip_test=True)

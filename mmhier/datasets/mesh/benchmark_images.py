@@ -104,7 +104,13 @@ def _read_json(file: Path) -> tuple[dict[int, Any], list[Any]]:
     """Images by number, and annotations."""
     try:
         content = json.loads(file.read_text(encoding='utf-8'))
-        return {image['id']: image for image in content['images']}, list(content['annotations'])
+        images, annotations = (
+            {image['id']: image for image in content['images']},
+            list(content['annotations']),
+        )
+        if len(images) < len(content['images']):
+            raise ValueError('two images have the same id')
+        return images, annotations
     except FileNotFoundError:
         raise FileNotFoundError(f'{file} does not exist') from None
     except (ValueError, KeyError, TypeError) as error:

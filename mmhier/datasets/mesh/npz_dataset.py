@@ -22,10 +22,12 @@ Fields, N people; pixels count from the centre of the first pixel. Only the firs
 :mod:`mmhier.datasets.mesh.benchmark_bodies` make them of the original data of benchmarks.
 """
 
+import logging
 import os
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from mmpose.registry import DATASETS
 
 from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, PROBLEMS, check_annotation, to_results
@@ -84,6 +86,8 @@ class MeshNpzDataset(MeshDataset):
             raise FileNotFoundError(
                 f'{path} does not exist; check data_root and ann_file in the config'
             ) from None
+        if 'imgname' in fields:
+            fields['imgname'] = with_slashes(fields['imgname'], path)
         records, problems = read_people(fields, path, ignore_openpose_3d)
         people = {'confidence': records['keypoints_2d'][..., 2], 'problem': problems}
         people |= {name: records[name] for name in ('scale', 'fitting_error')}
@@ -103,6 +107,16 @@ class MeshNpzDataset(MeshDataset):
             sample_idx=index,
             img_path=os.path.join(self.img_dir, name),
         )
+
+
+def with_slashes(names: np.ndarray, source: str) -> np.ndarray:
+    """Names of images with slashes in the place of backslashes, of which the first is logged."""
+    backward = np.flatnonzero(np.char.find(names, '\\') >= 0)
+    if not len(backward):
+        return names
+    text = f'{source}: backslashes in {len(backward)} names of images were read as slashes'
+    print_log(f'{text} (first: {names[backward[0]]})', logger='current', level=logging.WARNING)
+    return np.char.replace(names, '\\', '/')
 
 
 def read_people(

@@ -17,6 +17,8 @@ from mmpose.datasets.transforms import LoadImage
 from mmpose.registry import TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 
+from mmhier.datasets.coco_pictures import describe_wrong_size
+
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG_START, _PNG_END = b'\x89PNG', b'IEND\xaeB`\x82'
 _TAIL = 64  # bytes at the end in which an intact file's end marker is expected
@@ -24,7 +26,7 @@ _TAIL = 64  # bytes at the end in which an intact file's end marker is expected
 
 @TRANSFORMS.register_module()
 class LoadCheckedImage(LoadImage):
-    """MMPose's ``LoadImage`` with a check that the file is whole.
+    """MMPose's ``LoadImage`` with a check that the file is whole and has the size that its annotation says.
 
     Args:
         on_error: ``'raise'`` stops with an error that names the file; ``'skip'`` logs it, counts it and
@@ -32,7 +34,8 @@ class LoadCheckedImage(LoadImage):
         kwargs: See ``LoadImage``.
 
     Raises:
-        ValueError: If ``on_error`` is neither, or a file is damaged and ``on_error='raise'``.
+        ValueError: If ``on_error`` is neither, a file is damaged and ``on_error='raise'``, or a picture is
+            not ``img_shape`` (height, width), where that is known: its labels are of other pixels.
         FileNotFoundError: If the file is missing and ``on_error='raise'``.
     """
 
@@ -61,6 +64,10 @@ class LoadCheckedImage(LoadImage):
                     level=logging.WARNING,
                 )
             return None
+        expected = results.get('img_shape')
+        if expected is not None and tuple(expected) != image.shape[:2]:
+            sizes = tuple(expected)[::-1], path, image.shape[1::-1]
+            raise ValueError(describe_wrong_size(results.get('img_id'), *sizes))
         results['img'] = image.astype('float32') if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results

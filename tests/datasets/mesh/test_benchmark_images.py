@@ -153,6 +153,9 @@ def test_malformed_annotations_are_named(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match='is not an annotation file in COCO format'):
             read_coco(path)
+    path.write_text('{"images": [{"id": 1}, {"id": 1}], "annotations": []}')
+    with pytest.raises(ValueError, match='two images have the same id'):
+        read_coco(path)
     path.write_text('{"images": [], "annotations": [3]}')
     with pytest.raises(ValueError, match='annotation 3 is not a person'):
         read_coco(path)

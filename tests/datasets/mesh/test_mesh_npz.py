@@ -139,6 +139,11 @@ def test_evaluation_leaves_nobody_out(open_file):
         dataset[1]
 
 
+def test_backslashes_in_names_are_slashes(open_file):
+    names = np.array(['a\\0.jpg', '1.jpg', '2.jpg', '3.jpg'])
+    assert open_file(dict(imgname=names)).get_data_info(0)['img_path'].endswith('a/0.jpg')
+
+
 def test_file_that_is_no_npz(tmp_path):
     (tmp_path / 'x.npz').write_bytes(b'PK nothing')
     with pytest.raises(ValueError, match=r'x\.npz is not an npz file'):

@@ -1,10 +1,14 @@
-"""The index over a COCO annotation file: ``xtcocotools.coco`` on top of faster-coco-eval."""
+"""The index over a COCO annotation file: ``xtcocotools.coco`` on top of faster-coco-eval.
 
-import json
+Files are read, checked and repaired by :mod:`mmhier.datasets.coco_file`.
+"""
+
 from os import PathLike
 
 import numpy as np
 from faster_coco_eval import COCO as FasterCOCO
+
+from mmhier.datasets.coco_file import take_coco
 
 __all__ = ['COCO']
 
@@ -29,7 +33,9 @@ class COCO(FasterCOCO):
     ) -> None:
         self.anno_file = [annotation_file]
         self.test_index = test_index
-        super().__init__(_read(annotation_file) if ann_data is None else ann_data)
+        if ann_data is None and annotation_file is not None and not isinstance(annotation_file, dict):
+            ann_data = take_coco(annotation_file)
+        super().__init__(annotation_file if ann_data is None else ann_data)
         self.annotation_file = annotation_file
 
     def createIndex(self) -> None:
@@ -46,14 +52,3 @@ class COCO(FasterCOCO):
         if len(self.anno_file) == 1:
             self.anno_file.append(resFile)
         return super().loadRes(resFile if resData is None else resData)
-
-
-def _read(annotation_file: str | PathLike | dict | None) -> dict | None:
-    """Read a JSON file; say which one if it is not JSON."""
-    if annotation_file is None or isinstance(annotation_file, dict):
-        return annotation_file
-    with open(annotation_file, encoding='utf-8') as file:
-        try:
-            return json.load(file)
-        except json.JSONDecodeError as error:
-            raise ValueError(f'{annotation_file} is not a JSON file (truncated?): {error}') from error

@@ -15,6 +15,8 @@ import numpy as np
 from faster_coco_eval import COCO as FasterCOCO
 from faster_coco_eval import COCOeval_faster
 
+from mmhier.datasets.coco_file import AREA_OF_BOX
+
 __all__ = ['COCOeval', 'Params']
 
 logger = logging.getLogger('mmhier')
@@ -41,9 +43,6 @@ PARTS = {
         'wholebody_score',
     ),
 }
-
-# Area of a person as a fraction of their box, where the data set has no areas (CrowdPose, AIC).
-AREA_OF_BOX = 0.53
 
 # CrowdPose: images with a crowd index below the first are easy, below the second medium, the others hard.
 CROWD_INDEX_LIMITS = (0.2, 0.8)
@@ -203,7 +202,15 @@ class COCOeval:
             }
             row['iscrowd'] = int(source.get('iscrowd', 0))
             if p.iouType in PARTS:
+                if 'keypoints' not in source:  # of a category without keypoints
+                    continue
                 row['keypoints'] = [value for field in fields for value in source[field]]
+                if len(row['keypoints']) != 3 * len(self.sigmas):
+                    raise ValueError(
+                        f'{len(self.sigmas)} sigmas do not fit annotation {source["id"]} of '
+                        f'{self.anno_file[0]}, which has {len(row["keypoints"])} numbers '
+                        f'in {", ".join(fields)}'
+                    )
                 if p.iouType != 'keypoints_crowd':
                     row['num_keypoints'] = int(np.count_nonzero(np.asarray(row['keypoints'][2::3]) > 0))
             row['area'] = self._area(source)

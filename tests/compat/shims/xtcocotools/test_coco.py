@@ -9,7 +9,7 @@ from mmhier.compat.shims.xtcocotools.coco import COCO
 
 
 def annotations() -> dict:
-    keypoints = [float(value) for value in range(9)]
+    keypoints = [0.0, 1.0, 2.0, 3.0, 4.0, 1.0, 6.0, 7.0, 0.0]
     person = {
         'id': 3,
         'image_id': 1,
@@ -42,7 +42,7 @@ def test_index(tmp_path):
 
 def test_chosen_keypoints_and_given_data():
     coco = COCO('never_read.json', test_index=[2, 0], ann_data=annotations())
-    assert coco.anns[3]['keypoints'] == [6, 7, 8, 0, 1, 2]
+    assert coco.anns[3]['keypoints'] == [6, 7, 0, 0, 1, 2]
 
 
 def test_results():
