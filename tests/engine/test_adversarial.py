@@ -11,6 +11,8 @@ from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
+from mmhier.engine.launch import finish_distributed
+
 CONFIG = dict(
     constructor='mmpose.AdversarialConstructor',
     generator=dict(optimizer=dict(type='SGD', lr=0.1)),
@@ -92,7 +94,7 @@ def _process(rank, port, path):
     for batch in (data()[int(rank)], data()[int(rank) + 2]):
         model.train_step(batch, wrapper)
     torch.save(model.module.state_dict(), path)
-    dist.destroy_process_group()
+    finish_distributed()
 
 
 def test_two_processes_step_together(tmp_path):
