@@ -233,6 +233,7 @@ def _checkpoints() -> str:
 def _scan() -> str:
     import torch
 
+    from mmhier.ops.selective_scan import cpp
     from mmhier.ops.selective_scan.dispatch import PREFERENCE, choose
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -242,7 +243,8 @@ def _scan() -> str:
             choose(PREFERENCE[device][0], device)
         except ImportError as error:
             raise Problem(f'VMamba runs, but slowly: {error}') from error
-    return f'backend {chosen} on {device}, checked'
+    text = f'backend {chosen} on {device}, checked'
+    return f'{text}; built in {cpp.library_path().parent}' if chosen == 'cpp' else text
 
 
 def _nms() -> str:
@@ -316,7 +318,7 @@ REQUIRED = (
 
 OPTIONAL = (
     Part('synthetic people', _anny, "pip install 'anny>=0.6.2'"),
-    Part('selective scan', _scan, "pip install ninja, and the system's C++ compiler (g++)"),
+    Part('selective scan', _scan, 'see the reason above; to build it: pip install ninja, and g++'),
     Part('mmcv operations', _nms, 'report this with the text above'),
     Part('torchvision', _torchvision, 'pip install torchvision, of the release and build that match torch'),
     Part(

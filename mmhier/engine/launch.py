@@ -1,19 +1,37 @@
-"""Start a run under torch.distributed, on GPUs as MMEngine does and on CPUs, which MMEngine does not."""
+"""Start and end a run under torch.distributed, on GPUs as MMEngine does and on CPUs, which MMEngine does not.
 
+However a run ends, the models let go of the process group before it is taken down. The destructor of a
+``DistributedDataParallel`` that outlives its group may wait, with Python's lock held, for threads of the
+group that wait for that lock, and the process never ends.
+"""
+
+import atexit
+import faulthandler
+import gc
 import os
+import sys
 
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
+from torch.nn.parallel import DistributedDataParallel
+
+# Seconds after which a process that cannot take its group down ends with status 1 all the same. Only a run
+# that has failed gets there: a collective that the other processes will never join is still pending.
+TEARDOWN_SECONDS = 30.0
 
 
 def prepare_distributed(cfg: Config) -> None:
-    """Let ``cfg`` run on a machine without GPU under ``--launcher pytorch``.
+    """Let ``cfg`` run on a machine without GPU under ``--launcher pytorch``; see to the end of every launch.
 
     MMEngine's launcher selects a CUDA device unconditionally. Without CUDA the process group is set up
     here with gloo, which MMEngine then accepts as it is, and the model is wrapped without a device id.
     """
-    if cfg.get('launcher', 'none') != 'pytorch' or torch.cuda.is_available():
+    launcher = cfg.get('launcher', 'none')
+    if launcher != 'none':
+        atexit.unregister(_take_down)
+        atexit.register(_take_down)  # after an exception or Ctrl-C; its message has been printed by then
+    if launcher != 'pytorch' or torch.cuda.is_available():
         return
     missing = [name for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK') if name not in os.environ]
     if missing:
@@ -36,8 +54,24 @@ def finish_distributed() -> None:
     """Wait for the other processes and take the process group down; nothing without one.
 
     A process that ends with its group alive can be aborted by the group's own threads (gloo: "terminate
-    called without an active exception"), and a run that has succeeded is then reported as failed.
+    called without an active exception"), and a run that has succeeded is then reported as failed. Wrapped
+    models cannot be trained any more afterwards.
     """
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
+        _take_down()
+
+
+def _take_down() -> None:
+    """Take the process group down, models first; without waiting for anybody, since not all may be alive."""
+    if not dist.is_available() or not dist.is_initialized():
+        return
+    faulthandler.dump_traceback_later(TEARDOWN_SECONDS, exit=True, file=sys.__stderr__)
+    try:
+        # Whoever still refers to a model (a runner, a hook, the frames of an exception), its parts go now.
+        for thing in gc.get_objects():
+            if issubclass(type(thing), DistributedDataParallel):
+                thing.reducer = thing.logger = thing.process_group = None
         dist.destroy_process_group()
+    finally:
+        faulthandler.cancel_dump_traceback_later()

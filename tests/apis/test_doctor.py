@@ -76,3 +76,17 @@ def test_trust_is_reported(monkeypatch):
     assert 'without executing' in doctor._checkpoints()
     monkeypatch.setenv('MMHIER_TRUST_CHECKPOINT', '1')
     assert 'WITHOUT protection' in doctor._checkpoints()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='the fastest backend is another one on a GPU')
+def test_backend_of_the_selective_scan_and_the_reason(monkeypatch):
+    from mmhier.ops.selective_scan import dispatch
+
+    monkeypatch.setattr(dispatch, '_chosen', {})
+    faults = dict(cpp=None)
+    monkeypatch.setattr(dispatch, '_fault', lambda name, device: faults.get(name))
+    assert doctor._scan().startswith('backend cpp on cpu, checked; built in ')
+    faults['cpp'] = 'the folder /x cannot be written'
+    dispatch._chosen.clear()
+    with pytest.raises(doctor.Problem, match='runs, but slowly: .*/x cannot be written'):
+        doctor._scan()

@@ -1,8 +1,11 @@
 """Two optimizers step as two separate training loops would."""
 
+import copy
+import itertools
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -10,6 +13,8 @@ import torch.distributed as dist
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from torch import nn
+
+from mmhier.engine.launch import finish_distributed
 
 CONFIG = dict(
     constructor='mmpose.AdversarialConstructor',
@@ -44,18 +49,18 @@ def toy():
     return Toy()
 
 
-def data():
-    return [dict(inputs=x) for x in torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(1))]
+def data(batches=4):
+    return [dict(inputs=x) for x in torch.randn(batches, 3, 2, generator=torch.Generator().manual_seed(1))]
 
 
-def by_hand(batches, steps):
+def by_hand(batches, accumulative_counts):
     """Separate losses and optimizers; gradients are averaged over each group of batches."""
     model = toy()
     optimizers = [
         torch.optim.SGD(model.backbone.parameters(), lr=0.1),
         torch.optim.SGD(model.discriminator.parameters(), lr=0.5),
     ]
-    for group in torch.arange(len(batches)).chunk(steps):
+    for group in torch.arange(len(batches)).split(accumulative_counts):
         for optimizer in optimizers:
             optimizer.zero_grad()
         for index in group.tolist():
@@ -70,16 +75,17 @@ def by_hand(batches, steps):
     return model.state_dict()
 
 
-@pytest.mark.parametrize('accumulative_counts', [1, 2])
-def test_steps_are_those_of_two_loops(accumulative_counts):
+@pytest.mark.parametrize(('batches', 'accumulative_counts'), [(4, 1), (4, 2), (5, 2), (2, 3)])
+def test_steps_are_those_of_two_loops(batches, accumulative_counts):
+    """Also where the last batches of a run do not fill a group: they are a group of their own."""
     model = toy()
     wrapper = build_optim_wrapper(model, dict(CONFIG, accumulative_counts=accumulative_counts))
-    wrapper.initialize_count_status(model, 0, 4)
-    for batch in data():
+    wrapper.initialize_count_status(model, 0, batches)
+    for batch in data(batches):
         with wrapper.optim_context(model):
             losses = model(**batch, mode='loss')
         wrapper.update_params(model.parse_losses(losses)[0])
-    expected = by_hand(data(), 4 // accumulative_counts)
+    expected = by_hand(data(batches), accumulative_counts)
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, expected[name])
         assert not torch.equal(value, toy().state_dict()[name])
@@ -92,7 +98,7 @@ def _process(rank, port, path):
     for batch in (data()[int(rank)], data()[int(rank) + 2]):
         model.train_step(batch, wrapper)
     torch.save(model.module.state_dict(), path)
-    dist.destroy_process_group()
+    finish_distributed()
 
 
 def test_two_processes_step_together(tmp_path):
@@ -103,7 +109,7 @@ def test_two_processes_step_together(tmp_path):
     commands = [[sys.executable, __file__, str(rank), port, str(path)] for rank, path in enumerate(paths)]
     processes = [subprocess.Popen(command) for command in commands]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    expected = by_hand(data(), 2)
+    expected = by_hand(data(), 2)  # a step of two processes is one of a group of two batches
     for state in map(torch.load, paths):
         for name, value in state.items():
             torch.testing.assert_close(value, expected[name])
@@ -121,6 +127,58 @@ def test_parts_have_their_own_settings():
     assert owned['discriminator'] == {id(p) for p in model.discriminator.parameters()}
     assert owned['generator'] == {id(p) for p in model.backbone.parameters()}
     assert wrapper['generator'].clip_grad_kwargs == wrapper['discriminator'].clip_grad_kwargs is not None
+
+
+def test_resumed_within_a_group_steps_when_the_group_is_full():
+    model = toy()
+    wrapper = build_optim_wrapper(model, dict(CONFIG, accumulative_counts=2))
+    wrapper.initialize_count_status(model, 1, 4)
+    states = [copy.deepcopy(model.state_dict())]
+    for batch in data(3):
+        wrapper.update_params(model.parse_losses(model(**batch))[0])
+        states.append(copy.deepcopy(model.state_dict()))
+    for name in states[0]:
+        changed = [not torch.equal(a[name], b[name]) for a, b in itertools.pairwise(states)]
+        assert changed == [True, False, True], name
+
+
+def test_part_beats_what_both_share():
+    generator = dict(CONFIG['generator'], clip_grad=dict(max_norm=2.0))
+    config = dict(CONFIG, generator=generator, clip_grad=dict(max_norm=1.0))
+    wrapper = build_optim_wrapper(toy(), config)
+    norms = {name: part.clip_grad_kwargs['max_norm'] for name, part in wrapper.items()}
+    assert norms == dict(generator=2.0, discriminator=1.0)
+
+
+def test_forward_pass_has_the_context_of_the_generator(monkeypatch):
+    """Autocast; while gradients accumulate no synchronisation."""
+    model = toy()
+    wrapper = build_optim_wrapper(model, CONFIG)
+    inside = []
+
+    @contextmanager
+    def context(found):
+        assert found is model
+        inside.append(True)
+        yield
+        inside.pop()
+
+    monkeypatch.setattr(wrapper['generator'], 'optim_context', context)
+    with wrapper.optim_context(model):
+        assert inside == [True]
+    assert inside == []
+
+
+def test_arguments_reach_step_and_zero_grad(monkeypatch):
+    model = toy()
+    wrapper = build_optim_wrapper(model, CONFIG)
+    stepped = []
+    for name, part in wrapper.items():
+        monkeypatch.setattr(part, 'step', lambda name=name, **kwargs: stepped.append((name, kwargs)))
+    losses = model.parse_losses(model(**data()[0]))[0]
+    wrapper.update_params(losses, dict(closure=None), dict(set_to_none=False))
+    assert stepped == [('generator', dict(closure=None)), ('discriminator', dict(closure=None))]
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
 
 
 def test_state_survives_saving():

@@ -1,15 +1,18 @@
 """The selective scan in C++ for the CPU (``kernel.cpp``), built when a process first needs it and then kept.
 
 The library is built for the processor at hand by PyTorch's own extension loader and lies in the folder of its
-extensions (``TORCH_EXTENSIONS_DIR``) under a name that depends on the source, the build of PyTorch and the
-processor, so that machines may share the folder. Processes that start together wait for one build; a build
-that is interrupted leaves nothing that another would take for a library. ``MMHIER_NO_CPP=1`` does without.
+extensions (``TORCH_EXTENSIONS_DIR``) under a name that depends on the source, the build of PyTorch, the
+processor and the compiler, so that machines may share the folder. Processes that start together wait for one
+build; a build that is interrupted leaves nothing that another would take for a library. Beside the library
+lies its checksum: one that does not fit it is never loaded (a cut library would end the process) but built
+again, as is one that cannot be loaded. ``MMHIER_NO_CPP=1`` does without.
 """
 
 import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -20,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...atomic import new_file
 from ..cross_scan import NUM_DIRECTIONS
 from .reference import state_dtype
 
@@ -39,6 +43,8 @@ def is_available() -> str | None:
         return f'the C++ selective scan is for Linux, this is {platform.system()}'
     try:
         _load()
+    except PermissionError as error:
+        return str(error)
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         errors = [line for line in lines if 'error' in line.lower()] or lines
@@ -86,16 +92,34 @@ def _cast(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
 
 
 def library_path() -> Path:
-    """Return where the library of this source lies for this processor and this build of PyTorch."""
+    """Return where the library of this source lies for this processor, this build of PyTorch, this compiler.
+
+    Where there is no compiler, any will do.
+    """
     from torch.utils.cpp_extension import get_default_build_root
 
+    root = Path(os.environ.get('TORCH_EXTENSIONS_DIR') or get_default_build_root())
     key = hashlib.sha256(
         ' '.join((torch.__version__, torch.__config__.show(), _processor(), *FLAGS)).encode()
     )
     for file in (SOURCE, *HEADERS):
         key.update(file.read_bytes())
     name = f'mmhier_selective_scan_{key.hexdigest()[:16]}'
-    return Path(os.environ.get('TORCH_EXTENSIONS_DIR') or get_default_build_root()) / name / f'{name}.so'
+    compiler = _compiler()
+    if not compiler and (found := sorted(root.glob(f'{name}_*/{name}_*.so'))):
+        return found[0]
+    name = f'{name}_{hashlib.sha256(compiler.encode()).hexdigest()[:8]}'
+    return root / name / f'{name}.so'
+
+
+def _compiler() -> str:
+    """Name and version of the compiler that PyTorch takes; empty without one."""
+    command = [*shlex.split(os.environ.get('CXX') or 'c++'), '--version']
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ''
+    return answer.partition('\n')[0]
 
 
 def _processor() -> str:
@@ -110,30 +134,73 @@ def _processor() -> str:
 
 
 def _load() -> None:
+    """Load the library, after building it if it is missing, damaged or of no use."""
     library = library_path()
+    checksum, fault = _try(library)
+    if not fault:
+        return
+    with _locked(library.with_suffix('.lock')):
+        if _checksum(library) not in (None, checksum):  # another process was faster
+            fault = _try(library)[1]
+        if fault:
+            _build(library, fault)
+
+
+def _try(library: Path) -> tuple[str | None, str | None]:
+    """Load the library if it is whole; return its checksum, and None or why it is not loaded."""
     if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(library.with_suffix('.lock')):
-            if not library.exists():  # another process was faster
-                return _build(library)
-    torch.ops.load_library(str(library))
+        return None, 'there is none yet'
+    checksum = _checksum(library)
+    if checksum is None:
+        return None, 'the one that is there is damaged'
+    try:
+        torch.ops.load_library(str(library))
+    except OSError as error:
+        return checksum, f'the one that is there cannot be loaded ({error})'
+    return checksum, None
+
+
+def _checksum(library: Path) -> str | None:
+    """Return the checksum of the library if it is the one that was noted when it was built, else None."""
+    try:
+        checksum, noted = _sha256(library), library.with_suffix('.sha256').read_text(errors='replace')
+    except OSError:
+        return None
+    return checksum if checksum == noted else None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager
 def _locked(path: Path):
-    """Hold a lock that the system takes back when the process ends, however it ends."""
+    """Hold a lock that the system takes back when the process ends, however it ends.
+
+    Raises:
+        PermissionError: If the folder cannot be written.
+    """
     import fcntl
 
-    with path.open('w') as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open('w')
+    except OSError as error:
+        raise PermissionError(
+            f'its C++ library cannot be built in {path.parent} ({error.strerror}); set TORCH_EXTENSIONS_DIR '
+            'to a folder that can be written'
+        ) from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _build(library: Path) -> None:
+def _build(library: Path, reason: str) -> None:
     """Build the library and load it; it appears at its path only when it is whole."""
     from torch.utils import cpp_extension
 
-    logger.info('building the C++ selective scan, once for this machine: %s', library)
+    level = logging.WARNING if library.exists() else logging.INFO
+    logger.log(level, 'building the C++ selective scan, once for this machine: %s; %s', library, reason)
     folder = library.with_suffix('.build')
     shutil.rmtree(
         folder, ignore_errors=True
@@ -147,7 +214,12 @@ def _build(library: Path) -> None:
             build_directory=str(folder),
             is_python_module=False,
         )
-    (folder / library.name).replace(library)
+    built = folder / library.name
+    with built.open('rb') as file:  # or a machine that stops now leaves an empty file of the right name
+        os.fsync(file.fileno())
+    with new_file(library.with_suffix('.sha256')) as noted:
+        noted.write_text(_sha256(built))
+    built.replace(library)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,7 +6,8 @@ A backend is a module of this package with three functions: ``is_available()``, 
 reason why it cannot run here with what would help, and ``selective_scan`` and ``cross_selective_scan`` as
 below without the last argument. ``'auto'`` takes the first usable one of ``PREFERENCE``, and ``'torch'``
 while a network is exported. A fast backend is compared with ``reference``, forward and backward, the first
-time that a process uses it on a type of device; one that gives other numbers is set aside with a warning.
+time that a process uses it on a type of device; one that gives other numbers is set aside. Which backend
+runs, and why not a faster one, is said once, as a warning if it is not the fastest.
 
 Letters: K groups of channels that share B and C (VMamba: its 4 directions), D channels of a group, N states
 of a channel, L length, H, W height and width of a map, R rank of the step size (delta) before its projection.
@@ -216,7 +217,8 @@ def _choose(device_type: str, float64: bool) -> str:
         if fault is None:
             break
         skipped.append(f'not {name}: {fault}')
-    logger.info('selective scan on %s: %s', device_type, '; '.join((f'backend {name}', *skipped)))
+    level = logging.WARNING if skipped else logging.INFO
+    logger.log(level, 'selective scan on %s: %s', device_type, '; '.join((f'backend {name}', *skipped)))
     return name
 
 
@@ -228,10 +230,6 @@ def _fault(name: str, device_type: str) -> str | None:
         _faults[key] = module.is_available()
         if _faults[key] is None and name not in ANYWHERE:
             _faults[key] = _difference(module, device_type)
-            if _faults[key]:
-                logger.warning(
-                    'selective scan, backend %s is set aside on %s: %s', name, device_type, _faults[key]
-                )
     return _faults[key]
 
 

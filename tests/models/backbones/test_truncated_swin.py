@@ -12,6 +12,7 @@ from mmpose.models.backbones import SwinTransformer
 from mmpose.registry import MODELS
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmhier.engine.launch import finish_distributed
 from mmhier.models.backbones import truncated_swin
 from mmhier.models.backbones.truncated_swin import ARCHS, TruncatedSwin
 from mmhier.models.backbones.truncation import FeatureInfo
@@ -463,7 +464,7 @@ def test_data_parallel_needs_every_parameter(tmp_path):
         _, expected, _ = gradients(network, images)
         assert_same_gradients({k.removeprefix('module.'): v for k, v in found.items()}, expected, 1e-6)
     finally:
-        torch.distributed.destroy_process_group()
+        finish_distributed()
 
 
 # --- bad input ---------------------------------------------------------------------------------------------
