@@ -121,6 +121,24 @@ def load_like_torch(file: str | PathLike | BinaryIO, map_location: Any = None, *
     return _load(file, 'in memory', map_location)
 
 
+def check_plain(file: BinaryIO, name: str) -> None:
+    """Make sure that a file can be read by whoever falls back to ``weights_only=False``: without stand-ins.
+
+    Raises:
+        UntrustedCheckpointError: It needs more than torch itself allows.
+        ValueError: It is truncated, corrupt or not a checkpoint.
+    """
+    problem, asked = _inspect(file, name)
+    names = sorted(asked - set(torch._weights_only_unpickler._get_allowed_globals()))
+    if problem or names:
+        raise UntrustedCheckpointError(f'{name}: {problem or "it asks for " + ", ".join(names)}')
+    file.seek(0)
+    try:
+        torch.load(file, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise UntrustedCheckpointError(f'{name}: {_reason(error)}') from error
+
+
 def named_globals(stream: BinaryIO | Bounded | bytes) -> set[str]:
     """Names that the pickle at the position of ``stream`` would import, found without running it.
 
