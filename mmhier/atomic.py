@@ -11,7 +11,8 @@ from pathlib import Path
 def new_file(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path``, with its ending; the file written there replaces ``path`` at the end.
 
-    After an error the temporary file is gone and ``path`` is as it was. Folders are made.
+    After an error the temporary file is gone and ``path`` is as it was. Folders are made. An error of the
+    system, such as a full disk, names ``path``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,5 +20,9 @@ def new_file(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary), temporary):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

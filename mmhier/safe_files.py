@@ -74,6 +74,12 @@ def check_file(path: str | os.PathLike, max_bytes: int | None = None) -> Path:
         return Path(path)
 
 
+def check_local(path: str | os.PathLike) -> None:
+    """The same for what may also be an address: what is not on this machine is left to who reads it."""
+    if os.path.exists(path):
+        check_file(path)
+
+
 def read_bytes(path: str | os.PathLike, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """Read a whole file; errors as of :func:`open_file`."""
     with open_file(path, max_bytes) as file:
@@ -199,6 +205,8 @@ def read_npz(
     """
     with open_zip(path, max_bytes) as archive:
         members = {name.removesuffix('.npy'): name for name in archive.names if name.endswith('.npy')}
+        if not members:
+            raise ValueError(f'{path} holds no arrays')
         chosen = [field for field in members if fields is None or field in fields]
         return {field: parse_npy(archive.read(members[field]), f'{path}: {field}') for field in chosen}
 

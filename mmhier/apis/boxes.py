@@ -19,6 +19,7 @@ from mmhier.apis.result_files import read_results
 from mmhier.apis.results import SCHEMA
 from mmhier.detection import Detector, load_detector
 from mmhier.detection.detector import FunctionDetector, select
+from mmhier.safe_files import open_file
 
 
 def load_boxes(given: str | Path | Callable | np.ndarray | list, score_threshold: float = 0.0) -> Detector:
@@ -83,6 +84,6 @@ class _ResultBoxes:
 
 
 def _is_results(path: Path) -> bool:
-    with open(path, 'rb') as file:
+    with open_file(path) as file:
         start = file.read(200)
     return json.dumps(SCHEMA).encode() in start

@@ -1,11 +1,12 @@
 """``mmhier export``: write a model for other runtimes, with a proof that it computes the same."""
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mmhier.safe_files import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,12 +159,12 @@ def _people(paths: list[Path], boxes: Path | None) -> Iterator[tuple['np.ndarray
 def _read_boxes(path: Path) -> dict[str, list]:
     """Boxes (left, top, width, height) by name of the image."""
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path)
         names = {image['id']: Path(image['file_name']).name for image in content['images']}
         found: dict[str, list] = {}
         for annotation in content['annotations']:
             found.setdefault(names[annotation['image_id']], []).append(annotation['bbox'])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path} is not in the format of COCO (images, annotations): {error!r}') from error
     return found
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmhier.apis.trust import add_trust_option, apply_trust
+
 if TYPE_CHECKING:
     from mmhier.apis.inferencer import Inferencer, InferenceRun
     from mmhier.apis.result_writer import ResultWriter
@@ -79,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='eager, auto, compile, onnxruntime, openvino, or an exported file (default: %(default)s)',
     )
     speed.add_argument('--flip-test', action='store_true', help='average with the mirrored crop')
+    add_trust_option(parser)
     parser.add_argument('--quiet', action='store_true', help='print nothing but warnings and errors')
     parser.add_argument(
         '--finish', type=Path, metavar='JSONL', help='make JSON and npz of what a killed run has left'
@@ -87,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Infer, write, report."""
+    apply_trust(args)
     if args.finish is not None:
         return _finish(args.finish)
     kinds = _kinds(args)

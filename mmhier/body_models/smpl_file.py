@@ -26,8 +26,6 @@ Only plain arrays are read; a file that holds pickled objects is refused.
 """
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,6 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.atomic import new_file
+from mmhier.safe_files import read_npz
 
 JOINT_NAMES = (
     'pelvis', 'left_hip', 'right_hip', 'spine1', 'left_knee', 'right_knee', 'spine2', 'left_ankle',
@@ -113,13 +112,11 @@ def read_smpl_npz(path: str | Path) -> BodyModelData:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'No body model file at {path}.')
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f'{path} is not a complete .npz file; delete it or fetch it again.')
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return body_from_arrays(file, path)
-    except (zipfile.BadZipFile, EOFError, OSError, MemoryError, zlib.error) as error:
-        raise ValueError(f'{path} is damaged ({error}); delete it or fetch it again.') from error
+        arrays = read_npz(path)
+    except ValueError as error:
+        raise ValueError(f'{error}; delete it or fetch it again.') from error
+    return body_from_arrays(arrays, path)
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -15,7 +15,6 @@ misspelt name would look the same. COCO's boxes are x, y, width, height; its res
 a number in the sense above.
 """
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path, PurePath
@@ -23,6 +22,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from mmhier.detection.detector import Detections, select
+from mmhier.safe_files import read_json
 
 COCO_PERSON = 1
 
@@ -178,7 +178,4 @@ def _image_names(content: object, path: str) -> dict:
 def _read(path: str | Path) -> object:
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: there is no such file of boxes')
-    try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not a JSON file ({error})') from error
+    return read_json(path)

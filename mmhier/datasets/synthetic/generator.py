@@ -28,6 +28,7 @@ from mmhier.datasets.synthetic.dataset_format import (
 from mmhier.datasets.synthetic.people import BodyKit
 from mmhier.datasets.synthetic.rendering import render_image
 from mmhier.datasets.synthetic.scene import SCENE_STYLES
+from mmhier.safe_files import read_json
 
 GENERATOR_VERSION = 1
 SPLITS = ('train', 'val')
@@ -109,7 +110,7 @@ def generate(
             partial / 'records' / f'{split}-{start:08d}.json'
             for start in range(0, parameters[f'num_{split}'], CHUNK)
         ]
-        entries = [entry for path in paths for entry in json.loads(path.read_text())]
+        entries = [entry for path in paths for entry in read_json(path)]
         write_split(partial / 'annotations', split, entries, parameters)
     shutil.rmtree(partial / 'records')
     if out.exists():
@@ -121,8 +122,8 @@ def generate(
 def _parameters_of(folder: Path) -> dict[str, Any] | None:
     """What a data set was made with, or None where there is none."""
     try:
-        return json.loads((folder / PARAMETERS_FILE).read_text())
-    except (OSError, json.JSONDecodeError):
+        return read_json(folder / PARAMETERS_FILE)
+    except (OSError, ValueError):
         return None
 
 

@@ -1,10 +1,11 @@
 """The index over a COCO annotation file: ``xtcocotools.coco`` on top of faster-coco-eval."""
 
-import json
 from os import PathLike
 
 import numpy as np
 from faster_coco_eval import COCO as FasterCOCO
+
+from mmhier.safe_files import read_json
 
 __all__ = ['COCO']
 
@@ -52,8 +53,4 @@ def _read(annotation_file: str | PathLike | dict | None) -> dict | None:
     """Read a JSON file; say which one if it is not JSON."""
     if annotation_file is None or isinstance(annotation_file, dict):
         return annotation_file
-    with open(annotation_file, encoding='utf-8') as file:
-        try:
-            return json.load(file)
-        except json.JSONDecodeError as error:
-            raise ValueError(f'{annotation_file} is not a JSON file (truncated?): {error}') from error
+    return read_json(annotation_file)
