@@ -350,8 +350,8 @@ RAW = {
 }
 CALLS = (
     r'json\.loads?\(|\b(np|numpy)\.(load|fromfile|memmap)\(|ZipFile\('
-    r'|tarfile\.open\((?!fileobj=Bounded|path, .w)|loadmat\(|torch\.load\(|jit\.load\(|export\.load\(|pickle\.loads?\(|yaml\.|load_file\(|Image\.open\('
-    r'|InferenceSession\((?!path, options)'
+    r'|tarfile\.open\((?!fileobj=Bounded|path, .w)|loadmat\(|torch\.load\(|jit\.load\(|export\.load\('
+    r'|pickle\.loads?\(|yaml\.|load_file\(|Image\.open\(|InferenceSession\((?!path, options)'
 )
 
 
