@@ -175,7 +175,7 @@ class Archive:
         try:
             with self._zip.open(info) as stream:
                 content = stream.read(info.file_size)  # unpacks no more than that, whatever there is
-            if len(content) != info.file_size:
+            if len(content) != info.file_size or (not content and info.CRC):
                 raise EOFError(f'{len(content)} of {info.file_size} bytes')
         except Exception as error:  # as above
             raise ValueError(f'{self.name} is damaged or encrypted: {member} ({_text(error)})') from error

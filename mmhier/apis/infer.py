@@ -263,8 +263,12 @@ def _finish(lines: Path) -> int:
 
     if not lines.is_file():
         raise FileNotFoundError(f'{lines} does not exist')
-    for path in finish(lines, FORMATS, complete=False):
-        print(path)
+    try:
+        for path in finish(lines, FORMATS, complete=False):
+            print(path)
+    except OSError as error:
+        print(f'mmhier: {error}; {lines} is still there, run this again when that is solved', file=sys.stderr)
+        return UNWRITABLE
     return 0
 
 
