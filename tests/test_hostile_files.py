@@ -163,7 +163,7 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
 
     from mmhier import safe_files
     from mmhier.apis.boxes import load_boxes
-    from mmhier.apis.export import _read_boxes
+    from mmhier.apis.export import _read_boxes, _read_image
     from mmhier.body_models.model_directory import _read_regressor, load_body_data
     from mmhier.body_models.model_files import read_members, recognise
     from mmhier.body_models.smpl_file import read_smpl_npz
@@ -222,6 +222,7 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
         'onnx_detector': ('a.onnx', load_detector),
         'box_file': ('a.json', load_detector),
         'boxes': ('a.json', load_boxes),
+        'image_of_export': ('a.png', _read_image),
         'boxes_of_export': ('a.json', _read_boxes),
         'coco': ('a.json', lambda path: COCO(str(path))),
         'benchmark_coco': ('a.json', lambda path: read_coco(path, 'images')),

@@ -61,6 +61,7 @@ _WORD = re.compile(r'[\w.+:-]*')
 _TEXT = re.compile(r'[\w.+:, >-]*')  # of einsum and the like
 _TARGET = re.compile(
     rf'torch\.ops\.aten\.(?!({"|".join(FILE_OPERATORS)})\b)\w+\.\w+'
+    r'|torch\.ops\.higher_order\.wrap_with_(autocast|set_grad_enabled)'  # of a graph, which is looked at, too
     r'|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|eq|ne|lt|le|gt|ge|getitem)|torch\.sym_\w+'
 )
 _SIZE = re.compile(
@@ -184,7 +185,7 @@ def _inspect_script(file: io.BytesIO, name: str) -> None:
     for record in archive.records:
         if not _SCRIPTED.fullmatch(record):
             raise _Objection(f'it holds {record!r}, which no program of operators needs')
-        if record.endswith('.pkl'):
+        if record.endswith('pkl'):
             foreign = [
                 one for one in named_globals(archive.read(record)) if not _SCRIPT_GLOBAL.fullmatch(one)
             ]

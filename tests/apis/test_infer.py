@@ -14,6 +14,7 @@ import pytest
 
 from mmhier.apis import cli
 from mmhier.apis.result_files import ResultLines, read_results
+from mmhier.compat.checkpoint import TRUST_VARIABLE, is_trusted
 from mmhier.media import VideoWriter
 from mmhier.testing.results import make_result
 
@@ -184,6 +185,12 @@ def test_what_a_killed_run_has_left_can_be_finished(clip, tmp_path, capsys):
     assert 'mmhier infer --finish' in capsys.readouterr().err
     assert infer('--finish', lines.path) == 0
     assert names(tmp_path / 'out') == ['results.json', 'results.npz']
+
+
+def test_trust_is_given_by_an_option(monkeypatch):
+    monkeypatch.setenv(TRUST_VARIABLE, '')
+    assert infer('--model', POSE, '--trust-checkpoint') == 1  # no input
+    assert is_trusted()
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files, as Linux does')

@@ -24,7 +24,9 @@ class Network(nn.Module):
         self.linear = nn.Linear(4, 3)
 
     def forward(self, images):
-        return (nn.functional.gelu(self.linear(images.flatten(0, 1))),)
+        with torch.autocast('cpu', enabled=False):  # a graph in the graph
+            features = self.linear(images.flatten(0, 1))
+        return (nn.functional.gelu(features),)
 
 
 class Evil:
@@ -126,6 +128,11 @@ def changed(key, value):
     return of
 
 
+def replaced(content, target):
+    assert content.count(b'higher_order.wrap_with_autocast') == content.count(target) == 1
+    return content.replace(target, b'torch.serialization.os.mkdir')
+
+
 MKDIR = "__import__('os').mkdir('TRAP')"
 ATTACKS = dict(
     sample_inputs=lambda records, trap: records.update({'data/sample_inputs/model.pt': saved(Evil(trap))}),
@@ -135,6 +142,9 @@ ATTACKS = dict(
     size=changed('expr_str', MKDIR),
     range=changed('range_constraints', {"__import__('os').mkdir('TRAP')": dict(min_val=0, max_val=None)}),
     function=changed('target', 'torch.serialization.os.mkdir'),
+    inner_function=lambda records, trap: records.update(
+        {'models/model.json': replaced(records['models/model.json'], b'torch.ops.aten.linear.default')}
+    ),
     file_operator=changed('target', 'torch.ops.aten.from_file.default'),
     custom_operator=changed('target', 'torch.ops.mine.run.default'),
     extension=changed('target', '#mine:run'),
