@@ -12,7 +12,8 @@ from pathlib import Path
 def new_file(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """A temporary path beside ``path``, with its ending; the file written there replaces ``path`` at the end.
 
-    After an error the temporary file is gone and ``path`` is as it was. Folders are made.
+    After an error the temporary file is gone and ``path`` is as it was. Folders are made. An error of the
+    system, such as a full disk, names ``path``.
 
     Args:
         path: The file.
@@ -29,6 +30,10 @@ def new_file(path: str | Path, durable: bool = False) -> Iterator[Path]:
         os.replace(temporary, path)
         if durable:
             _flush(path.parent)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary), temporary):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

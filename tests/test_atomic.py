@@ -16,6 +16,19 @@ def test_the_new_file_replaces_the_old(tmp_path):
     assert os.listdir(path.parent) == ['a.usda']
 
 
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs the device that is always full')
+def test_a_full_disk_names_the_file(tmp_path):
+    path = tmp_path / 'a.txt'
+    path.write_text('old')
+    with pytest.raises(OSError, match=r'No space left.*/a\.txt'), new_file(path) as temporary:
+        temporary.symlink_to('/dev/full')
+        temporary.write_text('new')
+    assert path.read_text() == 'old'
+    assert os.listdir(tmp_path) == ['a.txt']
+    with pytest.raises(OSError, match=r'xxx\.txt'), new_file(tmp_path / f'{"x" * 300}.txt') as temporary:
+        temporary.write_text('new')
+
+
 def test_after_an_error_the_old_file_stands(tmp_path):
     path = tmp_path / 'a.txt'
     path.write_text('old')

@@ -2,7 +2,8 @@
 
 The page is served by this machine, to this machine alone unless ``--host`` says otherwise. It needs gradio
 (``pip install gradio``) and no internet: nothing is loaded from elsewhere, nothing is shared or reported.
-Uploads and results lie in a temporary folder that goes away with the program.
+Uploads and results lie in a temporary folder that goes away with the program, or, if that is killed, when it
+is started again. Requests of other pages and under other names are refused (:mod:`mmhier.apis.app_gate`).
 """
 
 import argparse
@@ -10,13 +11,17 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mmhier.apis.app_gate import Gate, app_folder
+from mmhier.apis.cli import USER_ERRORS
+from mmhier.apis.trust import add_trust_option, apply_trust
 
 if TYPE_CHECKING:
     import gradio
@@ -81,31 +86,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '(default: %(default)s)',
     )
     parser.add_argument('--port', type=int, help='default: the first that is free from 7860')
+    parser.add_argument(
+        '--allow-host',
+        action='append',
+        default=[],
+        metavar='NAME',
+        help='further name under which the page may be opened, for instance that of a proxy; can be repeated',
+    )
+    add_trust_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C or SIGTERM."""
+    """Serve the page until Ctrl-C, SIGTERM or SIGHUP."""
+    apply_trust(args)
     _import_gradio()
     if args.max_frames < 1:
         raise ValueError(f'--max-frames must be at least 1, got {args.max_frames}')
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     models = find_models(args.model, args.weights)
     settings = dict(device=args.device, engine=args.engine, detector=args.detector)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _ended_by_signals(), app_folder() as folder:
+        analyzer = Analyzer(models, folder, args.max_frames, **settings)
+        analyzer.inferencer(next(iter(models)))  # what is wrong with it, is said before the page is there
+        page = build_page(analyzer)
+        print(f'{launch(page, args.host, args.port, args.allow_host)} (Ctrl-C: stop)', flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            page.close(verbose=False)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM, and SIGHUP of a terminal that is closed, end the program as Ctrl-C does, cleanly.
+
+    Under nohup SIGHUP stays ignored.
+    """
+    names = [name for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
-        with tempfile.TemporaryDirectory(prefix='mmhier_app_') as folder:
-            analyzer = Analyzer(models, Path(folder), args.max_frames, **settings)
-            analyzer.inferencer(next(iter(models)))  # what is wrong with it, is said before the page is there
-            page = build_page(analyzer)
-            print(f'{launch(page, args.host, args.port)} (Ctrl-C: stop)', flush=True)
-            try:
-                threading.Event().wait()
-            except KeyboardInterrupt:
-                return 0
-            finally:
-                page.close(verbose=False)
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Model(NamedTuple):
@@ -338,7 +367,7 @@ def build_page(analyzer: Analyzer) -> 'gradio.Blocks':
             return {corners: [], **show(READY)}
         try:
             image, frames = analyzer.look(path)
-        except _errors() as error:
+        except USER_ERRORS as error:
             return {corners: [], **show(_message(error, path))}
         size = f'{image.shape[1]} x {image.shape[0]} pixels'
         length = f', {frames} frames' if frames > 1 else ''
@@ -373,7 +402,7 @@ def build_page(analyzer: Analyzer) -> 'gradio.Blocks':
                 advance=lambda done, total: progress((done, total), desc='Finding people', unit='frames'),
                 stopped=lambda: request.session_hash in stops,
             )
-        except _errors() as error:
+        except USER_ERRORS as error:
             return {**look(path), corners: marked, status: _message(error, path)}
         return show(found.summary, label='Overlay', found=found)
 
@@ -391,18 +420,23 @@ def build_page(analyzer: Analyzer) -> 'gradio.Blocks':
     return page
 
 
-def launch(page: 'gradio.Blocks', host: str = '127.0.0.1', port: int | None = None) -> str:
+def launch(
+    page: 'gradio.Blocks', host: str = '127.0.0.1', port: int | None = None, names: Sequence[str] = ()
+) -> str:
     """Start serving a page in a thread of its own; return its address.
 
     Args:
         page: From :func:`build_page`.
         host: Address to listen at.
         port: By default the first that is free from 7860.
+        names: Further names under which the page may be opened.
 
     Raises:
         ValueError: If the address cannot be listened at.
     """
     gr = _import_gradio()
+    from starlette.middleware import Middleware
+
     # Gradio asks its own page whether it is there: not through a proxy.
     direct = os.environ.get('no_proxy') or os.environ.get('NO_PROXY')
     os.environ['no_proxy'] = ','.join(filter(None, [direct, 'localhost', '127.0.0.1']))
@@ -413,6 +447,7 @@ def launch(page: 'gradio.Blocks', host: str = '127.0.0.1', port: int | None = No
             server_name=host, server_port=port, share=False, prevent_thread_lock=True, quiet=True,
             show_error=True, footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False,
             mcp_server=False, pwa=False, max_file_size=MAX_UPLOAD, css=CSS,
+            app_kwargs=dict(middleware=[Middleware(Gate, host=host, names=names)]),
             theme=gr.themes.Default(font=[font, 'system-ui', 'sans-serif']),
         )  # fmt: skip
     except OSError as error:
@@ -461,12 +496,6 @@ def _summary(run: Any, name: str, complete: bool) -> str:
     if run.left_out:
         text += f' Left out {", ".join(f"{reason}: {count}" for reason, count in run.left_out.items())}.'
     return text
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    from mmhier.apis.cli import USER_ERRORS
-
-    return *USER_ERRORS, OSError
 
 
 def _message(error: Exception, path: str) -> str:

@@ -21,6 +21,7 @@ from mmhier.apis.results import SCHEMA
 from mmhier.detection import Detector, load_detector
 from mmhier.detection.detector import FunctionDetector, count_low_scores, select
 from mmhier.detection.image_names import ImageNames
+from mmhier.safe_files import open_file
 
 
 def load_boxes(given: str | Path | Callable | np.ndarray | list, score_threshold: float = 0.0) -> Detector:
@@ -103,6 +104,6 @@ class _ResultBoxes:
 
 
 def _is_results(path: Path) -> bool:
-    with open(path, 'rb') as file:
+    with open_file(path) as file:
         start = file.read(4096)
     return re.search(rb'"schema"\s*:\s*"%s"' % re.escape(SCHEMA).encode(), start) is not None

@@ -32,8 +32,9 @@ COMMANDS = {
 
 TRACEBACK_VARIABLE = 'MMHIER_TRACEBACK'
 
-# What a user can cause and repair; anything else is a defect and shows its traceback.
-USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, PermissionError, ImportError)
+# What a user can cause and repair; anything else is a defect and shows its traceback. OSError: files that are
+# missing or forbidden, folders given as files, names that are too long, full disks.
+USER_ERRORS = (ValueError, OSError, ImportError)
 
 
 def main(argv: list[str] | None = None) -> int:

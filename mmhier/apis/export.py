@@ -1,13 +1,13 @@
 """``mmhier export``: write a model for other runtimes, with a proof that it computes the same."""
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmhier.file_endings import IMAGE_SUFFIXES
+from mmhier.safe_files import check_file, read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,29 +142,40 @@ def read_crops(
 
 def _people(paths: list[Path], boxes: Path | None) -> Iterator[tuple['np.ndarray', 'np.ndarray']]:
     """Images (H, W, 3), BGR, and boxes (4,), left, top, right, bottom."""
-    import cv2
     import numpy as np
 
     known: dict[str, list] | None = None if boxes is None else _read_boxes(boxes)
     for path in paths:
         found = [None] if known is None else known.get(path.name, [])
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if found else None
-        if found and image is None:
-            raise ValueError(f'{path} is not an image that OpenCV reads: remove it from the folder')
+        image = _read_image(path) if found else None
         for box in found:
             left, top, width, height = box or (0, 0, image.shape[1], image.shape[0])
             yield image, np.array([left, top, left + width, top + height], np.float32)
 
 
+def _read_image(path: Path) -> 'np.ndarray':
+    """Image (H, W, 3), BGR."""
+    import cv2
+
+    check_file(path)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:  # more pixels than OpenCV takes
+        image = None
+    if image is None:
+        raise ValueError(f'{path} is not an image that OpenCV reads: remove it from the folder')
+    return image
+
+
 def _read_boxes(path: Path) -> dict[str, list]:
     """Boxes (left, top, width, height) by name of the image."""
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path)
         names = {image['id']: Path(image['file_name']).name for image in content['images']}
         found: dict[str, list] = {}
         for annotation in content['annotations']:
             found.setdefault(names[annotation['image_id']], []).append(annotation['bbox'])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path} is not in the format of COCO (images, annotations): {error!r}') from error
     return found
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmhier.apis.trust import add_trust_option, apply_trust
+
 if TYPE_CHECKING:
     from mmhier.apis.inferencer import Inferencer, InferenceRun
     from mmhier.apis.result_writer import ResultWriter
@@ -93,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='pictures with more pixels are not read (default: %(default)s)',
     )
+    add_trust_option(parser)
     parser.add_argument('--quiet', action='store_true', help='print nothing but warnings and errors')
     parser.add_argument(
         '--finish', type=Path, metavar='JSONL', help='make JSON and npz of what a killed run has left'
@@ -101,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Infer, write, report."""
+    apply_trust(args)
     if args.finish is not None:
         return _finish(args.finish)
     kinds = _kinds(args)
@@ -284,8 +288,12 @@ def _finish(lines: Path) -> int:
 
     if not lines.is_file():
         raise FileNotFoundError(f'{lines} does not exist')
-    for path in finish(lines, FORMATS, complete=False):
-        print(_printable(path))
+    try:
+        for path in finish(lines, FORMATS, complete=False):
+            print(_printable(path))
+    except OSError as error:
+        print(f'mmhier: {error}; {lines} is still there, run this again when that is solved', file=sys.stderr)
+        return UNWRITABLE
     return 0
 
 

@@ -6,7 +6,6 @@ training resumes from its last checkpoint.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import numpy as np
 
 from mmhier.apis.test import write_json
 from mmhier.datasets.synthetic.generator import data_set_parameters, parameters_of
+from mmhier.safe_files import read_json
 from mmhier.visualization.curves import plot_training, read_scalars
 from mmhier.visualization.skeleton import contact_sheet, draw_skeleton
 
@@ -132,11 +132,11 @@ def draw_predictions(
         panels: Pictures of meshes by :class:`mmhier.visualization.mesh_hook.MeshVisualizationHook`. Their
             overlay and side view are put beside the skeletons.
     """
-    annotations = json.loads(annotation_file.read_text())
+    annotations = read_json(annotation_file)
     category = annotations['categories'][0]
     links = [(a - 1, b - 1) for a, b in category['skeleton']]
     predictions: dict[int, list[np.ndarray]] = {}
-    for prediction in json.loads(prediction_file.read_text()):
+    for prediction in read_json(prediction_file):
         keypoints = np.reshape(prediction['keypoints'], (-1, 3))
         predictions.setdefault(prediction['image_id'], []).append(keypoints)
     columns = SHEET_COLUMNS if panels else 3 * SHEET_COLUMNS
@@ -173,7 +173,7 @@ def _step(arguments: list[str]) -> float:
 def _report(out: Path, seconds: dict[str, float], args: argparse.Namespace, wanted: dict) -> None:
     """Print the scores; write them, with the seconds and what the people were made with, to one file."""
     spent = ', '.join(f'{name.replace("_", " ")} {duration:.0f} s' for name, duration in seconds.items())
-    pose = json.loads((out / 'metrics.json').read_text())
+    pose = read_json(out / 'metrics.json')
     lines = [
         f'on the people of {args.val} held-out synthetic images',
         f'pose: AP {pose["coco/AP"]:.3f}   AR {pose["coco/AR"]:.3f}   Phi {pose["coco/Phi"]:.3f}',
@@ -185,7 +185,7 @@ def _report(out: Path, seconds: dict[str, float], args: argparse.Namespace, want
         f'{out}/metrics.json      all scores of the pose model',
     ]
     if not args.no_mesh:
-        mesh = summary['mesh'] = json.loads((out / 'mesh_metrics.json').read_text())
+        mesh = summary['mesh'] = read_json(out / 'mesh_metrics.json')
         errors = (
             f'{name} {mesh[f"mesh/{name}"]:.1f} mm (mean pose: {mesh[f"mesh/{name} of the mean pose"]:.1f})'
             for name in ('MPJPE', 'PA-MPJPE')

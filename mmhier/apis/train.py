@@ -3,6 +3,8 @@
 import argparse
 import os.path as osp
 
+from mmhier.apis.trust import add_trust_option, apply_trust
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; the names are MMPose's."""
@@ -39,12 +41,7 @@ def add_shared_arguments(parser: argparse.ArgumentParser, dict_action: type[argp
         help='override config values, e.g. train_cfg.max_epochs=1',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load checkpoints without the safety check; only for files whose author you trust, since '
-        'loading such a file can run code that it contains',
-    )
+    add_trust_option(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
@@ -76,15 +73,13 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
     """Check the config and build the runner."""
     import os
 
-    from mmhier.compat.checkpoint import trust_checkpoints
     from mmhier.engine.checkpoint_match import CheckpointMatchHook
     from mmhier.engine.launch import prepare_distributed
     from mmhier.engine.preflight import check_config
     from mmhier.engine.runner import ExactRunner
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if args.trust_checkpoint:
-        trust_checkpoints()
+    apply_trust(args)
     check_config(cfg, loaders)
     prepare_distributed(cfg)
     runner = ExactRunner.from_cfg(cfg)

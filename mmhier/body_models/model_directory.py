@@ -30,6 +30,7 @@ from mmhier.body_models.smpl_file import (
 )
 from mmhier.body_models.smpl_pickle import read_smpl_pickle
 from mmhier.ops.remember import outside_modes, remember
+from mmhier.safe_files import read_bytes, read_npz
 
 SITE = 'https://smpl.is.tue.mpg.de'
 NAMES = ('open', *GENDERS)
@@ -116,7 +117,7 @@ def load_body_data(name: str | Path = 'open') -> BodyModelData:
         return _with_regressors(read_smpl_npz(path))
     if not path.is_file():
         raise FileNotFoundError(f'No body model file at {path}.')
-    return _with_regressors(body_from_arrays(read_smpl_pickle(path.read_bytes(), str(path)), path))
+    return _with_regressors(body_from_arrays(read_smpl_pickle(read_bytes(path), str(path)), path))
 
 
 def installed_path(name: str) -> Path:
@@ -181,9 +182,8 @@ def _with_regressors(model: BodyModelData) -> BodyModelData:
 
 def _read_regressor(path: Path, group: str) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            matrix = file['regressor']
-    except (OSError, KeyError, ValueError, EOFError) as error:
+        matrix = read_npz(path, ('regressor',))['regressor']
+    except (KeyError, ValueError) as error:
         raise ValueError(f'{path} is damaged ({error}); run `mmhier body-model setup` again.') from error
     if matrix.shape != (LANDMARK_GROUPS[group], NUM_SMPL_VERTICES):
         raise ValueError(f'{path} holds an array {matrix.shape}; run `mmhier body-model setup` again.')

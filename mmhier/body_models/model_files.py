@@ -12,10 +12,8 @@ believed before the data is there.
 """
 
 import io
-import math
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,6 +24,7 @@ import numpy as np
 from mmhier.body_models.joint_regressor import NUM_SMPL_VERTICES
 from mmhier.body_models.smpl_file import LANDMARK_GROUPS, PARENTS, BodyModelData, body_from_arrays
 from mmhier.body_models.smpl_pickle import SMPL_KEYS, Array, StandIn, read_pickle, to_array
+from mmhier.safe_files import Archive, npy_header, open_zip, parse_npy, read_bytes
 
 GENDERS = ('neutral', 'male', 'female')
 NUM_SMPL_FACES = 13776
@@ -88,23 +87,19 @@ def read_members(path: str | Path) -> Iterator[tuple[str, bytes]]:
     if not 0 < path.stat().st_size <= MAX_BYTES:
         raise ValueError(f'{path} has {path.stat().st_size} bytes: not a body model.')
     if not zipfile.is_zipfile(path):
-        yield str(path), path.read_bytes()
+        yield str(path), read_bytes(path)
         return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
-            if all(info.filename.endswith('.npy') for info in members) and path.suffix != '.zip':
-                yield str(path), path.read_bytes()
-                return
-            for info in members:
-                name = PurePosixPath(info.filename)
-                if name.suffix.lower() not in ENDINGS or name.name.startswith('._'):
-                    continue
-                if info.file_size > MAX_BYTES:
-                    raise ValueError(f'{path}: {name} claims {info.file_size} bytes: not a body model.')
-                yield f'{path}: {name}', archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f'{path} is a damaged or encrypted ZIP ({error}); download it again.') from error
+    with open_zip(path) as archive:
+        if all(name.endswith('.npy') for name in archive.names) and path.suffix != '.zip':
+            yield str(path), read_bytes(path)
+            return
+        for member in archive.names:
+            name = PurePosixPath(member)
+            if name.suffix.lower() not in ENDINGS or name.name.startswith('._'):
+                continue
+            if archive.size(member) > MAX_BYTES:
+                raise ValueError(f'{path}: {name} claims {archive.size(member)} bytes: not a body model.')
+            yield f'{path}: {name}', archive.read(member)
 
 
 def recognise(content: bytes, source: str) -> FoundBody | FoundRegressor:
@@ -187,37 +182,21 @@ def _as_array(value: Any, what: str) -> np.ndarray:
 
 
 def _read_npz(content: bytes, source: str) -> dict[str, Any]:
-    values = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for info in archive.infolist():
-                key = info.filename.removesuffix('.npy')
-                if key in (*SMPL_KEYS, 'gender') and info.file_size <= MAX_BYTES:
-                    values[key] = _read_npy(archive.read(info), f'{source}: "{key}"')
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f'{source} is a damaged .npz ({error}); download it again.') from error
+    archive, values = Archive(io.BytesIO(content), source), {}
+    for member in archive.names:
+        key = member.removesuffix('.npy')
+        if key in (*SMPL_KEYS, 'gender') and archive.size(member) <= MAX_BYTES:
+            values[key] = _read_npy(archive.read(member), f'{source}: "{key}"')
     return values
 
 
 def _read_npy(content: bytes, source: str) -> np.ndarray | StandIn:
     """An array of the .npy format; one object in an object array is read like a pickle."""
-    stream = io.BytesIO(content)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, is_fortran, dtype = read_header(stream)
-    except (ValueError, KeyError) as error:
-        raise ValueError(f'{source} is not a readable .npy array ({error}).') from error
-    data = content[stream.tell() :]
-    if dtype.hasobject:
-        wrapped = read_pickle(data, source)
-        items = wrapped.state[-1] if type(wrapped) is Array and type(wrapped.state) is tuple else None
-        if not (isinstance(items, list) and len(items) == 1):
-            raise ValueError(f'{source} holds Python objects, which are not read.')
-        return items[0]
-    if math.prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f'{source}: its shape {str(shape)[:60]} does not fit its {len(data)} bytes of data.')
-    return np.frombuffer(data, dtype).reshape(shape, order='F' if is_fortran else 'C')
+    *_, dtype, start = npy_header(content, source)
+    if not dtype.hasobject:
+        return parse_npy(content, source)
+    wrapped = read_pickle(content[start:], source)
+    items = wrapped.state[-1] if type(wrapped) is Array and type(wrapped.state) is tuple else None
+    if not (isinstance(items, list) and len(items) == 1):
+        raise ValueError(f'{source} holds Python objects, which are not read.')
+    return items[0]

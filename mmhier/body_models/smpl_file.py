@@ -25,9 +25,6 @@ Convention: metres, y up, the body faces +z with its left side at +x; right-hand
 Only plain arrays are read; a file that holds pickled objects is refused.
 """
 
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,6 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.atomic import new_file
+from mmhier.safe_files import parse_json, read_npz
 
 JOINT_NAMES = (
     'pelvis', 'left_hip', 'right_hip', 'spine1', 'left_knee', 'right_knee', 'spine2', 'left_ankle',
@@ -113,13 +111,11 @@ def read_smpl_npz(path: str | Path) -> BodyModelData:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'No body model file at {path}.')
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f'{path} is not a complete .npz file; delete it or fetch it again.')
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return body_from_arrays(file, path)
-    except (zipfile.BadZipFile, EOFError, OSError, MemoryError, zlib.error) as error:
-        raise ValueError(f'{path} is damaged ({error}); delete it or fetch it again.') from error
+        arrays = read_npz(path)
+    except ValueError as error:
+        raise ValueError(f'{error}; delete it or fetch it again.') from error
+    return body_from_arrays(arrays, path)
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -180,10 +176,7 @@ def body_from_arrays(arrays: Mapping[str, np.ndarray], source: str | Path) -> Bo
 def _metadata(arrays: Mapping[str, np.ndarray], source: str | Path) -> dict:
     if 'metadata' not in arrays:
         return {}
-    try:
-        metadata = json.loads(str(arrays['metadata']))
-    except ValueError as error:
-        raise ValueError(f'{source}: "metadata" is not JSON text ({error}).') from error
+    metadata = parse_json(str(arrays['metadata']), f'{source}: "metadata"')
     if not isinstance(metadata, dict):
         raise ValueError(f'{source}: "metadata" is not a JSON object but {type(metadata).__name__}.')
     return metadata
@@ -196,10 +189,7 @@ def _checked(
         raise ValueError(
             f'{source} is not a SMPL-format model: key "{name}" is missing (it has {sorted(arrays)}).'
         )
-    try:
-        array = arrays[name]
-    except ValueError as error:
-        raise ValueError(f'{source}: "{name}" cannot be read as a plain array ({error}).') from error
+    array = arrays[name]
     if array.dtype.kind not in 'fiub' or array.ndim != ndim or not np.isfinite(array).all():
         raise ValueError(
             f'{source}: "{name}" of shape {array.shape} and type {array.dtype} must be {ndim}-d, numeric and '

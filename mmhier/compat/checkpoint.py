@@ -6,6 +6,10 @@ every route of MMEngine's loader reads with ``weights_only=True`` and a literal 
 (:mod:`mmhier.compat.checkpoint_objects`), which is what MMEngine itself writes. Anything else is refused with
 the list of what the file asks for, found by reading its instructions, not by following them.
 
+Trusted or not, a file has to be whole: bytes that changed since it was written are found where it has
+checksums (:mod:`mmhier.compat.torch_archive`), and no size that it claims is believed. Values that lie in one
+another deeper than :data:`MAX_NESTING` are refused; the hash of such a tuple would end the process.
+
 Trust a file explicitly with ``MMHIER_TRUST_CHECKPOINT=1`` in the environment, with ``--trust-checkpoint`` of
 the tools, or with :func:`trust_checkpoints`.
 
@@ -30,6 +34,8 @@ from typing import Any, BinaryIO
 import torch
 
 from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
+from mmhier.compat.torch_archive import TorchArchive
+from mmhier.safe_files import Bounded, open_file
 
 logger = logging.getLogger('mmhier')
 
@@ -39,6 +45,11 @@ HOW_TO_TRUST = f'If you trust its origin, set {TRUST_VARIABLE}=1 or pass --trust
 # First pickle of a file written by torch before 1.6; four more follow it, then the raw numbers.
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PICKLES = 5
+
+MAX_NESTING = 200
+_PUT = ('MEMOIZE', 'PUT', 'BINPUT', 'LONG_BINPUT')
+_GET = ('GET', 'BINGET', 'LONG_BINGET')
+_FILL = ('APPEND', 'APPENDS', 'SETITEM', 'SETITEMS', 'ADDITEMS', 'BUILD')
 
 _lock = threading.RLock()
 
@@ -73,12 +84,13 @@ def load_checkpoint_file(path: str | PathLike, map_location: Any = 'cpu') -> Any
         ValueError: The file is truncated, corrupt or not a checkpoint.
     """
     path = os.path.expanduser(os.fspath(path))
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'checkpoint {path} does not exist')
-    if path.endswith('.safetensors'):
-        return _load_safetensors(path, map_location)
-    with open(path, 'rb') as file:
-        return _load(file, path, map_location)
+    try:
+        with open_file(path) as file:
+            if not path.endswith('.safetensors'):
+                return _load(file, path, map_location)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'checkpoint {path} does not exist') from error
+    return _load_safetensors(path, map_location)
 
 
 def load_url(
@@ -141,14 +153,33 @@ def load_like_torch(file: str | PathLike | BinaryIO, map_location: Any = None, *
     return _load(file, 'in memory', map_location)
 
 
-def named_globals(stream: BinaryIO | bytes) -> set[str]:
+def check_plain(file: BinaryIO, name: str) -> None:
+    """Make sure that a file can be read by whoever falls back to ``weights_only=False``: without stand-ins.
+
+    Raises:
+        UntrustedCheckpointError: It needs more than torch itself allows.
+        ValueError: It is truncated, corrupt or not a checkpoint.
+    """
+    problem, asked = _inspect(file, name)
+    names = sorted(asked - set(torch._weights_only_unpickler._get_allowed_globals()))
+    if problem or names:
+        raise UntrustedCheckpointError(f'{name}: {problem or "it asks for " + ", ".join(names)}')
+    file.seek(0)
+    try:
+        torch.load(file, map_location='cpu', weights_only=True)
+    except Exception as error:
+        raise UntrustedCheckpointError(f'{name}: {_reason(error)}') from error
+
+
+def named_globals(stream: BinaryIO | Bounded | bytes) -> set[str]:
     """Names that the pickle at the position of ``stream`` would import, found without running it.
 
     Raises:
-        ValueError: The stream is not a whole pickle.
+        ValueError: The stream is not a whole pickle, or nests values more than :data:`MAX_NESTING` deep.
     """
-    found, texts, memo, protocol = set(), [], {}, 0
+    found, texts, memo, protocol, nesting = set(), [], {}, 0, _Nesting()
     for code, value, _ in pickletools.genops(stream):
+        nesting.follow(code, value)
         if code.name == 'PROTO':
             protocol = value
         elif code.name in ('GLOBAL', 'INST'):
@@ -157,13 +188,56 @@ def named_globals(stream: BinaryIO | bytes) -> set[str]:
             found.add('.'.join(texts[-2:]))
         elif code.name.startswith('EXT'):
             found.add(f'copyreg extension {value}')
-        elif code.name in ('MEMOIZE', 'PUT', 'BINPUT', 'LONG_BINPUT'):
+        elif code.name in _PUT:
             memo[len(memo) if value is None else int(value)] = texts[-1] if texts else '?'
-        elif code.name in ('GET', 'BINGET', 'LONG_BINGET'):
+        elif code.name in _GET:
             texts.append(memo.get(int(value), '?'))
         elif isinstance(value, str):
             texts.append(value)
     return found
+
+
+class _Nesting:
+    """How deep the values on a pickle's stack are, followed without making them.
+
+    What is put into a list or dictionary after it went into another one is not counted for the other one.
+    """
+
+    def __init__(self) -> None:
+        self._stack: list[int | None] = []  # None: a mark
+        self._memo: dict[int, int] = {}
+
+    def follow(self, code: pickletools.OpcodeInfo, value: Any) -> None:
+        """Do to the depths what an instruction does to the values."""
+        stack = self._stack
+        try:
+            if code.name == 'MARK':
+                stack.append(None)
+            elif code.name in _PUT:
+                self._memo[len(self._memo) if value is None else int(value)] = stack[-1] or 0
+            elif code.name in _GET:
+                stack.append(self._memo[int(value)])
+            elif code.name == 'DUP':
+                stack.append(stack[-1])
+            else:
+                self._replace(code)
+        except LookupError as error:
+            raise ValueError(f'its instruction {code.name} finds nothing to work on') from error
+
+    def _replace(self, code: pickletools.OpcodeInfo) -> None:
+        """Take what an instruction takes from the stack, and put what it makes of it."""
+        items, wanted = [], list(code.stack_before)
+        if pickletools.markobject in wanted:
+            while (item := self._stack.pop()) is not None:
+                items.append(item)
+            wanted = wanted[: wanted.index(pickletools.markobject)]
+        items += [self._stack.pop() or 0 for _ in wanted]
+        depth = 1 + max(items, default=-1)
+        if code.name in _FILL:
+            depth = max(items[-1], 1 + max(items[:-1], default=-1))
+        if depth > MAX_NESTING:
+            raise ValueError(f'its values lie in one another more than {MAX_NESTING} deep')
+        self._stack += [depth] * len(code.stack_after)
 
 
 def _today(module: str, name: str, protocol: int) -> str:
@@ -218,7 +292,7 @@ def _inspect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
         if _is_tar(file):
             return 'it is a tar archive (written by torch before 0.4), which has no safe reader', set()
         return '', _inspect_legacy(file)
-    except (ValueError, RuntimeError, LookupError) as error:
+    except (ValueError, RuntimeError, LookupError, OverflowError, MemoryError) as error:
         known = start.startswith((b'PK\x03\x04', b'\x80'))
         raise ValueError(
             f'checkpoint {name} is truncated or corrupt: {_reason(error)}'
@@ -229,30 +303,29 @@ def _inspect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
 
 def _inspect_zip(file: BinaryIO) -> tuple[str, set[str]]:
     """Look into a file written by torch >= 1.6, through the reader that torch will use."""
-    file.seek(0)
-    reader = torch._C.PyTorchFileReader(file)
-    records = reader.get_all_records()
-    if 'constants.pkl' in records:
+    archive = TorchArchive(file, 'the archive')
+    if 'constants.pkl' in archive.records:
         return 'it is a TorchScript archive, which is a program', set()
-    if 'data.pkl' not in records:
-        raise ValueError(f'no data.pkl in the archive, only {records[:5]}')
-    return '', named_globals(reader.get_record('data.pkl'))
+    if 'data.pkl' not in archive.records:
+        raise ValueError(f'no data.pkl in the archive, only {archive.records[:5]}')
+    return '', named_globals(archive.read('data.pkl'))
 
 
 def _inspect_legacy(file: BinaryIO) -> set[str]:
     """Look into a plain pickle, or the five of a file written by torch before 1.6."""
     file.seek(0)
-    first = [value for code, value, _ in pickletools.genops(file) if isinstance(value, int)]
+    stream = Bounded(file)
+    first = [value for code, value, _ in pickletools.genops(stream) if isinstance(value, int)]
     count = LEGACY_PICKLES if LEGACY_MAGIC in first else 1
     file.seek(0)
-    return set().union(*(named_globals(file) for _ in range(count)))
+    return set().union(*(named_globals(stream) for _ in range(count)))
 
 
 def _is_tar(file: BinaryIO) -> bool:
     """Whether torch would take this for a tar archive."""
     file.seek(0)
     try:
-        with tarfile.open(fileobj=file, mode='r:', format=tarfile.PAX_FORMAT):
+        with tarfile.open(fileobj=Bounded(file), mode='r:', format=tarfile.PAX_FORMAT):
             return True
     except tarfile.TarError:
         return False
@@ -272,16 +345,20 @@ def _reason(error: Exception) -> str:
 
 
 def _load_safetensors(path: str, map_location: Any) -> dict[str, torch.Tensor]:
-    """Read a .safetensors file, which holds tensors and nothing else."""
+    """Read a .safetensors file, which holds tensors and nothing else, no checksums either."""
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
         raise ImportError(f'{path} needs safetensors. Run: pip install safetensors') from error
     try:
-        return load_file(path, device=str(map_location or 'cpu'))
-    except SafetensorError as error:
+        tensors = load_file(path, device=str(map_location or 'cpu'))
+    except (SafetensorError, OSError) as error:
         raise ValueError(f'checkpoint {path} is truncated or corrupt: {error}') from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.isnan().any():
+            raise ValueError(f'checkpoint {path} is corrupt, or of a failed training: {name} holds NaN')
+    return tensors
 
 
 @contextmanager

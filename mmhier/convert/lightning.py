@@ -7,13 +7,16 @@ everything else, whatever its class does when it is unpickled.
 """
 
 import pickle
-import zipfile
 from collections import OrderedDict
 from os import PathLike
 from types import ModuleType
 from typing import Any
 
 import torch
+
+from mmhier.compat.checkpoint import named_globals
+from mmhier.compat.torch_archive import TorchArchive
+from mmhier.safe_files import open_file
 
 
 class Inert:
@@ -65,16 +68,16 @@ def read_lightning_checkpoint(path: str | PathLike) -> dict:
     """
     reader = ModuleType('tensors')
     reader.Unpickler = TensorUnpickler
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.rpartition('/')[2] for name in archive.namelist()}
-        if 'data.pkl' not in names or 'constants.pkl' in names:
-            raise ValueError('it is a zip archive, but not one of weights')
-        checkpoint = torch.load(path, map_location='cpu', pickle_module=reader, weights_only=False)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f'checkpoint {path} cannot be read: {error}') from error
+    with open_file(path) as file:
+        try:
+            archive = TorchArchive(file, 'the archive')
+            if 'data.pkl' not in archive.records or 'constants.pkl' in archive.records:
+                raise ValueError('it is a zip archive, but not one of weights')
+            named_globals(archive.read('data.pkl'))  # bounds its nesting
+            file.seek(0)
+            checkpoint = torch.load(file, map_location='cpu', pickle_module=reader, weights_only=False)
+        except Exception as error:
+            raise ValueError(f'checkpoint {path} cannot be read: {error}') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'checkpoint {path} holds {type(checkpoint).__name__} instead of a dictionary')
     return checkpoint

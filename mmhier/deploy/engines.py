@@ -5,7 +5,6 @@ An engine takes images (B, 3, H, W) and returns the outputs of the model's graph
 """
 
 import importlib.util
-import json
 import logging
 import tempfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from mmhier.cost.latency import time_in_turns
 from mmhier.deploy.formats import READERS, Network, needs, open_onnxruntime, open_openvino, write_onnx
 from mmhier.deploy.graphs import graph_of, run_model
+from mmhier.safe_files import read_json
 
 logger = logging.getLogger('mmhier')
 
@@ -61,7 +61,8 @@ def load_exported(path: str | Path, engine: str | None = None, threads: int | No
     Raises:
         FileNotFoundError: If there is no such file, or no .json beside it.
         ImportError: If the runtime is not installed.
-        ValueError: If the file is of no known format, or the engine does not read it.
+        UntrustedCheckpointError: If loading the file could run code, see :mod:`mmhier.deploy.program_files`.
+        ValueError: If the file is of no known format or damaged, or the engine does not read it.
     """
     path = Path(path)
     if path.suffix not in READERS:
@@ -70,13 +71,15 @@ def load_exported(path: str | Path, engine: str | None = None, threads: int | No
         if not part.is_file():
             raise FileNotFoundError(f'{part} does not exist; mmhier export writes a model and its .json')
     readers = READERS[path.suffix]
-    metadata = json.loads(Path(f'{path}.json').read_text(encoding='utf-8'))
+    metadata = read_json(f'{path}.json')
+    outputs = metadata.get('outputs') if isinstance(metadata, dict) else None
+    if not isinstance(outputs, list) or not all(isinstance(one, str) for one in outputs):
+        raise ValueError(f'{path}.json is not of mmhier export: it has no list of outputs')
     name = engine or next(iter(readers))
-    outputs = tuple(metadata['outputs'])
     if name not in readers:
         raise ValueError(f'{path}: engine must be one of {", ".join(readers)}, got {name!r}')
     network = readers[name](path, threads or torch.get_num_threads())
-    return Exported(network, outputs, metadata, name)
+    return Exported(network, tuple(outputs), metadata, name)
 
 
 def make_engine(name: str, model: nn.Module, images: Tensor, threads: int | None = None) -> Engine:

@@ -23,7 +23,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mmhier.deploy import program_files
 from mmhier.deploy.scan import insert_scans
+from mmhier.onnx_file import check_onnx
+from mmhier.safe_files import check_file
 
 Network = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -208,7 +211,9 @@ def open_onnxruntime(path: Path, threads: int) -> Network:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(os.fspath(path), options, providers=['CPUExecutionProvider'])
+    check_onnx(path)
+    with _opening(path):
+        session = onnxruntime.InferenceSession(os.fspath(path), options, providers=['CPUExecutionProvider'])
     name = session.get_inputs()[0].name
 
     def run(images: Tensor) -> tuple[Tensor, ...]:
@@ -218,13 +223,20 @@ def open_onnxruntime(path: Path, threads: int) -> Network:
 
 
 def open_openvino(path: Path, threads: int) -> Network:
-    """Run a .onnx or .xml file by OpenVINO.
+    """Run a .onnx or .xml file by OpenVINO; the weights of an .xml are in the .bin beside it, nowhere else.
 
     A network with a dynamic batch is compiled a second time for single images, with which it is faster.
     """
     with needs('openvino'):
         import openvino
+    if path.suffix == '.onnx':
+        check_onnx(path)
+    else:
+        for part in (path, path.with_suffix('.bin')):
+            check_file(part)
     core = openvino.Core()
+    with _opening(path):
+        core.read_model(path)
     hints = {'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'f32'}
     compiled: dict[bool, object] = {}
 
@@ -243,19 +255,36 @@ def open_openvino(path: Path, threads: int) -> Network:
 
 
 def open_torchscript(path: Path, threads: int) -> Network:
-    """Run a .pt file."""
-    network = torch.jit.load(os.fspath(path))
-    return _without_gradients(network)
+    """Run a .pt file; errors as of :func:`mmhier.deploy.program_files.open_script`."""
+    file = program_files.open_script(path)
+    with _opening(path):
+        return _without_gradients(torch.jit.load(file))
 
 
 def open_exported_program(path: Path, threads: int) -> Network:
-    """Run a .pt2 file."""
-    return _without_gradients(torch.export.load(os.fspath(path)).module())
+    """Run a .pt2 file; errors as of :func:`mmhier.deploy.program_files.open_exported_program`."""
+    return _without_gradients(_program(path))
 
 
 def open_compiled(path: Path, threads: int) -> Network:
-    """Run a .pt2 file by ``torch.compile``."""
-    return _without_gradients(torch.compile(torch.export.load(os.fspath(path)).module()))
+    """Run a .pt2 file by ``torch.compile``; errors as of :func:`open_exported_program`."""
+    return _without_gradients(torch.compile(_program(path)))
+
+
+def _program(path: Path) -> nn.Module:
+    file = program_files.open_exported_program(path)
+    with _opening(path):
+        return torch.export.load(file).module()
+
+
+@contextlib.contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """Say what a runtime has to say about a file; runtimes have errors of many kinds."""
+    try:
+        yield
+    except Exception as error:
+        reason = ' '.join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(f'{path} cannot be opened ({reason}); export it again') from error
 
 
 def _without_gradients(network: Callable) -> Network:

@@ -28,7 +28,6 @@ are boxes that cannot be meant as they stand: corners where COCO has sizes, frac
 of another size than the file says.
 """
 
-import json
 import logging
 import math
 from collections import Counter
@@ -41,6 +40,7 @@ import numpy as np
 from mmhier.detection.detector import Detections, count_low_scores, select
 from mmhier.detection.image_names import ImageNames, folders_differ
 from mmhier.file_endings import is_video
+from mmhier.safe_files import read_json
 
 logger = logging.getLogger('mmhier')
 
@@ -358,7 +358,4 @@ def _category_names(content: dict, path: str) -> dict[str, str]:
 def _read(path: str | Path) -> object:
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: there is no such file of boxes')
-    try:
-        return json.loads(Path(path).read_text(encoding='utf-8-sig'))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f'{path} is not a JSON file ({error})') from error
+    return read_json(path)

@@ -39,8 +39,6 @@ class TorchvisionDetector:
                 f'detector torchvision:{name} needs the torchvision that belongs to the installed torch '
                 f'({error}): pip install torchvision'
             ) from error
-        import torch
-
         known = list_models(module=detection)
         if name not in known:
             raise ValueError(f'torchvision has no detection model {name!r}: it has {", ".join(known)}')
@@ -56,7 +54,7 @@ class TorchvisionDetector:
             raise FileNotFoundError(f'{weights}: there is no such file of weights for torchvision:{name}')
         else:
             model = get_model(name, weights=None, weights_backbone=None)
-            model.load_state_dict(torch.load(weights, map_location='cpu', weights_only=True))
+            _load_weights(model, weights, name)
         self.score_threshold = score_threshold
         self.left_out: Counter[str] = Counter()
         self.device = device
@@ -74,6 +72,16 @@ class TorchvisionDetector:
         count_others(self.left_out, found['scores'][~people], self.score_threshold)
         boxes, scores = select(found['boxes'][people], found['scores'][people], self.score_threshold)
         return clip_to_image(boxes, scores, image)
+
+
+def _load_weights(model, weights: str | Path, name: str) -> None:
+    """Fill a model of torchvision from a file."""
+    from mmhier.compat.checkpoint import load_checkpoint_file
+
+    try:
+        model.load_state_dict(load_checkpoint_file(weights))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ValueError(f'{weights} does not fit torchvision:{name} ({error})') from error
 
 
 class MMDetDetector:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.detection.detector import Detections, check_image, clip_to_image, count_others
+from mmhier.onnx_file import check_onnx
 
 # Mean and standard deviation that the network's input is normalised with, BGR.
 FAMILIES = {
@@ -246,6 +247,7 @@ def _open(path: str, device: str, threads: int | None):
         raise ImportError('a detector from an ONNX file needs: pip install onnxruntime') from error
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: there is no such detector file')
+    check_onnx(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads:

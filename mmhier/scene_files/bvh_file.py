@@ -31,6 +31,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mmhier.atomic import new_file
+from mmhier.safe_files import read_text
 from mmhier.scene_files.motion import Actor, Motion, Scene, body_note, make_scene
 
 logger = logging.getLogger('mmhier')
@@ -127,10 +128,10 @@ def read_bvh(path: str | Path) -> Bvh:
         ValueError: if it is not a BVH file, or not whole.
     """
     path = Path(path)
-    tokens = path.read_text(encoding='utf-8', errors='replace').split()
+    tokens = read_text(path, errors='replace').split()
     try:
         return _parse(tokens)
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, OverflowError, MemoryError) as error:
         raise ValueError(f'{path} is not a whole BVH file ({error}).') from error
 
 

@@ -1,9 +1,9 @@
 """Training curves as a picture, from the scalars that MMEngine's visualizer backend writes."""
 
-import json
 from pathlib import Path
 
 from mmhier.atomic import new_file
+from mmhier.safe_files import parse_json, read_text
 
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
@@ -15,7 +15,9 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
     if not files:
         raise FileNotFoundError(f'no */vis_data/scalars.json under {work_dir}; has training run?')
-    return [json.loads(line) for file in files for line in file.read_text().splitlines() if line.strip()]
+    return [
+        parse_json(line, str(file)) for file in files for line in read_text(file).splitlines() if line.strip()
+    ]
 
 
 def plot_training(records: list[dict], path: str | Path, metric: str = 'coco/AP') -> None:

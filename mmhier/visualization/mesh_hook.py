@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from mmpose.registry import HOOKS
 from mmpose.structures import PoseDataSample
 
+from mmhier.safe_files import check_local
 from mmhier.visualization.mesh_renderer import WHITE, mesh_panel
 
 
@@ -154,6 +155,7 @@ class MeshVisualizationHook(Hook):
     def _read_image(self, runner: Runner, sample: PoseDataSample) -> np.ndarray:
         """The whole image as stored, or white of its size where there is no such file, as in shards."""
         try:
+            check_local(sample.img_path)
             content = get(sample.img_path, backend_args=self.backend_args)
         except FileNotFoundError:
             runner.logger.warning(f'meshes are drawn on white: there is no file {_source(sample)}')

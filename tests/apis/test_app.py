@@ -7,6 +7,8 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 
 from mmhier.apis import app, cli
 from mmhier.apis.app import Analyzer, Model, boxes_of, draw_corners, find_models
+from mmhier.apis.app_gate import clear_dead_folders
 from mmhier.apis.model_zoo import resolve_config
 from mmhier.media import VideoWriter, write_image
 
@@ -213,8 +216,49 @@ def test_served_to_this_machine_only_and_without_other_addresses(served):
         app.launch(other, port=port)
 
 
+def ask(url, path='', method='GET', body=None, **headers):
+    """Status and body of an answer."""
+    request = urllib.request.Request(url + path, body, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_other_pages_and_names_are_refused(served):
+    url, analyzer = served
+    host = url.split('/')[2]
+    picture = (
+        b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\npicture\r\n--b--\r\n'
+    )
+    form = {'Content-Type': 'multipart/form-data; boundary=b'}
+
+    def upload(**headers):
+        return ask(url, 'gradio_api/upload', 'POST', picture, **form, **headers)
+
+    def uploaded():
+        return sorted(path.name for path in (analyzer.folder / 'uploads').rglob('a.png'))
+
+    for foreign in (
+        {'Origin': 'http://evil.example.com'},
+        {'Origin': 'null'},
+        {'Host': 'evil.example.com', 'Origin': 'http://evil.example.com'},
+        {'Host': 'evil.example.com'},
+    ):
+        assert upload(**foreign)[0] == 403
+        assert ask(url, 'config', **foreign)[0] == 403
+        assert ask(url, **foreign)[0] == 403
+    assert uploaded() == []
+    status, answer = upload(Origin=f'http://{host}')
+    assert status == 200 and json.loads(answer)[0].endswith('a.png')
+    assert uploaded() == ['a.png']
+    assert ask(url, 'config', Host=host.replace('127.0.0.1', 'localhost'))[0] == 200
+
+
 @pytest.mark.slow
-def test_command_serves_until_it_is_told_to_stop(tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_command_serves_until_it_is_told_to_stop(number, tmp_path, monkeypatch):
     pytest.importorskip('gradio')
     command = [sys.executable, '-m', 'mmhier', 'app', '--model', POSE, '--weights', 'random']
     environment = os.environ | {
@@ -226,10 +270,13 @@ def test_command_serves_until_it_is_told_to_stop(tmp_path):
         url = process.stdout.readline().split()[0]
         assert b'mmhier' in urllib.request.urlopen(url, timeout=30).read()
         assert list(tmp_path.glob('mmhier_app_*'))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        process.send_signal(number)
+        assert process.wait(30) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
     finally:
         process.kill()
+    if number == signal.SIGKILL:
+        monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+        assert len(clear_dead_folders()) == 1  # as the next start does
     assert not list(tmp_path.glob('mmhier_app_*')), 'uploads and results go with the program'
 
 

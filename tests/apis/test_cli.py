@@ -76,7 +76,7 @@ def test_status_is_the_commands_own(command, result, status):
 
 
 @pytest.mark.parametrize(
-    'error', [ValueError, FileNotFoundError, FileExistsError, ImportError, ModuleNotFoundError]
+    'error', [ValueError, FileNotFoundError, IsADirectoryError, OSError, ImportError, ModuleNotFoundError]
 )
 def test_errors_of_the_user_are_one_line(command, capsys, error):
     command(error('what went wrong'))

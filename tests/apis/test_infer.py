@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from mmhier.apis import cli
-from mmhier.apis.result_files import read_results
+from mmhier.apis.result_files import ResultLines, read_results
+from mmhier.compat.checkpoint import TRUST_VARIABLE, is_trusted
 from mmhier.media import VideoWriter
+from mmhier.testing.results import make_result
 
 POSE, MESH = 'swinpose_micro_s3_synth', 'swinhmr2_micro_s3_synth'
 BOXES = {'clip.mp4': {str(number): [[8, 6, 60, 90], [70, 10, 120, 92]] for number in range(12)}}
@@ -234,9 +236,6 @@ def test_sigterm_finishes_the_files_too(clip, tmp_path, monkeypatch, capsys):
 
 
 def test_what_a_killed_run_has_left_can_be_finished(clip, tmp_path, capsys):
-    from mmhier.apis.result_files import ResultLines
-    from mmhier.testing.results import make_result
-
     lines = ResultLines(tmp_path / 'out' / 'results.jsonl')
     lines.write(make_result(0))
     lines.close()
@@ -244,6 +243,33 @@ def test_what_a_killed_run_has_left_can_be_finished(clip, tmp_path, capsys):
     assert 'mmhier infer --finish' in capsys.readouterr().err
     assert infer('--finish', lines.path) == 0
     assert names(tmp_path / 'out') == ['results.json', 'results.npz']
+
+
+def test_trust_is_given_by_an_option(monkeypatch):
+    monkeypatch.setenv(TRUST_VARIABLE, '')
+    assert infer('--model', POSE, '--trust-checkpoint') == 1  # no input
+    assert is_trusted()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files, as Linux does')
+def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
+    import resource
+
+    lines = ResultLines(tmp_path / 'results.jsonl')
+    lines.write(make_result(0, people=3))
+    lines.close()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        status = infer('--finish', lines.path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'File too large' in line and f'{tmp_path}/results.json' in line and 'is still there' in line
+    assert names(tmp_path) == ['results.jsonl']
+    assert infer('--finish', lines.path) == 0
+    assert names(tmp_path) == ['results.json', 'results.npz']
 
 
 @pytest.mark.parametrize(

@@ -197,5 +197,5 @@ def test_unusable_paths_are_named(tmp_path):
         archive.writestr('a.pkl', bytes(range(256)) * 40)
     content = path.read_bytes()
     path.write_bytes(content[:60] + b'\xff' * 40 + content[100:])
-    with pytest.raises(ValueError, match='damaged or encrypted ZIP'):
+    with pytest.raises(ValueError, match='damaged or encrypted'):
         list(read_members(path))

@@ -47,7 +47,7 @@ def test_missing_key_is_named(tmp_path, arrays):
         ('f', np.array([[0, 1, 4]]), r'outside 0\.\.3'),
         ('v_template', np.full((4, 3), np.nan), 'finite'),
         ('kintree_table', np.array([[ROOT_PARENT, 1], [0, 1]], np.uint32), 'parent before'),
-        ('shapedirs', np.array([{}], object), 'plain array'),
+        ('shapedirs', np.array([{}], object), 'Python objects'),
     ],
 )
 def test_bad_arrays_are_refused(tmp_path, arrays, name, value, message):

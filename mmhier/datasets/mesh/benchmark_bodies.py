@@ -34,6 +34,7 @@ from mmhier.datasets.mesh.benchmark_people import BenchmarkPeople
 from mmhier.datasets.mesh.writer import pose_joints, project_joints
 from mmhier.datasets.mesh_sample import NUM_BETAS
 from mmhier.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from mmhier.safe_files import read_bytes
 
 GENDERS = {'m': 'male', 'f': 'female', 'n': 'neutral'}
 BOX_SOURCES = ('dataset', 'joints')
@@ -245,7 +246,7 @@ def _cached(load_body: Callable[[str], SMPL]) -> Callable[[str], SMPL]:
 
 def _read_fields(file: Path, names: tuple[str, ...], dataset: str) -> dict[str, Any]:
     """The entries of a sequence's file."""
-    return _fields_of(read_pickle(file.read_bytes(), str(file)), names, f'{file} (a sequence of {dataset})')
+    return _fields_of(read_pickle(read_bytes(file), str(file)), names, f'{file} (a sequence of {dataset})')
 
 
 def _fields_of(content: Any, names: tuple[str, ...], what: str) -> dict[str, Any]:

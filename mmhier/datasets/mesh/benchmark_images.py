@@ -6,7 +6,6 @@ twelve joints of the limbs are annotated) PoseTrack has as well and is applied h
 when they are written. In 2-D a joint is annotated or not: one that is hidden but annotated counts.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from mmhier.body_models.joint_sets import JOINT_SETS, LSP14_NAMES, OPENPOSE25_NAMES
 from mmhier.datasets.mesh.benchmark_people import BenchmarkPeople
 from mmhier.datasets.mesh_sample import JOINTS
+from mmhier.safe_files import open_file, read_json
 
 NUM_OPENPOSE = len(OPENPOSE25_NAMES)
 COCO_JOINTS = JOINTS.indices(JOINT_SETS['coco17'].names)
@@ -28,6 +28,8 @@ LSP_JOINTS = JOINTS.indices(f'{name}_lsp' for name in LSP14_NAMES)
 # Of the 17 joints of COCO's format the first five are those of the head.
 FIRST_LIMB = 5
 MIN_LIMBS = 12
+# ``joints.mat`` of 10,000 people has 2 MB; its compressed parts could unpack to 1000 times that.
+MAX_MAT_BYTES = 16 << 20
 JOINTS_MAT_HINT = 'joints.mat of the high-resolution LSP-Extended (hr-lspet)'
 
 
@@ -103,7 +105,7 @@ def _add_coco_people(
 def _read_json(file: Path) -> tuple[dict[int, Any], list[Any]]:
     """Images by number, and annotations."""
     try:
-        content = json.loads(file.read_text(encoding='utf-8'))
+        content = read_json(file)
         images, annotations = (
             {image['id']: image for image in content['images']},
             list(content['annotations']),
@@ -131,15 +133,15 @@ def read_lsp_extended(folder: str | Path, visible_only: bool = False) -> Benchma
         ValueError: If they do not belong together.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     folder = Path(folder)
     path = folder / 'joints.mat'
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; give the folder with {JOINTS_MAT_HINT}')
     try:
-        joints = np.asarray(loadmat(path)['joints'], float)
-    except (MatReadError, ValueError, TypeError, KeyError, NotImplementedError, OSError) as error:
+        with open_file(path, MAX_MAT_BYTES) as file:
+            joints = np.asarray(loadmat(file)['joints'], float)
+    except Exception as error:  # scipy meets damage with errors of many kinds
         raise ValueError(f'{path} is not {JOINTS_MAT_HINT}: {type(error).__name__}: {error}') from error
     if joints.ndim != 3 or joints.shape[:2] != (len(LSP_JOINTS), 3):
         raise ValueError(f'{path}: joints is {joints.shape}, it should be ({len(LSP_JOINTS)}, 3, N)')

@@ -9,6 +9,7 @@ units of 200 pixels, ``body_pose`` (72,) whose first three numbers are the orien
 A tar ends with a block of zeros. One that does not is cut off, which Python's own reader takes for its end.
 """
 
+import os
 import tarfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import numpy as np
 
 from mmhier.body_models.smpl_pickle import Array, StandIn, read_pickle, to_array
 from mmhier.datasets.mesh.annotation import check_annotation
+from mmhier.safe_files import Bounded, open_file
 
 IMAGE_SUFFIXES = ('jpg', 'jpeg', 'png')
 ANNOTATION_SUFFIX = 'data.pyd'
@@ -59,23 +61,21 @@ def list_samples(path: Path) -> tuple[list[Sample], str | None]:
     Returns:
         The samples that are whole, in the order of the file, and what is wrong with the rest, or None.
     """
-    size = path.stat().st_size
     groups: dict[str, dict[str, Member]] = {}
     problem = None
     try:
-        with tarfile.open(path, 'r:') as tar:
+        with open_file(path) as file, tarfile.open(fileobj=Bounded(file), mode='r:') as tar:
+            size = os.fstat(file.fileno()).st_size
             for info in tar:
                 if info.size < 0:  # the next header would be this one again
                     raise ValueError(f'{info.name} has a negative size')
                 if info.isfile() and info.offset_data + info.size <= size:
                     key, suffix = split_name(info.name)
                     groups.setdefault(key, {})[suffix] = Member(info.offset_data, info.size)
-            end = tar.offset
-        with path.open('rb') as file:
-            file.seek(end)
+            file.seek(tar.offset)
             if file.read(BLOCK) != bytes(BLOCK):
                 problem = 'it is cut off or damaged'
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         problem = f'it is cut off, damaged, or no tar ({error})'
     samples = []
     incomplete = 0

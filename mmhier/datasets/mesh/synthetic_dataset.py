@@ -4,7 +4,6 @@ The parameters are exact, so are the joints: they come from the open body (:mod:
 pictures show, hidden or outside of the image or not. Boxes are those of the visible mask.
 """
 
-import json
 import os
 from typing import Any
 
@@ -18,6 +17,7 @@ from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, check_annotation, 
 from mmhier.datasets.mesh.mesh_dataset import MeshDataset
 from mmhier.datasets.mesh.npz_file import read_npz
 from mmhier.datasets.mesh_sample import JOINTS
+from mmhier.safe_files import read_json
 
 PARAMETERS = ('global_orient', 'body_pose', 'betas')
 CHUNK = 256
@@ -57,8 +57,7 @@ class SyntheticMeshDataset(MeshDataset):
             if not os.path.isfile(path):
                 raise FileNotFoundError(f'{path} does not exist; make people: mmhier synth {data_root}')
         smpl = read_npz(smpl_file, ('annotation_id', *PARAMETERS, 'transl', 'K'))
-        with open(coco_file, encoding='utf-8') as file:
-            coco = json.load(file)
+        coco = read_json(coco_file)
         annotations = coco['annotations']
         if smpl['annotation_id'].tolist() != [annotation['id'] for annotation in annotations]:
             raise ValueError(f'{smpl_file} and {coco_file} are not of the same people; make them again')

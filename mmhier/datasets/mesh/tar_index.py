@@ -28,6 +28,7 @@ from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, PROBLEMS, count_pr
 from mmhier.datasets.mesh.shard import list_samples, read_people
 from mmhier.datasets.mesh_sample import ANNOTATION_SHAPES
 from mmhier.digest import code_digest
+from mmhier.safe_files import check_file, read_json
 
 FOLDER = '.mmhier_index'
 # Bytes at both ends of a tar that its fingerprint covers.
@@ -118,12 +119,13 @@ def open_index(shard: Path, index_dir: str | None = None) -> ShardIndex | None:
         return ShardIndex(shard, _people([]), Path(), 'it is missing; 0 whole samples')
     people, annotations, summary = _files(shard, index_dir)
     try:
-        described = json.loads(summary.read_text())
+        described = read_json(summary)
         if described['code'] != code_digest(__name__) or described['fingerprint'] != fingerprint(shard):
             return None
+        check_file(people), check_file(annotations)
         records = np.load(people, mmap_mode='r' if described['people'] else None, allow_pickle=False)
         right_size = annotations.stat().st_size == described['annotation_bytes']
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError):
         return None
     if not right_size or len(records) != described['people']:
         return None

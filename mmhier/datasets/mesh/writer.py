@@ -8,7 +8,6 @@ Convention:
     of the first.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from mmhier.atomic import new_file
 from mmhier.body_models.smpl import SMPL
 from mmhier.datasets.mesh.npz_dataset import ROW_SHAPES
 from mmhier.datasets.mesh_sample import NUM_BETAS
+from mmhier.safe_files import read_json, read_npz
 
 # Factor from a tight box to ``scale``, as in the evaluation sets of HMR2.0.
 BOX_PADDING = 1.2
@@ -158,8 +158,8 @@ def convert_synthetic(folder: str | Path, split: str, body: SMPL, image_folder: 
         ValueError: If the two annotation files do not belong together.
     """
     annotations = Path(folder, 'annotations')
-    coco = json.loads((annotations / f'person_keypoints_{split}.json').read_text())
-    smpl = np.load(annotations / f'smpl_{split}.npz', allow_pickle=False)
+    coco = read_json(annotations / f'person_keypoints_{split}.json')
+    smpl = read_npz(annotations / f'smpl_{split}.npz')
     people = coco['annotations']
     if [person['id'] for person in people] != smpl['annotation_id'].tolist():
         raise ValueError(f'{annotations}: person_keypoints_{split}.json and smpl_{split}.npz do not match')

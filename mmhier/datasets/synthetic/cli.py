@@ -1,8 +1,9 @@
 """Command line of the generator: ``mmhier synth OUT --train N --val M --seed S``."""
 
 import argparse
-import json
 from pathlib import Path
+
+from mmhier.safe_files import read_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     )
     people = {}
     for split in ('train', 'val'):
-        coco = json.loads((args.out / 'annotations' / f'person_keypoints_{split}.json').read_text())
+        coco = read_json(args.out / 'annotations' / f'person_keypoints_{split}.json')
         people[split] = f'{len(coco["annotations"])} people in {len(coco["images"])} {split} images'
     print(f'{"Made" if made else "Reused"} {args.out}: {people["train"]}, {people["val"]}.')
     return 0

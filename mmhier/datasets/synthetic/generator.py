@@ -30,6 +30,7 @@ from mmhier.datasets.synthetic.people import BodyKit
 from mmhier.datasets.synthetic.rendering import render_image
 from mmhier.datasets.synthetic.scene import SCENE_STYLES
 from mmhier.digest import code_digest
+from mmhier.safe_files import read_json
 
 SPLITS = ('train', 'val')
 CHUNK = 16
@@ -101,7 +102,7 @@ def generate(
             partial / 'records' / f'{split}-{start:08d}.json'
             for start in range(0, parameters[f'num_{split}'], CHUNK)
         ]
-        entries = [entry for path in paths for entry in json.loads(path.read_text())]
+        entries = [entry for path in paths for entry in read_json(path)]
         write_split(partial / 'annotations', split, entries, parameters)
     shutil.rmtree(partial / 'records')
     if out.exists():
@@ -140,8 +141,8 @@ def data_set_parameters(
 def parameters_of(folder: Path) -> dict[str, Any] | None:
     """What a data set was made with, or None where there is none."""
     try:
-        return json.loads((folder / PARAMETERS_FILE).read_text())
-    except (OSError, json.JSONDecodeError):
+        return read_json(folder / PARAMETERS_FILE)
+    except (OSError, ValueError):
         return None
 
 

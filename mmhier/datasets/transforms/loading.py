@@ -9,6 +9,7 @@ import io
 import logging
 from typing import Any
 
+import cv2
 import mmcv
 import numpy as np
 from mmengine.fileio import get
@@ -18,6 +19,7 @@ from mmpose.registry import TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 
 from mmhier.datasets.coco_pictures import describe_wrong_size
+from mmhier.safe_files import check_local
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG_START, _PNG_END = b'\x89PNG', b'IEND\xaeB`\x82'
@@ -91,6 +93,7 @@ def read_image(
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty, truncated or not an image.
     """
+    check_local(path)
     try:
         content = get(path, backend_args=backend_args)
     except FileNotFoundError:
@@ -98,7 +101,10 @@ def read_image(
             f'image {path} does not exist; check data_root and data_prefix in the config'
         ) from None
     problem = _damage(content)
-    image = None if problem else mmcv.imfrombytes(content, flag=color_type, backend=decoder)
+    try:
+        image = None if problem else mmcv.imfrombytes(content, flag=color_type, backend=decoder)
+    except cv2.error as error:  # among others, more pixels than OpenCV takes
+        image, problem = None, f'cannot be decoded ({" ".join(str(error).split())})'
     if image is None:
         raise ValueError(
             f'image {path} ({len(content)} bytes) {problem or "cannot be decoded"}; download or copy it again'

@@ -14,6 +14,7 @@ from mmpose.registry import TRANSFORMS
 from scipy.ndimage import gaussian_filter
 
 from mmhier.body_models.joint_sets import JOINT_SETS
+from mmhier.safe_files import read_npy
 
 MIN_CONFIDENCE = 0.3
 
@@ -144,11 +145,8 @@ class PosePrior:
     """
 
     def __init__(self, path: str, sigma: float = 2.0, thresholds: Mapping[str, float] = POSE_THRESHOLDS):
-        try:
-            counts = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f'{path} is not an npy file of numbers: {error}') from error
-        if not isinstance(counts, np.ndarray) or counts.dtype.kind not in 'fiu':
+        counts = read_npy(path)
+        if counts.dtype.kind not in 'fiu':
             raise ValueError(f'{path} is not an npy file of numbers')
         if counts.ndim != 4 or counts.shape[0] != len(PRIOR_JOINTS) or len(set(counts.shape[1:])) != 1:
             raise ValueError(

@@ -18,6 +18,7 @@ from PIL import Image
 
 from mmhier.datasets.mesh_sample import CROP_SIZE
 from mmhier.datasets.transforms.loading import _damage
+from mmhier.safe_files import check_local
 
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -56,6 +57,7 @@ class LoadMeshImage(BaseTransform):
         content = results.pop('img_bytes', None)
         if content is None:
             try:
+                check_local(results['img_path'])
                 content = get(results['img_path'], backend_args=self.backend_args)
             except (OSError, ValueError) as error:
                 raise UnusableSample(f'{source} cannot be read ({error})') from error

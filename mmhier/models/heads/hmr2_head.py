@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from mmhier.geometry.rotations import rotation_6d_to_matrix
 from mmhier.ops.linear import Linear, linear
+from mmhier.safe_files import read_npz
 
 _FULL = dict(embed_dims=1024, num_layers=6, num_heads=8, head_dims=64, feedforward_channels=1024)
 ARCHS = dict(
@@ -102,14 +103,15 @@ def read_mean_params(path: str, scrambled: bool = False) -> tuple[Tensor, Tensor
         Pose (joints * 6,), shape (betas,) and camera (3,), float32.
 
     Raises:
-        ValueError: If it is not such a file.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is another one or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            pose, shape, camera = (
-                torch.from_numpy(file[key].astype(np.float32)).flatten() for key in ('pose', 'shape', 'cam')
-            )
-    except (KeyError, ValueError, EOFError, AttributeError, TypeError) as error:
+        arrays = read_npz(path, ('pose', 'shape', 'cam'))
+        pose, shape, camera = (
+            torch.from_numpy(arrays[key].astype(np.float32)).flatten() for key in ('pose', 'shape', 'cam')
+        )
+    except (KeyError, ValueError, TypeError) as error:
         raise ValueError(f'{path} is no smpl_mean_params.npz (pose, shape, cam): {error}') from error
     if len(pose) % 6 or len(camera) != 3:
         raise ValueError(

@@ -115,7 +115,7 @@ def test_text_of_all_kinds_is_read_without_unpickling(open_file, kind):
         (dict(body_keypoints_2d=np.ones((COUNT, 24, 3))), r'body_keypoints_2d is \(4, 24, 3\), it should be'),
         (dict(center=np.ones((COUNT + 1, 2))), r'center is \(5, 2\)'),
         (dict(betas=np.array(['a'] * COUNT * 10)), 'betas is not an array of numbers'),
-        (dict(betas=np.array([None] * COUNT * 10)), 'betas is not an array of numbers'),
+        (dict(betas=np.array([None] * COUNT * 10)), 'betas holds Python objects, which are not read'),
         (dict(imgname=np.arange(COUNT)), 'holds something that is no text'),
         (dict(scale=np.array(3.0)), r'scale is \(\), it should be \(4, 2\)'),
         (dict(imgname=np.array([], str), center=np.zeros((0, 2)), scale=np.zeros(0)), 'x.npz holds nobody'),
@@ -146,7 +146,7 @@ def test_backslashes_in_names_are_slashes(open_file):
 
 def test_file_that_is_no_npz(tmp_path):
     (tmp_path / 'x.npz').write_bytes(b'PK nothing')
-    with pytest.raises(ValueError, match=r'x\.npz is not an npz file'):
+    with pytest.raises(ValueError, match=r'x\.npz is not a ZIP archive'):
         read_npz(tmp_path / 'x.npz', ['a'])
     with pytest.raises(FileNotFoundError, match='check data_root'):
         MeshNpzDataset('x', 'gone.npz', '', str(tmp_path))
@@ -188,7 +188,7 @@ def test_field_that_claims_to_be_huge(tmp_path):
         np.lib.format.write_array_header_1_0(stream, header)
         with zipfile.ZipFile(tmp_path / 'x.npz', 'w') as archive:
             archive.writestr(f'{field}.npy', stream.getvalue())
-        with pytest.raises(ValueError, match=rf'x\.npz: {field} is no'):
+        with pytest.raises(ValueError, match=rf'x\.npz: {field}: its shape .* does not fit'):
             read_npz(tmp_path / 'x.npz', ['center'], ['imgname'])
 
 
