@@ -50,6 +50,7 @@ from mmhier.apis.results import (
     header_to_json,
 )
 from mmhier.atomic import new_file
+from mmhier.safe_files import MAX_JSON_BYTES, open_file, parse_json, read_bytes
 
 FORMATS = ('json', 'npz')
 
@@ -165,7 +166,7 @@ def read_results(path: str | Path) -> Iterator[FrameResult]:
             _check_header(path, header)
             yield from (_frame(path, frame, header) for frame in records)
         return
-    document = _parsed(path, path.read_bytes())
+    document = _parsed(path, read_bytes(path, MAX_JSON_BYTES))
     _check_header(path, document)
     frames = document.pop('frames', None)
     if not isinstance(frames, list):
@@ -189,17 +190,14 @@ def _frame(path: Path, frame: dict[str, Any], header: dict[str, Any]) -> FrameRe
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
     """Whole lines of a .jsonl file."""
-    with open(path, 'rb') as file:
+    with open_file(path) as file:
         for line in file:
             if line.endswith(b'\n'):
                 yield _parsed(path, line)
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f'{path} is no JSON file: {error}') from None
+    document = parse_json(content, str(path))
     if not isinstance(document, dict):
         raise ValueError(f'{path} holds no results of mmhier, but a JSON {type(document).__name__}')
     return document

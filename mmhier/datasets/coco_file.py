@@ -19,7 +19,6 @@ and remedy. With the truth as prediction the AP of every file that is accepted i
 """
 
 import gc
-import json
 import logging
 import math
 import os
@@ -27,10 +26,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mmhier import safe_files
 
 logger = logging.getLogger('mmhier')
 
@@ -118,17 +118,9 @@ def take_coco(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file in any of Unicode's encodings.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    content = Path(path).read_bytes()
+    """Read a JSON file in any of Unicode's encodings; errors as of :func:`mmhier.safe_files.read_json`."""
     with _without_collecting():
-        try:
-            return json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f'{path} is not a JSON file (truncated?): {error}') from error
+        return safe_files.read_json(path)
 
 
 @contextmanager

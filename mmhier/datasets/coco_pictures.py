@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from mmhier.safe_files import check_file
+
 # Values of EXIF's orientation that swap width and height.
 _SIDEWAYS = (5, 6, 7, 8)
 
@@ -52,6 +54,7 @@ def picture_size(path: str, ignore_orientation: bool = False) -> tuple[int, int]
         ignore_orientation: Whether it is loaded as stored.
     """
     try:
+        check_file(path)
         with Image.open(path) as image:
             size = image.size
             # Decoders turn a TIFF whatever they are asked for, and Pillow gives its size after that.

@@ -21,6 +21,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mmhier.safe_files import open_file
+
 Report = Callable[[str, int], None]
 
 # Of one picture: 804 MB as 8-bit colour.
@@ -58,7 +60,7 @@ def layout(path: str | Path) -> Layout:
     The pixels are not touched, and of pictures that cannot move nothing but the first bytes.
     """
     try:
-        with open(path, 'rb') as file:
+        with open_file(path) as file:
             head = file.read(32)
             if head.startswith(_PNG):
                 return _animation(path) if _has_frames(file) else PICTURE
@@ -172,9 +174,10 @@ def _read_frames(
 def _read_pages(
     path: str | Path, numbers: tuple[int, ...], max_pixels: int
 ) -> Iterator[tuple[np.ndarray, None]]:
-    with open(path, 'rb') as file:
+    with open_file(path) as file:
         tables = list(_tiff_pages(file))
-    content = np.fromfile(path, np.uint8)
+        file.seek(0)
+        content = np.fromfile(file, np.uint8)
     for number in numbers:
         _check_pixels(path, (tables[number].get(_WIDTH, 1), tables[number].get(_HEIGHT, 1)), max_pixels)
         read, pages = cv2.imdecodemulti(content, cv2.IMREAD_COLOR, range=(number, number + 1))
@@ -185,7 +188,7 @@ def _read_pages(
 
 def _check_size(path: str | Path, max_pixels: int) -> None:
     """Refuse a picture by its head; formats whose head is not known here are left to the decoder."""
-    with open(path, 'rb') as file:
+    with open_file(path) as file:
         size_wh = _png_or_jpeg_size(file)
     if size_wh is None:
         try:

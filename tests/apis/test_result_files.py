@@ -140,7 +140,7 @@ def test_a_full_disk_at_the_end_leaves_the_lines(tmp_path, monkeypatch):
 
 def test_damaged_files_are_named(tmp_path):
     (tmp_path / 'results.json').write_text('{"frames": [')
-    with pytest.raises(ValueError, match=r'results.json is no JSON file'):
+    with pytest.raises(ValueError, match=r'results.json is not a JSON file'):
         list(read_results(tmp_path / 'results.json'))
     (tmp_path / 'results.json').write_text('[1, 2]')
     with pytest.raises(ValueError, match=r'results.json holds no results .*list'):
