@@ -24,6 +24,7 @@ def workshop(tmp_path_factory, repo_root):
     )
     with FreshProcesses(folder, variables) as processes:
         yield SimpleNamespace(folder=folder, run=processes.run, environment=variables)
+    shutil.rmtree(folder)  # gigabytes of weights
 
 
 @pytest.fixture(scope='package')

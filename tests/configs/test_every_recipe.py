@@ -114,19 +114,18 @@ def prepare(workshop, request):
             write_release(workshop.folder, Config.fromfile(workshop.folder / CONFIGS[name]).model.backbone)
             return
         put(pose)
-        work_dir = train_a_step(workshop, pose)
+        work_dir = workshop.folder / 'prepared'
+        train_a_step(workshop, pose, '--work-dir', work_dir)
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(work_dir / 'epoch_1.pth', path)
-        if path.parent != work_dir:
-            shutil.rmtree(work_dir)
+        shutil.rmtree(work_dir)
 
     return put
 
 
-def train_a_step(workshop, name, workers=False):
-    """Run the command of the first line; return the work directory."""
-    workshop.run('tools/train.py', CONFIGS[name], *options(name, workers, **steps(name, 1)))
-    return workshop.folder / 'work_dirs' / name
+def train_a_step(workshop, name, *more, workers=False):
+    """Run the command of the first line."""
+    workshop.run('tools/train.py', CONFIGS[name], *more, *options(name, workers, **steps(name, 1)))
 
 
 def checkpoint_of(name, count):
@@ -141,6 +140,7 @@ def check_trained(name, work_dir, count, scored):
     losses = [record for record in records if 'loss' in record]
     assert [record['step'] for record in losses] == list(range(1, count + 1))
     assert all(math.isfinite(record['loss']) and record['loss'] > 0 for record in losses)
+    assert all(record.get('loss_body_pose', 1) > 0 for record in losses), 'the annotated poses are trusted'
     key = Config.fromfile(ROOT / CONFIGS[name]).default_hooks.checkpoint.save_best
     scores = [(record['step'], math.isfinite(record[key])) for record in records if key in record]
     assert scores == ([(count, True)] if scored else [])
@@ -167,8 +167,9 @@ def run_recipe(name, workshop, prepare, whole):
     """
     prepare(name)
     work_dir = workshop.folder / 'work_dirs' / name
+    shutil.rmtree(work_dir, ignore_errors=True)  # its weights may have been asked for
     try:
-        train_a_step(workshop, name, whole)
+        train_a_step(workshop, name, workers=whole)
         check_trained(name, work_dir, 1, scored=False)
         processes = 2 if whole and CONFIGS[name].startswith('configs/hmr/') else 1
         more = {'train_dataloader.batch_size': 2 // processes, **steps(name, 2)}
