@@ -116,8 +116,6 @@ def test_resume_goes_on_where_training_stopped(repo_root, config, data, trained,
         torch.testing.assert_close(resumed[state], whole[state], rtol=0, atol=0)
     records = [record for record in read_scalars(work_dir) if 'loss' in record]
     assert {record['epoch'] for record in records} == set(range(STOP + 1, EPOCHS + 1))
-    first = next(record['loss'] for record in read_scalars(trained) if 'loss' in record)
-    assert records[0]['loss'] < 0.7 * first, 'it starts from what had been learnt'
 
 
 def test_pictures_of_predictions_and_tensorboard(repo_root, config, data, trained, tmp_path):
