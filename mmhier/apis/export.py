@@ -3,7 +3,7 @@
 import argparse
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from mmhier.file_endings import IMAGE_SUFFIXES
@@ -168,10 +168,10 @@ def _read_image(path: Path) -> 'np.ndarray':
 
 
 def _read_boxes(path: Path) -> dict[str, list]:
-    """Boxes (left, top, width, height) by name of the image."""
+    """Boxes (left, top, width, height) by name of the image, without its folder, however that is written."""
     try:
         content = read_json(path)
-        names = {image['id']: Path(image['file_name']).name for image in content['images']}
+        names = {image['id']: PureWindowsPath(image['file_name']).name for image in content['images']}
         found: dict[str, list] = {}
         for annotation in content['annotations']:
             found.setdefault(names[annotation['image_id']], []).append(annotation['bbox'])

@@ -38,10 +38,11 @@ def test_export_and_report(folder, tmp_path, capsys):
     assert torch.jit.load(str(out))(torch.zeros(1, 3, 128, 96))[0].shape == (1, 17, 32, 24)
 
 
-def test_boxes_cut_people_out(folder, tmp_path):
+@pytest.mark.parametrize('name', ['val/1.png', 'C:\\val\\1.png'])
+def test_boxes_cut_people_out(folder, tmp_path, name):
     boxes = tmp_path / 'boxes.json'
     content = dict(
-        images=[dict(id=7, file_name='val/1.png')],
+        images=[dict(id=7, file_name=name)],
         annotations=[dict(image_id=7, bbox=[10, 20, 30, 40]), dict(image_id=7, bbox=[0, 0, 120, 160])],
     )
     boxes.write_text(json.dumps(content))
