@@ -213,9 +213,8 @@ def test_all_of_a_group_are_built(group, workshop, request):
         request.getfixturevalue('synthetic_people')
     names = GROUPS[group]
     touch_weights(workshop.folder, filter(None, map(initial_weights, names)))
-    more = [f'{key}={value}' for key, value in TAR_OPTIONS.items()] if group.endswith('_mixed') else []
-    more.append('train_dataloader.batch_size=2')  # there are no more people
-    output = workshop.run(str(BUILD), *(CONFIGS[name] for name in names), *more).output
+    _, *changes = options(names[0])
+    output = workshop.run(str(BUILD), *(CONFIGS[name] for name in names), *changes).output
     built = re.findall(r'^BUILT (\w+) (\w+)$', output, re.MULTILINE)
     assert built == [(command, name) for name in names for command in ('train', 'test')]
 
