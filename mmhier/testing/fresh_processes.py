@@ -1,5 +1,6 @@
 """Run scripts as a shell does, each in a process of its own, without importing torch again every time."""
 
+import copy
 import json
 import os
 import socket
@@ -42,6 +43,12 @@ class FreshProcesses:
             env=self.environment,
             text=True,
         )
+
+    def elsewhere(self, cwd: Path, environment: Mapping[str, str]) -> 'FreshProcesses':
+        """The same server for another folder, with other variables beside those of this process."""
+        other = copy.copy(self)
+        other.cwd, other.environment = cwd, {**os.environ, **environment}
+        return other
 
     def __enter__(self) -> 'FreshProcesses':
         return self

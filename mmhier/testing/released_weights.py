@@ -177,7 +177,8 @@ def release_of(backbone: Mapping) -> dict[str, State]:
     if options['type'] == 'timm':
         import timm
 
-        network = timm.create_model(options['name'])
+        settings = {key: value for key, value in options.items() if key not in ('type', 'name')}
+        network = timm.create_model(options['name'], **settings)
     else:
         network = MODELS.build(options)
     return dict(model=release(network.state_dict()))

@@ -1,15 +1,20 @@
-"""A folder in which every recipe runs as its first line says, and fresh processes to run it in."""
+"""Folders in which every recipe runs as its first line says, and fresh processes to run it in."""
 
 import importlib.util
 import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from mmhier.models.backbones import truncated_gmf, truncated_swin, truncated_vmamba, vit
 from mmhier.testing.fresh_processes import FreshProcesses
 from mmhier.testing.recipe_files import environment, write_recipe_files, write_synthetic_people
+
+# How names of configs begin -> the module with their encoders' architectures.
+ENCODERS = {'swin': truncated_swin, 'gmf': truncated_gmf, 'vm': truncated_vmamba, 'vitpose': vit, 'hmr2': vit}
 
 
 @pytest.fixture(scope='package')
@@ -23,8 +28,37 @@ def workshop(tmp_path_factory, repo_root):
         PYTHONPATH=os.pathsep.join([str(repo_root), os.environ.get('PYTHONPATH', '')]), OMP_NUM_THREADS='1'
     )
     with FreshProcesses(folder, variables) as processes:
-        yield SimpleNamespace(folder=folder, run=processes.run, environment=variables)
+        yield SimpleNamespace(folder=folder, processes=processes, run=processes.run, environment=variables)
     shutil.rmtree(folder)  # gigabytes of weights
+
+
+@pytest.fixture(scope='package')
+def shallow_workshop(workshop, tmp_path_factory):
+    """The same data; encoders have one block per stage, all else in the configs is as it is."""
+    folder = tmp_path_factory.mktemp('shallow')
+    shutil.copytree(workshop.folder / 'configs', folder / 'configs')
+    for name in ('tools', 'data'):
+        (folder / name).symlink_to(workshop.folder / name)
+    for path in (folder / 'configs').glob('h*/*.py'):
+        path.write_text(with_one_block_per_stage(path.stem, path.read_text()))
+    variables = workshop.environment | dict(TORCH_HOME=environment(folder)['TORCH_HOME'])
+    run = workshop.processes.elsewhere(folder, variables).run
+    yield SimpleNamespace(folder=folder, run=run, environment=variables)
+    shutil.rmtree(folder)
+
+
+def with_one_block_per_stage(name, text):
+    """The text of a config with a shallower encoder of the same widths."""
+    archs = next((module.ARCHS for start, module in ENCODERS.items() if name.startswith(start)), {})
+
+    def shallow(match):
+        arch = dict(archs[match[1]])
+        arch |= dict(depths=(1,) * len(arch['depths'])) if 'depths' in arch else dict(num_layers=1)
+        return f'arch=dict({", ".join(f"{key}={value!r}" for key, value in arch.items())})'
+
+    text = re.sub(r"arch='(\w+)'", shallow, text, count=1)  # a second one is the decoder's
+    text = text.replace("name='convnext_tiny'", "name='convnext_tiny', depths=(1, 1, 1, 1)")
+    return text.replace('num_layers=[3, 4, 6, 3]', 'num_layers=[1, 1, 1, 1]')
 
 
 @pytest.fixture(scope='package')
