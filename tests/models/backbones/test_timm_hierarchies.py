@@ -34,14 +34,18 @@ def table() -> dict[str, dict[str, str]]:
         return {row['name']: row for row in csv.DictReader(file)}
 
 
+def depth(row: dict[str, str]) -> int:
+    return sum(map(int, row['layers'].split('-'))) if row['layers'] else 1000
+
+
 def representatives() -> list[str]:
-    """The shortest name of each module that has hierarchies: short names are small networks."""
+    """The shallowest network of each module that has hierarchies."""
     known = table()
     chosen = {}
     for module, names in by_module().items():
         hierarchies = [name for name in names if name in known]
         if hierarchies and module not in NOT_BY_DEFAULT:
-            chosen[module] = min(hierarchies, key=lambda name: (len(name), name))
+            chosen[module] = min(hierarchies, key=lambda name: (depth(known[name]), len(name), name))
     return sorted(chosen.values())
 
 

@@ -289,7 +289,8 @@ def test_timm_loads_a_file_of_the_whole_network(tmp_path):
             r'does not run on images of \(64, 64\).*window',
         ),
         (dict(type='timm', name='convnext_zero'), {}, "timm has no model 'convnext_zero'"),
-        (dict(type='timm', name='hrnet_w18_small'), dict(num_stages=2), 'does not run without'),
+        (dict(type='timm', name='hrnet_w18_small'), dict(num_stages=2), 'hierarchical: its map 1 needs'),
+        (dict(type='timm', name='legacy_xception'), dict(num_stages=3), 'does not run without'),
         (
             dict(type='timm', name='resnet18'),
             dict(init_cfg=dict(type='Kaiming')),
