@@ -83,8 +83,9 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
     check_config(cfg, loaders)
     prepare_distributed(cfg)
     runner = ExactRunner.from_cfg(cfg)
-    fine_tuning = 'train_dataloader' in loaders and not cfg.get('resume')
-    runner.register_hook(CheckpointMatchHook(fine_tuning))
+    training = 'train_dataloader' in loaders
+    fine_tuning = training and not cfg.get('resume')
+    runner.register_hook(CheckpointMatchHook(fine_tuning, testing=not training))
     return runner
 
 

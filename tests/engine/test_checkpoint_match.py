@@ -1,9 +1,11 @@
 """Weights that fit pass; any difference is told by name."""
 
+from types import SimpleNamespace
+
 import pytest
 from torch import nn
 
-from mmhier.engine.checkpoint_match import describe_mismatch
+from mmhier.engine.checkpoint_match import CheckpointMatchHook, describe_mismatch
 
 
 def _weights(width=3):
@@ -28,3 +30,15 @@ def test_long_lists_are_cut():
     assert describe_mismatch(model, {}).startswith('10 missing') and 'and 6 more' in describe_mismatch(
         model, {}
     )
+
+
+def test_the_discriminator_is_needed_by_training_alone():
+    model = nn.ModuleDict(dict(backbone=nn.Linear(2, 2), discriminator=nn.Linear(2, 1)))
+    runner = SimpleNamespace(model=model, _load_from='model.pth')
+    without = {name: value for name, value in model.state_dict().items() if 'discriminator' not in name}
+    CheckpointMatchHook(testing=True).after_load_checkpoint(runner, dict(state_dict=without))
+    with pytest.raises(ValueError, match=r'2 missing \(discriminator'):
+        CheckpointMatchHook().after_load_checkpoint(runner, dict(state_dict=without))
+    half = {**without, 'discriminator.bias': model['discriminator'].bias.detach()}
+    with pytest.raises(ValueError, match=r'1 missing \(discriminator\.weight'):
+        CheckpointMatchHook(testing=True).after_load_checkpoint(runner, half)
