@@ -21,7 +21,7 @@ class CheckpointMatchHook(Hook):
 
     Args:
         fine_tuning: Whether the run starts from the weights of another network.
-        testing: Whether nothing is trained: the discriminator, which only training needs, may then be missing.
+        testing: Whether nothing is trained: the discriminator, which only training needs, may be missing.
     """
 
     priority = 'VERY_HIGH'
