@@ -288,7 +288,7 @@ def _inspect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
         raise ValueError(f'checkpoint {name} is empty (0 bytes)')
     try:
         if start.startswith(b'PK\x03\x04'):
-            return _inspect_zip(file)
+            return _inspect_zip(file, name)
         if _is_tar(file):
             return 'it is a tar archive (written by torch before 0.4), which has no safe reader', set()
         return '', _inspect_legacy(file)
@@ -301,9 +301,9 @@ def _inspect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
         ) from error
 
 
-def _inspect_zip(file: BinaryIO) -> tuple[str, set[str]]:
+def _inspect_zip(file: BinaryIO, name: str) -> tuple[str, set[str]]:
     """Look into a file written by torch >= 1.6, through the reader that torch will use."""
-    archive = TorchArchive(file, 'the archive')
+    archive = TorchArchive(file, 'the archive', name)
     if 'constants.pkl' in archive.records:
         return 'it is a TorchScript archive, which is a program', set()
     if 'data.pkl' not in archive.records:
