@@ -129,7 +129,7 @@ def load_url(
                     os.unlink(path)
                     raise ValueError(problem)
                 logger.warning('%s; kept as %s', problem, path)
-    return load_checkpoint_file(path, map_location)
+    return _with_weights(load_checkpoint_file(path, map_location), path)
 
 
 def _sha256(path: str) -> str:
@@ -149,8 +149,23 @@ def _hash_in(name: str) -> str | None:
 def load_like_torch(file: str | PathLike | BinaryIO, map_location: Any = None, **ignored: Any) -> Any:
     """Stand in for ``torch.load`` inside MMEngine's loader, whatever ``weights_only`` it asks for."""
     if isinstance(file, (str, PathLike)):
-        return load_checkpoint_file(file, map_location)
-    return _load(file, 'in memory', map_location)
+        return _with_weights(load_checkpoint_file(file, map_location), os.fspath(file))
+    return _with_weights(_load(file, 'in memory', map_location), 'in memory')
+
+
+def _with_weights(checkpoint: Any, name: str) -> dict[str, Any]:
+    """Make sure that MMEngine finds what it takes for granted: weights by name, bare or as ``state_dict``."""
+    weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else checkpoint
+    wrong = None if isinstance(weights, dict) else f'the type {type(weights).__name__}'
+    for key, value in () if wrong else weights.items():
+        if not isinstance(key, str):
+            wrong = f'the key {key!r}'
+        elif not isinstance(value, torch.Tensor) and not key.endswith('_extra_state'):
+            # Bare ones may lie beside the number of the epoch and the like.
+            wrong = wrong if weights is checkpoint else f'{key!r} of the type {type(value).__name__}'
+    if wrong:
+        raise ValueError(f'checkpoint {name} holds {wrong} instead of weights by name')
+    return checkpoint
 
 
 def check_plain(file: BinaryIO, name: str) -> None:
