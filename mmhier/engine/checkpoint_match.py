@@ -2,10 +2,11 @@
 
 MMEngine loads what fits and prints a warning about the rest, so a checkpoint of the wrong architecture is
 evaluated with partly random weights. Fine-tuning (``load_from`` in training) keeps that behaviour, since
-there a new head is the point.
+there a new head is the point, as long as something fits.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -31,17 +32,28 @@ class CheckpointMatchHook(Hook):
         """Compare names and shapes.
 
         Raises:
-            ValueError: If they differ.
+            ValueError: If they differ; for fine-tuning, if nothing fits.
         """
+        module = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model, weights = module.state_dict(), checkpoint.get('state_dict', checkpoint)
+        problem = describe_mismatch(model, weights)
         if self.fine_tuning:
+            if not any(_fits(name, value, model) for name, value in weights.items()):
+                raise ValueError(
+                    f'nothing of {runner._load_from} fits this model, which would begin with random weights: '
+                    f'{problem}. mmhier convert makes checkpoints of the weights of other projects'
+                )
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        problem = describe_mismatch(model.state_dict(), checkpoint.get('state_dict', checkpoint))
         if problem:
             raise ValueError(
                 f'the checkpoint {runner._load_from or "to resume from"} is not of this model: {problem}. '
                 'Use the config that it was trained with, or mmhier convert for weights of another project'
             )
+
+
+def _fits(name: str, value: Any, model: Mapping[str, Tensor]) -> bool:
+    own = model.get(name.removeprefix('module.'))
+    return own is not None and own.shape == getattr(value, 'shape', None)
 
 
 def describe_mismatch(model: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
