@@ -48,7 +48,8 @@ def open_file(path: str | os.PathLike, max_bytes: int | None = None) -> Iterator
     Raises:
         FileNotFoundError: If there is no such file.
         PermissionError: If it may not be read.
-        ValueError: If it is a folder, a pipe or a device, its name is impossible, or it is too large.
+        ValueError: If it is a folder, a pipe or a device, its name is impossible, it is too large, or its
+            disk fails while it is read.
     """
     path = os.fspath(path)
     # Without O_NONBLOCK to open a pipe is to wait for its writer.
@@ -65,7 +66,12 @@ def open_file(path: str | os.PathLike, max_bytes: int | None = None) -> Iterator
     with os.fdopen(descriptor, 'rb') as file:
         if max_bytes is not None and about.st_size > max_bytes:
             raise ValueError(f'{path} has {about.st_size:,} bytes, such a file has at most {max_bytes:,}')
-        yield file
+        try:
+            yield file
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            raise _explained(error, path) from error
 
 
 def check_file(path: str | os.PathLike, max_bytes: int | None = None) -> Path:

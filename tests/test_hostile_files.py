@@ -151,6 +151,7 @@ PLACES: dict[str, Callable[[Path], None]] = {
     'folder': Path.mkdir,
     'pipe': os.mkfifo,
     'endless_device': lambda path: path.symlink_to('/dev/zero'),
+    'failing_disk': lambda path: path.symlink_to('/proc/self/mem'),  # opens, and fails when it is read
     'loop': make_loop,
     'in_a_file': lambda path: None,
     'long_name': lambda path: None,

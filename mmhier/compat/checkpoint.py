@@ -129,7 +129,7 @@ def load_url(
                     os.unlink(path)
                     raise ValueError(problem)
                 logger.warning('%s; kept as %s', problem, path)
-    return load_checkpoint_file(path, map_location)
+    return _with_weights(load_checkpoint_file(path, map_location), path)
 
 
 def _sha256(path: str) -> str:
@@ -149,8 +149,23 @@ def _hash_in(name: str) -> str | None:
 def load_like_torch(file: str | PathLike | BinaryIO, map_location: Any = None, **ignored: Any) -> Any:
     """Stand in for ``torch.load`` inside MMEngine's loader, whatever ``weights_only`` it asks for."""
     if isinstance(file, (str, PathLike)):
-        return load_checkpoint_file(file, map_location)
-    return _load(file, 'in memory', map_location)
+        return _with_weights(load_checkpoint_file(file, map_location), os.fspath(file))
+    return _with_weights(_load(file, 'in memory', map_location), 'in memory')
+
+
+def _with_weights(checkpoint: Any, name: str) -> dict[str, Any]:
+    """Make sure that MMEngine finds what it takes for granted: weights by name, bare or as ``state_dict``."""
+    weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else checkpoint
+    wrong = None if isinstance(weights, dict) else f'the type {type(weights).__name__}'
+    for key, value in () if wrong else weights.items():
+        if not isinstance(key, str):
+            wrong = f'the key {key!r}'
+        elif not isinstance(value, torch.Tensor) and not key.endswith('_extra_state'):
+            # Bare ones may lie beside the number of the epoch and the like.
+            wrong = wrong if weights is checkpoint else f'{key!r} of the type {type(value).__name__}'
+    if wrong:
+        raise ValueError(f'checkpoint {name} holds {wrong} instead of weights by name')
+    return checkpoint
 
 
 def check_plain(file: BinaryIO, name: str) -> None:
@@ -288,7 +303,7 @@ def _inspect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
         raise ValueError(f'checkpoint {name} is empty (0 bytes)')
     try:
         if start.startswith(b'PK\x03\x04'):
-            return _inspect_zip(file)
+            return _inspect_zip(file, name)
         if _is_tar(file):
             return 'it is a tar archive (written by torch before 0.4), which has no safe reader', set()
         return '', _inspect_legacy(file)
@@ -301,9 +316,9 @@ def _inspect(file: BinaryIO, name: str) -> tuple[str, set[str]]:
         ) from error
 
 
-def _inspect_zip(file: BinaryIO) -> tuple[str, set[str]]:
+def _inspect_zip(file: BinaryIO, name: str) -> tuple[str, set[str]]:
     """Look into a file written by torch >= 1.6, through the reader that torch will use."""
-    archive = TorchArchive(file, 'the archive')
+    archive = TorchArchive(file, 'the archive', name)
     if 'constants.pkl' in archive.records:
         return 'it is a TorchScript archive, which is a program', set()
     if 'data.pkl' not in archive.records:

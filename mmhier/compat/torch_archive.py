@@ -24,12 +24,13 @@ class TorchArchive:
     Args:
         file: The archive.
         name: For messages.
+        path: The file, if ``name`` does not tell; the warning that there are no checksums names it.
 
     Raises:
         ValueError: If it is damaged: a record differs from its checksum, or unpacks to too much.
     """
 
-    def __init__(self, file: BinaryIO, name: str):
+    def __init__(self, file: BinaryIO, name: str, path: str = ''):
         members = Archive(file, name)
         file.seek(0)
         try:
@@ -41,7 +42,9 @@ class TorchArchive:
         if {f'{folder}/{record}' for record in self.records} != set(members.names):
             raise ValueError(f'{name} is damaged: its contents contradict its list of contents')
         if not any(map(members.checksum, members.names)):
-            logger.warning('%s was written without checksums: whether it is damaged cannot be told', name)
+            logger.warning(
+                '%s was written without checksums: whether it is damaged cannot be told', path or name
+            )
             return
         for record, content in self._contents(name):
             member = f'{folder}/{record}'

@@ -70,7 +70,7 @@ def read_lightning_checkpoint(path: str | PathLike) -> dict:
     reader.Unpickler = TensorUnpickler
     with open_file(path) as file:
         try:
-            archive = TorchArchive(file, 'the archive')
+            archive = TorchArchive(file, 'the archive', str(path))
             if 'data.pkl' not in archive.records or 'constants.pkl' in archive.records:
                 raise ValueError('it is a zip archive, but not one of weights')
             named_globals(archive.read('data.pkl'))  # bounds its nesting

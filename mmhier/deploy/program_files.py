@@ -83,9 +83,13 @@ _SCRIPT_GLOBAL = re.compile(
     r'__torch__\.(?!torch\.classes\b)[\w.]+|collections\.OrderedDict|torch\._utils\._rebuild_tensor_v2'
     r'|torch\.jit\._pickle\.\w+|torch\.\w*Storage|torch\.device'
 )
+# Bare words, wherever they stand: comments and line ends may lie between a dot and a name, and functions can
+# get other names. Strings may be spelt with escapes, so `getattr` has to look as TorchScript writes it.
 _FOREIGN = re.compile(
-    r'(?<![\w.])ops\b(?!\s*\.\s*(prim|aten)\s*\.)[\w.]*|\btorch\s*\.\s*classes\b'
-    rf'|\.\s*({"|".join(FILE_OPERATORS)})\s*\('
+    r'(?<![\w.])ops\b(?!\s*\.\s*(prim|aten)\s*\.)[\w.]*'
+    rf'|\b({"|".join(FILE_OPERATORS)}|classes|rpc_\w+)\b'
+    r'|\bgetattr\b(?!\([\w.]+, "\w+"\))',
+    re.ASCII,
 )
 
 

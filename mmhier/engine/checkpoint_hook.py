@@ -43,8 +43,18 @@ class ExactCheckpointHook(CheckpointHook):
         self._saved_iter = -1  # number of steps after which a checkpoint was last written
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Remember where the run was, if it is resumed."""
+        """Remember where the run was, if it is resumed.
+
+        Raises:
+            ValueError: If the checkpoint holds weights alone, as the best ones do.
+        """
         if runner._resume:
+            if self.save_optimizer and 'optimizer' not in checkpoint:
+                raise ValueError(
+                    f'{runner._load_from} holds no optimizer, no run can go on from it. Resume from another '
+                    'checkpoint, or begin a new run with its weights: --cfg-options '
+                    f'load_from={runner._load_from}'
+                )
             self._loaded = {key: checkpoint.get(key) for key in ('place', 'ranks')}
 
     def before_train(self, runner: Runner) -> None:

@@ -2,10 +2,11 @@
 
 MMEngine loads what fits and prints a warning about the rest, so a checkpoint of the wrong architecture is
 evaluated with partly random weights. Fine-tuning (``load_from`` in training) keeps that behaviour, since
-there a new head is the point.
+there a new head is the point, as long as something fits.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -34,20 +35,30 @@ class CheckpointMatchHook(Hook):
         """Compare names and shapes.
 
         Raises:
-            ValueError: If they differ.
+            ValueError: If they differ; for fine-tuning, if nothing fits.
         """
-        if self.fine_tuning:
-            return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        expected, weights = model.state_dict(), checkpoint.get('state_dict', checkpoint)
+        module = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model, weights = module.state_dict(), checkpoint.get('state_dict', checkpoint)
         if self.testing and not any(_PRIOR in name for name in weights):
-            expected = {name: value for name, value in expected.items() if not name.startswith(_PRIOR)}
-        problem = describe_mismatch(expected, weights)
+            model = {name: value for name, value in model.items() if not name.startswith(_PRIOR)}
+        problem = describe_mismatch(model, weights)
+        if self.fine_tuning:
+            if not any(_fits(name, value, model) for name, value in weights.items()):
+                raise ValueError(
+                    f'nothing of {runner._load_from} fits this model, which would begin with random weights: '
+                    f'{problem}. mmhier convert makes checkpoints of the weights of other projects'
+                )
+            return
         if problem:
             raise ValueError(
                 f'the checkpoint {runner._load_from or "to resume from"} is not of this model: {problem}. '
                 'Use the config that it was trained with, or mmhier convert for weights of another project'
             )
+
+
+def _fits(name: str, value: Any, model: Mapping[str, Tensor]) -> bool:
+    own = model.get(name.removeprefix('module.'))
+    return own is not None and own.shape == getattr(value, 'shape', None)
 
 
 def describe_mismatch(model: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:

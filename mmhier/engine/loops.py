@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader
 
 from mmhier.engine.randomness import PlacedBatches, begin_turn, seed_step
 
-# In the message hub: the number of steps after which the run was last validated.
-VALIDATED = 'validated_iter'
+# In the message hub: the number of steps after which the run was last validated. (What
+# begins with the name of a phase MMEngine logs among its scores.)
+VALIDATED = 'last_validated_iter'
 
 
 class EpochLoop(EpochBasedTrainLoop):

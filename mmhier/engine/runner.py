@@ -117,7 +117,9 @@ def newest_checkpoint(work_dir: str, say: Callable[[str], None]) -> str | None:
     """
     record = Path(work_dir) / RECORD
     name = record.read_text(errors='replace').strip() if record.is_file() else ''
-    named = [Path(name), Path(work_dir) / Path(name).name] if name else []
+    named = [Path(work_dir) / Path(name).name] if name else []
+    if Path(name).parent.name:  # a bare name says nothing about the folder that the process happens to be in
+        named.insert(0, Path(name))
     folders = dict.fromkeys([Path(work_dir), *(path.parent for path in named)])
     others = [
         path

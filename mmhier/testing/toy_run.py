@@ -139,7 +139,7 @@ def state(path):
         {key: checkpoint.get(key) for key in ('state_dict', 'optimizer', 'param_schedulers', 'place')},
         flat,
     )
-    scores = {key: hub[key] for key in hub if key.startswith(('best_score', 'validated'))}
+    scores = {key: hub[key] for key in hub if key.startswith(('best_score', 'last_validated'))}
     return flat | scores | {key: checkpoint['meta'][key] for key in ('epoch', 'iter')}
 
 

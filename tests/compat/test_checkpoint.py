@@ -328,6 +328,25 @@ def test_what_cannot_be_read_for_another_reason_says_so(tmp_path):
         load_checkpoint_file(path)
 
 
+@pytest.mark.parametrize(
+    'content',
+    [
+        None,
+        [1],
+        torch.ones(2),
+        dict(state_dict=None),
+        dict(state_dict=[1]),
+        dict(state_dict={1: torch.ones(2)}),
+        dict(state_dict={'a': 'text'}),
+    ],
+)
+def test_what_holds_no_weights_is_named(tmp_path, content):
+    path = str(tmp_path / 'a.pth')
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=f'{path} holds .* instead of weights by name'):
+        CheckpointLoader.load_checkpoint(path)
+
+
 def test_missing_file():
     with pytest.raises(FileNotFoundError, match='nowhere.pth'):
         load_checkpoint_file('nowhere.pth')

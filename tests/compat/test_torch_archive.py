@@ -95,7 +95,7 @@ def test_files_without_checksums_are_read_and_it_is_said(tmp_path, caplog):
         torch.serialization.set_crc32_options(True)
     with caplog.at_level(logging.WARNING, 'mmhier'):
         assert load_checkpoint_file(tmp_path / 'a.pth')['a'].tolist() == [1, 1, 1]
-    assert 'was written without checksums' in caplog.text
+    assert f'{tmp_path / "a.pth"} was written without checksums' in caplog.text
 
 
 def test_safetensors_with_nan_is_refused(tmp_path):

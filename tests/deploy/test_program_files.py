@@ -202,6 +202,16 @@ def scripted(text):
         'torch.from_file',
         'torch.classes.A',
         'ops',
+        'torch.\\\nsave',
+        '(torch.# a comment\n save)',
+        '(torch.save# a comment\n )',
+        'torch. classes # a comment\n .A',
+        'save = torch.save\n  save',
+        'getattr(torch, "save")',
+        'getattr(torch, "sa" "ve")',
+        'getattr(torch, "s\\141ve")',
+        'getattr (torch, "gelu")',
+        'ops.prim.rpc_sync',
     ],
 )
 def test_script_may_call_operators_of_torch_only(call, rewrite):

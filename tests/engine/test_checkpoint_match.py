@@ -42,3 +42,23 @@ def test_the_discriminator_is_needed_by_training_alone():
     half = {**without, 'discriminator.bias': model['discriminator'].bias.detach()}
     with pytest.raises(ValueError, match=r'1 missing \(discriminator\.weight'):
         CheckpointMatchHook(testing=True).after_load_checkpoint(runner, half)
+
+
+def load_for_fine_tuning(weights):
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    runner = SimpleNamespace(model=model, _load_from='weights.pth')
+    CheckpointMatchHook(fine_tuning=True).after_load_checkpoint(runner, dict(state_dict=weights))
+
+
+@pytest.mark.parametrize('prefix', ['backbone.', 'model.'])
+def test_fine_tuning_does_not_begin_with_random_weights(prefix):
+    weights = {prefix + name: value for name, value in _weights().items()}
+    with pytest.raises(ValueError, match=r'nothing of weights.pth fits.*4 missing.*4 unknown'):
+        load_for_fine_tuning(weights)
+    with pytest.raises(ValueError, match=r'nothing of weights.pth fits'):
+        load_for_fine_tuning({})
+
+
+def test_fine_tuning_takes_what_fits():
+    load_for_fine_tuning(_weights(width=4))
+    load_for_fine_tuning({'module.0.weight': _weights()['0.weight']})

@@ -5,7 +5,8 @@ import torch
 from mmengine.hooks import CheckpointHook, Hook
 
 from mmhier.compat.checkpoint import load_checkpoint_file
-from mmhier.engine.checkpoint_hook import gather_rank_states, restore_rank_state
+from mmhier.engine.checkpoint_hook import OBSOLETE, gather_rank_states, restore_rank_state
+from mmhier.engine.loops import VALIDATED
 from mmhier.testing.toy_run import NoisyNet, NoisyNumbers, state, train
 
 EPOCHS = dict(by_epoch=True, max_epochs=3)
@@ -132,6 +133,14 @@ class KillBeforeValidation(Hook):
 
 
 BEST = dict(type='CheckpointHook', interval=1, save_best='score', rule='greater', max_keep_ckpts=1)
+
+
+def test_notes_are_no_scores(tmp_path):
+    """MMEngine logs what is named after a phase among the scores of this phase."""
+    runner = train(tmp_path, dict(EPOCHS, max_epochs=1), default_hooks=dict(checkpoint=BEST))
+    notes = runner.message_hub.runtime_info
+    assert VALIDATED in notes and OBSOLETE in notes
+    assert [name for name in notes if name.startswith(('train', 'val', 'test'))] == []
 
 
 @pytest.mark.parametrize(

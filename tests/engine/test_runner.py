@@ -11,8 +11,9 @@ from mmengine.runner import EpochBasedTrainLoop
 from mmhier.engine.checkpoint_hook import ExactCheckpointHook
 from mmhier.engine.loops import EpochLoop, IterLoop
 from mmhier.engine.runner import newest_checkpoint
-from mmhier.testing.toy_run import build
+from mmhier.testing.toy_run import build, train
 
+BEST = dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best='score', rule='greater'))
 WHOLE = dict(meta=dict(iter=1), state_dict={}, message_hub={}, optimizer={})
 
 
@@ -46,6 +47,16 @@ def test_a_folder_may_be_moved(folder):
     assert name == 'epoch_10.pth' and 'elsewhere/epoch_10.pth does not exist' in said
 
 
+@pytest.mark.parametrize('record', ['garbage', bytes(20).decode(), '.', 'x' * 5000])
+def test_a_damaged_record_leads_to_no_other_run(folder, tmp_path_factory, monkeypatch, record):
+    """A name without a folder says nothing about where the process happens to be."""
+    here = tmp_path_factory.mktemp('other_run')
+    torch.save(WHOLE, here / 'epoch_99.pth')
+    monkeypatch.chdir(here)
+    (folder / 'last_checkpoint').write_text(record)
+    assert newest(folder)[0] == 'epoch_11.pth'
+
+
 @pytest.mark.parametrize('length', [0, 10, 500])
 def test_a_damaged_one_is_passed_over_and_named(folder, length):
     damaged = folder / 'epoch_11.pth'
@@ -53,6 +64,27 @@ def test_a_damaged_one_is_passed_over_and_named(folder, length):
     name, said = newest(folder)
     assert name == 'epoch_10.pth'
     assert str(damaged) in said and f'Resuming from {folder / "epoch_10.pth"}' in said
+
+
+def test_weights_alone_are_nothing_to_go_on_from(tmp_path):
+    train(tmp_path / 'run', dict(by_epoch=True, max_epochs=1), default_hooks=BEST)
+    best = tmp_path / 'run' / 'best_score_epoch_1.pth'
+    with pytest.raises(ValueError, match=f'{best} holds no optimizer.*load_from={best}'):
+        train(
+            tmp_path / 'more',
+            dict(by_epoch=True, max_epochs=2),
+            default_hooks=BEST,
+            resume=True,
+            load_from=str(best),
+        )
+
+
+def test_who_saves_no_optimizer_goes_on_without(tmp_path):
+    hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1, save_optimizer=False))
+    train(tmp_path, dict(by_epoch=True, max_epochs=1), default_hooks=hooks)
+    runner = train(tmp_path, dict(by_epoch=True, max_epochs=2), default_hooks=hooks, resume=True)
+    assert runner.epoch == 2
+    assert (tmp_path / 'validations.txt').read_text().split() == ['5', '10']
 
 
 @pytest.mark.parametrize('record', [None, ''])

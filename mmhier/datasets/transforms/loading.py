@@ -100,6 +100,8 @@ def read_image(
         raise FileNotFoundError(
             f'image {path} does not exist; check data_root and data_prefix in the config'
         ) from None
+    except OSError as error:
+        raise ValueError(f'image {path} cannot be read ({error})') from error
     problem = _damage(content)
     try:
         image = None if problem else mmcv.imfrombytes(content, flag=color_type, backend=decoder)
