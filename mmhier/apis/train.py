@@ -77,12 +77,15 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
     from mmhier.engine.launch import prepare_distributed
     from mmhier.engine.preflight import check_config
     from mmhier.engine.runner import ExactRunner
+    from mmhier.engine.settings import check_custom_keys
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     apply_trust(args)
     check_config(cfg, loaders)
     prepare_distributed(cfg)
     runner = ExactRunner.from_cfg(cfg)
+    if 'train_dataloader' in loaders:
+        check_custom_keys(runner.model, args.cfg_options)
     fine_tuning = 'train_dataloader' in loaders and not cfg.get('resume')
     runner.register_hook(CheckpointMatchHook(fine_tuning))
     return runner
