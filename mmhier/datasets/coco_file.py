@@ -62,6 +62,7 @@ class CocoFile:
         numbers: Length of ``keypoints`` -> name of the first person that has it.
         people: How many are labelled, have a box and are no crowd.
         boxless: Names of labelled people without a box that covers a part of the picture.
+        misplaced: How many people have their keypoints outside of their box, if that is the half or more.
     """
 
     path: str
@@ -70,6 +71,7 @@ class CocoFile:
     numbers: dict[int, str] = field(default_factory=dict)
     people: int = 0
     boxless: list[str] = field(default_factory=list)
+    misplaced: str = ''
 
 
 class Repairs:
@@ -177,7 +179,7 @@ def repair_coco(content: Any, path: str, repairs: Repairs) -> CocoFile:
     _repair_categories(file, names, repairs)
     labelled = _repair_keypoints(file, names, repairs)
     _repair_boxes(file, names, images, labelled, repairs)
-    _check_in_boxes(file, names, labelled)
+    file.misplaced = _misplaced(file, names, labelled)
     return file
 
 
@@ -242,7 +244,7 @@ def _repair_identities(file: CocoFile, images: dict[int, dict], repairs: Repairs
     path, annotations = file.path, file.content.get('annotations', [])
     names, seen = _Names(annotations), dict[int, int]()
     repeated, problem = set(), ''
-    people: dict[tuple, list[int]] = {}  # image and box -> indices
+    people: dict[tuple, int] = {}  # image and box -> index of the first
     for index, annotation in enumerate(annotations):
         if not isinstance(annotation, dict):
             raise ValueError(f'{path}: annotations[{index}] is {short(annotation)}, expected a mapping')
@@ -270,12 +272,12 @@ def _repair_identities(file: CocoFile, images: dict[int, dict], repairs: Repairs
                 problem = problem or f'entries {seen[identity] + 1} and {index + 1} have the id {identity}'
         else:
             seen[identity] = index
-        if index not in repeated and annotation.get('keypoints') and isinstance(annotation.get('bbox'), list):
-            same = people.setdefault((number, *map(str, annotation['bbox'])), [])
-            if any(_is_same_person(annotations[other], annotation) for other in same):
+        box = annotation.get('bbox')
+        if index not in repeated and annotation.get('keypoints') and _is_plain(box):
+            first = people.setdefault((number, *box), index)
+            if first != index and _is_same_person(annotations[first], annotation):
                 repeated.add(index)
                 repairs.note('people listed twice were read once', f'{names[index]}, image {number}')
-            same.append(index)
     if repeated:
         annotations[:] = [one for index, one in enumerate(annotations) if index not in repeated]
     if problem:
@@ -286,6 +288,10 @@ def _repair_identities(file: CocoFile, images: dict[int, dict], repairs: Repairs
             problem,
             len(annotations),
         )
+
+
+def _is_plain(box: Any) -> bool:
+    return isinstance(box, list) and all(type(value) in (int, float, str) for value in box)
 
 
 def _is_same_person(one: dict, other: dict) -> bool:
@@ -528,8 +534,8 @@ def _repair_boxes(
         )
 
 
-def _check_in_boxes(file: CocoFile, names: _Names, labelled: np.ndarray) -> None:
-    """Refuse a file whose keypoints and boxes are not of the same places."""
+def _misplaced(file: CocoFile, names: _Names, labelled: np.ndarray) -> str:
+    """Whether keypoints and boxes of most people are of other places."""
     annotations = file.content.get('annotations', [])
     people = [
         index
@@ -545,12 +551,13 @@ def _check_in_boxes(file: CocoFile, names: _Names, labelled: np.ndarray) -> None
         inside = ((points >= corner - _AROUND * size) & (points <= corner + (1 + _AROUND) * size)).all(1)
         if inside.mean() < 0.5:
             outside.append(index)
-    if outside and len(outside) >= 0.5 * len(people):
-        raise ValueError(
-            f'{file.path}: {len(outside)} of {len(people)} people have most of their keypoints outside of '
-            f'their bbox (first: {names[outside[0]]}, {annotations[outside[0]]["bbox"]}). Both are pixels of the '
-            'picture, x before y; a bbox is x and y of its upper left corner, width and height'
-        )
+    if not outside or len(outside) < 0.5 * len(people):
+        return ''
+    first = f'{names[outside[0]]}, {annotations[outside[0]]["bbox"]}'
+    return (
+        f'{len(outside)} of {len(people)} people have most of their keypoints outside of their bbox (first: '
+        f'{first})'
+    )
 
 
 def _repair_areas(

@@ -7,7 +7,6 @@ data set when it is built, so that a file is not read twice.
 import logging
 import math
 import os.path as osp
-import re
 from collections.abc import Iterator, Sequence
 
 import mmcv
@@ -26,7 +25,7 @@ from mmhier.datasets.coco_pictures import (
     picture_size,
     similar_picture,
 )
-from mmhier.datasets.keypoint_set import check_keypoint_set, read_keypoint_set
+from mmhier.datasets.keypoint_set import check_keypoint_set, read_keypoint_set, words_of
 from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
 from mmhier.datasets.mesh.npz_file import read_npz
 
@@ -183,6 +182,11 @@ def _check_file(
     if is_plain := kind.parse_data_info in plain:
         _check_count(file, count, f'{field}.metainfo')
         _check_order(file, dataset.get('metainfo') or kind.METAINFO, f'{field}.metainfo')
+        if file.misplaced:
+            raise ValueError(
+                f'{file.path}: {file.misplaced}. Both are pixels of the picture, x before y; a bbox is x and '
+                'y of its upper left corner, width and height'
+            )
     wanted = None
     if _is_local(dataset.get('bbox_file')):
         boxes, same = read_boxes(dataset.bbox_file, file.content)
@@ -240,20 +244,10 @@ def _check_order(file: CocoFile, metainfo: ConfigDict, where: str) -> None:
                 )
 
 
-def _places(names: list[str]) -> dict[str, int]:
+def _places(names: list[str]) -> dict[tuple[str, ...], int]:
     """Place of each keypoint, by its name however it is written; without those that look alike."""
-    plain = [_plain(name) for name in names]
+    plain = [words_of(name) for name in names]
     return {name: place for place, name in enumerate(plain) if plain.count(name) == 1}
-
-
-def _plain(name: str) -> str:
-    """The words of a name in alphabetical order: of left_eye, LeftEye, L-Eye and eye_l the same."""
-    words = re.findall(
-        '[a-z]+|[0-9]+', re.sub('(?<=[a-zA-Z])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])', ' ', name).lower()
-    )
-    full = [dict(l='left', r='right').get(word, word) for word in words]
-    split = [part for word in full for part in re.split('^(left|right)(?=.)', word) if part]
-    return ' '.join(sorted(split))
 
 
 # ---------------------------------------------------------------- pictures

@@ -55,6 +55,10 @@ _ALIKE = 0.8
 # Dictionaries whose keys are names that a user chooses.
 _NAMES = {'custom_keys', 'datasets'}
 _OF_CUSTOM_KEY = {'lr_mult', 'decay_mult'}
+# Parts of a config in which a number is not replaced by anything else.
+_OF_NUMBERS = {'optimizer', 'param_scheduler', 'train_cfg'}
+# And those in which several numbers are not replaced by one.
+_OF_SIZES = {'optimizer', 'codec', 'decoder', 'encoder', 'pipeline'}
 _LOADER = {'sampler', 'batch_sampler', 'dataset', 'collate_fn', 'worker_init_fn', 'num_batch_per_epoch'}
 # What a dictionary without a type builds.
 _DEFAULT_TYPES = dict(
@@ -64,10 +68,8 @@ _DEFAULT_TYPES = dict(
     log_processor='LogProcessor',
 )
 # Keys that builders take out before they call the class.
-_BUILDER = {
-    'type', '_scope_', '_delete_', 'init_cfg', 'constructor', 'paramwise_cfg', 'priority', 'name',
-    'optimizer', 'generator', 'discriminator',
-}  # fmt: skip
+_BUILDER = {'type', '_scope_', '_delete_', 'init_cfg', 'name'}
+_OF_OPTIMIZERS = {'constructor', 'paramwise_cfg', 'optimizer'}
 
 
 def load_settings(path: str, options: Mapping[str, Any] | None) -> Config:
@@ -126,12 +128,18 @@ def check_custom_keys(model: nn.Module, options: Mapping[str, Any] | None) -> No
 
 
 def _check_shape(before: Config, name: str, value: Any) -> None:
-    """Check that what is built from a dictionary, or from a list of them, is not replaced by a plain value.
+    """Check that numbers stay numbers, and dictionaries that something is built from are no plain values.
 
     Raises:
-        ValueError: If it is.
+        ValueError: If they are not.
     """
-    last, old = name.rpartition('.')[2], _at(before, name.split('.'))
+    keys, old = name.split('.'), _at(before, name.split('.'))
+    last = keys[-1]
+    counted = len(keys) == 1 or keys[-2].endswith('_dataloader') or {*keys[:-1]} & _OF_NUMBERS
+    if counted and type(old) in (int, float) and isinstance(value, str | list | tuple):
+        raise ValueError(f'--cfg-options {name}={value!r}: expected a number, such as {old!r}')
+    if {*keys[:-1]} & _OF_SIZES and isinstance(old, list | tuple) and isinstance(value, int | float | str):
+        raise ValueError(f'--cfg-options {name}={value!r}: expected {len(old)} values, such as {old!r}')
     entries = value if isinstance(value, list | tuple) else [value]
     if value is None or callable(value) or all(isinstance(one, Mapping) for one in entries):
         return
@@ -255,6 +263,10 @@ def _known_keys(place: Mapping, path: list[str], before: Config) -> set[str] | N
         return set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | _TOP_LEVEL | set(before)
     if kind := place.get('type', _DEFAULT_TYPES.get(path[-1])):
         names = _parameters(kind)
+        if path[-1] in ('optim_wrapper', 'generator', 'discriminator'):
+            names = names and names | _OF_OPTIMIZERS
+            if place.get('constructor') == 'AdversarialConstructor':
+                names = names and names - {'optimizer', 'paramwise_cfg'} | {'generator', 'discriminator'}
         if kind == 'EMAHook':  # hands the rest to the average
             names = names | (_parameters(place.get('ema_type', 'ExponentialMovingAverage')) or set())
         return names
@@ -275,7 +287,7 @@ def _parameters(kind: Any) -> set[str] | None:
     found = _find(kind) if isinstance(kind, str) else kind
     if not inspect.isclass(found):
         return None
-    names: set[str] = set()
+    names: set[str] = {'priority'} if issubclass(found, Hook) else set()
     for parent in found.__mro__:
         if '__init__' not in vars(parent):
             continue
