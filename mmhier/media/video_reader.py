@@ -23,6 +23,8 @@ Report = Callable[[str, int], None]
 MAX_FAILURES = 1000
 # A frame is off the rate of its video by this part of a frame, beside the rounding of its time.
 _UNEVEN, _ROUNDED_S = 0.15, 0.001
+# A rate above it is the resolution of the times of a file that has no rate, such as browsers record.
+_FASTEST = 250
 
 
 class VideoInfo(NamedTuple):
@@ -177,7 +179,7 @@ class _Gaps:
     """
 
     def __init__(self, rate: Fraction | None):
-        self._rate = rate
+        self._rate = rate if rate is not None and rate <= _FASTEST else None
         self._last: float | None = None
         self._frames, self._steps, self._uneven = 0, 0, 0
 
