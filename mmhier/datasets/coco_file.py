@@ -453,7 +453,7 @@ def _check_keypoints(
             f'{file.path}: {names[indices[row]]} has the visibility {visible[row, column]:g} in {name} '
             f'(number {column + 1}), expected a finite number: 0 (not labelled), 1 (hidden) or 2 (visible)'
         )
-    for row, column in np.argwhere((visible > 0) & (np.abs(points) > _FARTHEST).any(2))[:1].tolist():
+    for row, column in np.argwhere((visible > 0) & _is_far(points))[:1].tolist():
         raise ValueError(
             f'{file.path}: {names[indices[row]]} has the coordinates {points[row, column, :2].tolist()} in '
             f'{name} (number {column + 1}), no pixels of a picture; give it visibility 0 or its place'
@@ -473,6 +473,10 @@ def _check_keypoints(
         file.content['annotations'][indices[row]][name][3 * column : 3 * column + 2] = [0, 0]
         repairs.note('coordinates of unlabelled keypoints that are not finite were read as 0', where)
     return (visible > 0).sum(1)
+
+
+def _is_far(points: np.ndarray) -> np.ndarray:
+    return np.isfinite(points).all(2) & (np.abs(points) > _FARTHEST).any(2)
 
 
 def _check_fractions(file: CocoFile, labelled: np.ndarray) -> None:
