@@ -77,6 +77,7 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
     from mmhier.engine.launch import prepare_distributed
     from mmhier.engine.preflight import check_config
     from mmhier.engine.runner import ExactRunner
+    from mmhier.engine.settings import check_custom_keys
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     apply_trust(args)
@@ -84,6 +85,8 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
     prepare_distributed(cfg)
     runner = ExactRunner.from_cfg(cfg)
     training = 'train_dataloader' in loaders
+    if training:
+        check_custom_keys(runner.model, args.cfg_options)
     fine_tuning = training and not cfg.get('resume')
     runner.register_hook(CheckpointMatchHook(fine_tuning, testing=not training))
     return runner

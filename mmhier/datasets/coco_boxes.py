@@ -126,6 +126,11 @@ def _inside(
 ) -> list[tuple[dict, int]]:
     """Boxes that cover a part of their picture."""
     boxes = np.array([row['bbox'] for row, _ in rows], float).reshape(-1, 4)
+    if len(boxes) and np.abs(boxes).max() <= 1 and (boxes % 1).any():
+        raise ValueError(
+            f'{path}: its boxes, such as {rows[0][0]["bbox"]}, look like fractions of the picture: multiply '
+            'them by its width and height'
+        )
     owners = [images[row['image_id']] for row, _ in rows]
     sizes = np.array([(one.get('width', np.inf), one.get('height', np.inf)) for one in owners], float)
     sizes = sizes.reshape(-1, 2)

@@ -9,12 +9,12 @@ and remedy. With the truth as prediction the AP of every file that is accepted i
 |---|---|
 | ids of annotations missing, repeated or no whole numbers | their places, from 1 |
 | whole numbers written as text or as 3.0 | the number |
-| images and annotations listed twice with the same content | one of them |
+| images and annotations listed twice with the same content, be their ids different | one of them |
 | no categories; one category listed and another one used | the one category |
 | ``keypoints`` missing or empty, coordinates of unlabelled keypoints not finite | zeros |
 | ``keypoints`` as a list of triples | the flat list |
 | ``num_keypoints`` that does not fit ``keypoints`` | the number of labelled keypoints |
-| ``area`` missing, or below one pixel | 0.53 of the box |
+| ``area`` missing, below one pixel, or larger than the picture | 0.53 of the box |
 | ``iscrowd`` missing, backslashes in ``file_name`` | 0; slashes |
 """
 
@@ -43,6 +43,10 @@ _CROWD = {None: 0, 0: 0, 1: 1, '0': 0, '1': 1}  # 0 and 1 stand for False, True,
 _ID_LIMIT = 2**63
 _CHUNK = 8192  # people whose numbers are looked at in one array
 _BEYOND = 1.02  # a box may be larger than the picture by this factor and 2 pixels
+_FARTHEST = 1e6  # pixels; no coordinate of a keypoint is beyond
+_LARGEST = 1e10  # pixels; COCO's evaluation leaves out people that are larger
+_COMPARED = 2000  # people whose keypoints are compared with their boxes, evenly chosen
+_AROUND = 0.1  # keypoints may be outside of their box by this part of its sides
 
 Key = tuple[str, int, int]
 
@@ -58,6 +62,7 @@ class CocoFile:
         numbers: Length of ``keypoints`` -> name of the first person that has it.
         people: How many are labelled, have a box and are no crowd.
         boxless: Names of labelled people without a box that covers a part of the picture.
+        misplaced: How many people have their keypoints outside of their box, if that is the half or more.
     """
 
     path: str
@@ -66,6 +71,7 @@ class CocoFile:
     numbers: dict[int, str] = field(default_factory=dict)
     people: int = 0
     boxless: list[str] = field(default_factory=list)
+    misplaced: str = ''
 
 
 class Repairs:
@@ -173,6 +179,7 @@ def repair_coco(content: Any, path: str, repairs: Repairs) -> CocoFile:
     _repair_categories(file, names, repairs)
     labelled = _repair_keypoints(file, names, repairs)
     _repair_boxes(file, names, images, labelled, repairs)
+    file.misplaced = _misplaced(file, names, labelled)
     return file
 
 
@@ -237,6 +244,7 @@ def _repair_identities(file: CocoFile, images: dict[int, dict], repairs: Repairs
     path, annotations = file.path, file.content.get('annotations', [])
     names, seen = _Names(annotations), dict[int, int]()
     repeated, problem = set(), ''
+    people: dict[tuple, int] = {}  # image and box -> index of the first
     for index, annotation in enumerate(annotations):
         if not isinstance(annotation, dict):
             raise ValueError(f'{path}: annotations[{index}] is {short(annotation)}, expected a mapping')
@@ -264,6 +272,12 @@ def _repair_identities(file: CocoFile, images: dict[int, dict], repairs: Repairs
                 problem = problem or f'entries {seen[identity] + 1} and {index + 1} have the id {identity}'
         else:
             seen[identity] = index
+        box = annotation.get('bbox')
+        if index not in repeated and annotation.get('keypoints') and _is_plain(box):
+            first = people.setdefault((number, *box), index)
+            if first != index and _is_same_person(annotations[first], annotation):
+                repeated.add(index)
+                repairs.note('people listed twice were read once', f'{names[index]}, image {number}')
     if repeated:
         annotations[:] = [one for index, one in enumerate(annotations) if index not in repeated]
     if problem:
@@ -274,6 +288,15 @@ def _repair_identities(file: CocoFile, images: dict[int, dict], repairs: Repairs
             problem,
             len(annotations),
         )
+
+
+def _is_plain(box: Any) -> bool:
+    return isinstance(box, list) and all(type(value) in (int, float, str) for value in box)
+
+
+def _is_same_person(one: dict, other: dict) -> bool:
+    fields = 'keypoints', 'category_id', 'iscrowd'
+    return all(one.get(name) == other.get(name) for name in fields) and any(one['keypoints'])
 
 
 def _repair_categories(file: CocoFile, names: _Names, repairs: Repairs) -> None:
@@ -430,6 +453,16 @@ def _check_keypoints(
             f'{file.path}: {names[indices[row]]} has the visibility {visible[row, column]:g} in {name} '
             f'(number {column + 1}), expected a finite number: 0 (not labelled), 1 (hidden) or 2 (visible)'
         )
+    for row, column in np.argwhere((visible > 0) & _is_far(points))[:1].tolist():
+        raise ValueError(
+            f'{file.path}: {names[indices[row]]} has the coordinates {points[row, column, :2].tolist()} in '
+            f'{name} (number {column + 1}), no pixels of a picture; give it visibility 0 or its place'
+        )
+    for row, column in np.argwhere((visible > 0) & (points[..., :2] == 0).all(2)).tolist():
+        repairs.note(
+            "labelled keypoints are at (0, 0); if that stands for 'not labelled', write visibility 0",
+            f'{names[indices[row]]}, number {column + 1}',
+        )
     for row, column in np.argwhere(~np.isfinite(points).all(2)).tolist():
         where = f'{names[indices[row]]}, number {column + 1}'
         if visible[row, column] > 0:
@@ -440,6 +473,10 @@ def _check_keypoints(
         file.content['annotations'][indices[row]][name][3 * column : 3 * column + 2] = [0, 0]
         repairs.note('coordinates of unlabelled keypoints that are not finite were read as 0', where)
     return (visible > 0).sum(1)
+
+
+def _is_far(points: np.ndarray) -> np.ndarray:
+    return np.isfinite(points).all(2) & (np.abs(points) > _FARTHEST).any(2)
 
 
 def _check_fractions(file: CocoFile, labelled: np.ndarray) -> None:
@@ -478,7 +515,8 @@ def _repair_boxes(
         sizes = np.array([(one.get('width', np.inf), one.get('height', np.inf)) for one in owners], float)
         low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
         covered = np.minimum(high, sizes - 1) - np.maximum(low, 0)
-        _repair_areas(annotations, names, indices, boxes, labelled[indices] > 0, repairs)
+        limits = np.minimum(sizes.prod(1), _LARGEST)
+        _repair_areas(annotations, names, indices, boxes, limits, labelled[indices] > 0, repairs)
         crowd = np.array([_crowd(file.path, annotations[index], names[index]) for index in indices], bool)
         person = (labelled[indices] > 0) & ~crowd
         usable = (covered > 0).all(1) & (boxes[:, 2:] > 0).all(1)
@@ -500,25 +538,55 @@ def _repair_boxes(
         )
 
 
+def _misplaced(file: CocoFile, names: _Names, labelled: np.ndarray) -> str:
+    """Whether keypoints and boxes of most people are of other places."""
+    annotations = file.content.get('annotations', [])
+    people = [
+        index
+        for index in np.flatnonzero(labelled > 0).tolist()
+        if min(annotations[index]['bbox'][2:]) > 0 and not annotations[index]['iscrowd']
+    ]
+    people = people[:: max(1, -(-len(people) // _COMPARED))]
+    outside = []
+    for index in people:
+        points = np.array(annotations[index]['keypoints'], float).reshape(-1, 3)
+        points = points[points[:, 2] > 0, :2]
+        corner, size = np.array(annotations[index]['bbox'], float).reshape(2, 2)
+        inside = ((points >= corner - _AROUND * size) & (points <= corner + (1 + _AROUND) * size)).all(1)
+        if inside.mean() < 0.5:
+            outside.append(index)
+    if not outside or len(outside) < 0.5 * len(people):
+        return ''
+    first = f'{names[outside[0]]}, {annotations[outside[0]]["bbox"]}'
+    return (
+        f'{len(outside)} of {len(people)} people have most of their keypoints outside of their bbox (first: '
+        f'{first})'
+    )
+
+
 def _repair_areas(
     annotations: list[dict],
     names: _Names,
     indices: list[int],
     boxes: np.ndarray,
+    limits: np.ndarray,
     labelled: np.ndarray,
     repairs: Repairs,
 ) -> None:
     """Take areas that are none from the boxes; what is not labelled needs no more than a number."""
     areas = (AREA_OF_BOX * np.clip(boxes[:, 2:], 0, None).prod(1)).tolist()
-    for index, area, counts in zip(indices, areas, labelled.tolist(), strict=True):
+    for index, area, limit, counts in zip(indices, areas, limits.tolist(), labelled.tolist(), strict=True):
         annotation = annotations[index]
         given = annotation.get('area')
         if type(given) not in (int, float):
             given = annotation['area'] = maybe_float(given)
-        if not (1 if counts else 0) <= given < math.inf:
+        if not (1 if counts else 0) <= given <= (limit if counts else math.inf) or math.isinf(given):
             annotation['area'] = area
             if counts and area >= 1:
-                kind = f'area is missing or below one pixel; {AREA_OF_BOX} of the box was taken'
+                kind = (
+                    'area is missing, below one pixel or larger than the picture; '
+                    f'{AREA_OF_BOX} of the box was taken'
+                )
                 repairs.note(kind, names[index])
 
 

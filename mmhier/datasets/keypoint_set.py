@@ -7,6 +7,7 @@ mirrored picture, a wrong number of sigmas into an error in the first validation
 import difflib
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -15,6 +16,8 @@ from typing import Any
 
 import mmpose
 from mmengine.config import Config
+
+from mmhier.datasets.coco_file import short
 
 logger = logging.getLogger('mmhier')
 
@@ -74,6 +77,7 @@ def check_keypoint_set(metainfo: Mapping[str, Any], where: str) -> list[str]:
     info, where = read_keypoint_set(metainfo, where)
     if missing := [name for name in _FIELDS if name not in info]:
         raise ValueError(f'{where} has no {", ".join(missing)}')
+    _check_kinds(info, where)
     names = _check_keypoints(info['keypoint_info'], where)
     checks = (
         lambda: _check_swaps(info['keypoint_info'], names, where),
@@ -91,6 +95,43 @@ def check_keypoint_set(metainfo: Mapping[str, Any], where: str) -> list[str]:
                 _said.add(str(error))
                 logger.warning('%s. It is a file of MMPose: copy it, correct the copy, and name that', error)
     return names
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of a name in alphabetical order: the same of left_eye, LeftEye, L-Eye and eye_l."""
+    spaced = re.sub('(?<=[a-zA-Z])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])', ' ', name).lower()
+    words = [dict(l='left', r='right').get(word, word) for word in re.findall('[a-z]+|[0-9]+', spaced)]
+    return tuple(sorted(part for word in words for part in re.split('^(left|right)(?=.)', word) if part))
+
+
+def _check_kinds(info: Mapping[str, Any], where: str) -> None:
+    """Check that everything is of the kind that MMPose reads."""
+    for field in ('keypoint_info', 'skeleton_info'):
+        entries = info[field]
+        if not isinstance(entries, Mapping) or not all(isinstance(one, Mapping) for one in entries.values()):
+            raise ValueError(
+                f'{where}: {field} is {short(entries)}, expected a mapping of numbers to mappings'
+            )
+        for number, entry in entries.items():
+            colour = entry.get('color', [0, 0, 0])
+            if not isinstance(colour, list | tuple) or len(colour) != 3:
+                raise ValueError(
+                    f'{where}: {field} {number} has the color {colour!r}, expected red, green and blue'
+                )
+    for number, entry in info['keypoint_info'].items():
+        if not isinstance(entry.get('swap', ''), str):
+            raise ValueError(
+                f"{where}: keypoint {number} has the swap {entry['swap']!r}, expected the name of one, or ''"
+            )
+    for number, line in info['skeleton_info'].items():
+        if not isinstance(line.get('link'), list | tuple):
+            raise ValueError(
+                f'{where}: line {number} of skeleton_info has the link {line.get("link")!r}, expected the '
+                'names of two keypoints'
+            )
+    for field in ('sigmas', 'joint_weights'):
+        if isinstance(info[field], str) or not isinstance(info[field], Iterable):
+            raise ValueError(f'{where}: {field} is {info[field]!r}, expected a list of numbers')
 
 
 def _check_keypoints(info: Mapping[int, Mapping], where: str) -> list[str]:
@@ -116,7 +157,9 @@ def _check_keypoints(info: Mapping[int, Mapping], where: str) -> list[str]:
 
 
 def _check_swaps(info: Mapping[int, Mapping], names: list[str], where: str) -> None:
-    swaps = {entry['name']: entry.get('swap') or '' for entry in info.values()}
+    swaps = {entry['name']: entry.get('swap', '') for entry in info.values()}
+    words = {name: words_of(name) for name in swaps}
+    spelt = {parts: name for name, parts in words.items()}
     for name, other in swaps.items():
         if other and other not in swaps:
             raise ValueError(f'{where}: the swap of {name} is {other!r}{_unknown(other, names)}')
@@ -126,11 +169,13 @@ def _check_swaps(info: Mapping[int, Mapping], names: list[str], where: str) -> N
                 f'{where}: the swap of {name} is {other}, but that of {other} is {back!r}: each names the '
                 'other, or mirrored pictures get wrong labels'
             )
-        twin = name.replace('left', 'right')
-        if not other and twin != name and swaps.get(twin) == '':
+    sides = dict(left='right', right='left')
+    for name, other in swaps.items():
+        twin = spelt.get(tuple(sorted(sides.get(word, word) for word in words[name])), name)
+        if twin != name and other != twin:
             raise ValueError(
-                f'{where}: {name} and {twin} have no swap: mirrored pictures would get wrong labels. '
-                'Each names the other'
+                f'{where}: the swap of {name} is {other!r}, not {twin}: mirrored pictures would get wrong '
+                'labels. Each names the other'
             )
 
 
@@ -155,8 +200,8 @@ def _check_numbers(values: Iterable[float], field: str, names: list[str], where:
         )
     for name, value in zip(names, values, strict=True):
         number = isinstance(value, int | float) and math.isfinite(value)
-        if not number or value < 0 or (value == 0 and field == 'sigmas'):
-            least = 'above 0' if field == 'sigmas' else 'not below 0'
+        if not number or value < 0 or (field == 'sigmas' and not 0 < value <= 1):
+            least = 'above 0, and not above 1' if field == 'sigmas' else 'not below 0'
             raise ValueError(f'{where}: {field} of {name} is {value!r}, expected a finite number {least}')
 
 

@@ -49,6 +49,8 @@ PERSON_NAMES = frozenset('person persons people human humans pedestrian pedestri
 
 # How far over the image's border, in sides of it, a box has to reach to be none of x, y, width, height.
 _OVER = 0.05
+# A score above it is none of a detector that counts from 0 to 1.
+_HIGHEST = 1.01
 
 Boxes = list[list[float]]
 
@@ -183,6 +185,12 @@ class BoxFile:
             *(entry for frames in self._by_name.values() for entry in frames.values()),
         ]
         rows = [row for entry in entries for row in entry.rows]
+        highest = max((row[4] for row in rows), default=0)
+        if highest > _HIGHEST and self.score_threshold > 0:
+            logger.warning(
+                '%s: its scores reach %g, the least score asked for, %g, is meant for scores from 0 to 1',
+                self.path, highest, self.score_threshold,
+            )  # fmt: skip
         values = [value for row in rows for value in row[:4]]
         if values and max(map(abs, values)) <= 1 and not all(float(value).is_integer() for value in values):
             raise ValueError(
@@ -292,14 +300,15 @@ class BoxFile:
 
     def _people(self, categories: dict[str, str], used: list[str]) -> set[str]:
         """The categories that are people, see the top of this file."""
-        called = {key for key, name in categories.items() if name.strip().casefold() in PERSON_NAMES}
+        names = categories or {key: key for key in used}  # some write the name in the place of the number
+        called = {key for key, name in names.items() if name.strip().casefold() in PERSON_NAMES}
         unlisted = [key for key in used if key not in categories]
         if categories and unlisted and not (len(categories) == len(used) == 1):
             raise ValueError(
                 f'{self.path}: the category_id {unlisted[0]} is not among its categories, '
                 f'{", ".join(f"{key} ({name})" for key, name in list(categories.items())[:5])}'
             )
-        if called and not unlisted:
+        if called and (not unlisted or not categories):
             return called
         numbered = not categories and COCO_PERSON in used and '0' not in used
         if numbered or not used:

@@ -25,7 +25,7 @@ from mmhier.datasets.coco_pictures import (
     picture_size,
     similar_picture,
 )
-from mmhier.datasets.keypoint_set import check_keypoint_set, read_keypoint_set
+from mmhier.datasets.keypoint_set import check_keypoint_set, read_keypoint_set, words_of
 from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
 from mmhier.datasets.mesh.npz_file import read_npz
 
@@ -182,6 +182,11 @@ def _check_file(
     if is_plain := kind.parse_data_info in plain:
         _check_count(file, count, f'{field}.metainfo')
         _check_order(file, dataset.get('metainfo') or kind.METAINFO, f'{field}.metainfo')
+        if file.misplaced:
+            raise ValueError(
+                f'{file.path}: {file.misplaced}. Both are pixels of the picture, x before y; a bbox is x and '
+                'y of its upper left corner, width and height'
+            )
     wanted = None
     if _is_local(dataset.get('bbox_file')):
         boxes, same = read_boxes(dataset.bbox_file, file.content)
@@ -193,9 +198,10 @@ def _check_file(
         wanted = {box['image_id'] for box in boxes}
     elif is_plain and not file.people:
         described = 'annotations' if file.annotated else 'annotations at all'
+        boxless = f'; the box of {file.boxless[0]} covers nothing' if file.boxless else ''
         raise ValueError(
             f'{file.path} holds no usable person ({len(file.content.get("annotations", ()))} {described}; a '
-            'usable one has a box in the picture and a labelled keypoint, and is no crowd)'
+            f'usable one has a box in the picture and a labelled keypoint, and is no crowd{boxless})'
         )
     elif is_plain and file.boxless:
         text = (
@@ -221,25 +227,27 @@ def _check_count(file: CocoFile, count: int, where: str) -> None:
 
 
 def _check_order(file: CocoFile, metainfo: ConfigDict, where: str) -> None:
-    """Refuse a file that names the same keypoints in another order."""
+    """Refuse a file that has a keypoint in another place, by the names of its categories."""
     info, _ = read_keypoint_set(metainfo, where)
     described = [entry['name'] for entry in info['keypoint_info'].values()]
-    ours = [_plain(name) for name in described]
+    ours = _places(described)
     for category in file.content['categories']:
         names = category.get('keypoints')
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             continue
-        theirs = [_plain(name) for name in names]
-        if sorted(theirs) == sorted(ours) and theirs != ours:
-            first = next(index for index, pair in enumerate(zip(theirs, ours)) if pair[0] != pair[1])
-            raise ValueError(
-                f'{file.path} lists its keypoints in another order than {where}: number {first + 1} is '
-                f'{names[first]!r} there and {described[first]!r} here. Describe its keypoints with metainfo'
-            )
+        for name, place in _places(names).items():
+            if ours.get(name, place) != place:
+                raise ValueError(
+                    f'{file.path} lists its keypoints in another order than {where}: number {place + 1} is '
+                    f'{names[place]!r} there and {(*described, "none")[min(place, len(described))]!r} here. '
+                    'Describe its keypoints with metainfo'
+                )
 
 
-def _plain(name: str) -> str:
-    return ''.join(letter for letter in name.lower() if letter.isalnum())
+def _places(names: list[str]) -> dict[tuple[str, ...], int]:
+    """Place of each keypoint, by its name however it is written; without those that look alike."""
+    plain = [words_of(name) for name in names]
+    return {name: place for place, name in enumerate(plain) if plain.count(name) == 1}
 
 
 # ---------------------------------------------------------------- pictures

@@ -154,6 +154,9 @@ def _codecs(model: ConfigDict) -> Iterator[tuple[str, ConfigDict]]:
 
 def _check_codec(field: str, codec: ConfigDict) -> None:
     input_wh, heatmap_wh = tuple(codec['input_size']), tuple(codec['heatmap_size'])
+    sigma = codec.get('sigma', 1)
+    if not all(value > 0 for value in (sigma if isinstance(sigma, list | tuple) else [sigma])):
+        raise ValueError(f'{field}.sigma is {sigma!r}, expected a number of heatmap pixels above 0')
     expected = tuple(-(-side // _STRIDE) * codec['upsampling'] for side in input_wh)
     if any(side % _STRIDE for side in input_wh):
         raise ValueError(

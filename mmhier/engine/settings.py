@@ -8,7 +8,8 @@ reader knows.
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -16,6 +17,8 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import Registry
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+from torch import nn
 
 from mmhier.compat.config_variables import read_config
 
@@ -27,8 +30,10 @@ _TOP_LEVEL = {
 # Dictionaries without a type, by the end of their path: the keys that their readers know.
 _READ = {
     'auto_scale_lr': {'enable', 'base_batch_size'},
+    'clip_grad': {'type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'},
     'custom_imports': {'imports', 'allow_failed_imports'},
     'data_prefix': {'img', 'img_path', 'depth'},
+    'dist_cfg': {'backend', 'init_backend', 'init_method', 'port', 'rank', 'timeout', 'world_size'},
     'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
     'mp_cfg': {'mp_start_method', 'opencv_num_threads'},
     'randomness': {'seed', 'deterministic', 'diff_rank_seed'},
@@ -45,6 +50,15 @@ _READ = {
         'dwconv_decay_mult', 'flat_decay_mult', 'layer_decay_rate', 'norm_decay_mult', 'num_layers',
     },
 }  # fmt: skip
+# A key that nobody is known to read is taken for a misspelt one if it is as similar as this to one there.
+_ALIKE = 0.8
+# Dictionaries whose keys are names that a user chooses.
+_NAMES = {'custom_keys', 'datasets'}
+_OF_CUSTOM_KEY = {'lr_mult', 'decay_mult'}
+# Parts of a config in which a number is not replaced by anything else.
+_OF_NUMBERS = {'optimizer', 'param_scheduler', 'train_cfg'}
+# And those in which several numbers are not replaced by one.
+_OF_SIZES = {'optimizer', 'codec', 'decoder', 'encoder', 'pipeline'}
 _LOADER = {'sampler', 'batch_sampler', 'dataset', 'collate_fn', 'worker_init_fn', 'num_batch_per_epoch'}
 # What a dictionary without a type builds.
 _DEFAULT_TYPES = dict(
@@ -54,10 +68,8 @@ _DEFAULT_TYPES = dict(
     log_processor='LogProcessor',
 )
 # Keys that builders take out before they call the class.
-_BUILDER = {
-    'type', '_scope_', '_delete_', 'init_cfg', 'constructor', 'paramwise_cfg', 'priority', 'name',
-    'optimizer', 'generator', 'discriminator',
-}  # fmt: skip
+_BUILDER = {'type', '_scope_', '_delete_', 'init_cfg', 'name'}
+_OF_OPTIMIZERS = {'constructor', 'paramwise_cfg', 'optimizer'}
 
 
 def load_settings(path: str, options: Mapping[str, Any] | None) -> Config:
@@ -77,18 +89,121 @@ def load_settings(path: str, options: Mapping[str, Any] | None) -> Config:
     before = Config.fromfile(path)
     if not options:
         return before
+    for name, value in options.items():
+        _check_shape(before, name, value)
     cfg = read_config(path, options)
-    followed = cfg.to_dict()
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError, IndexError) as error:
         reason = str(error.args[0]).partition(' [')[0][:200]
         raise ValueError(f'--cfg-options {list(options)} do not fit {path}: {reason}') from error
+    if any(name.partition('.')[0] == 'custom_imports' for name in options):
+        import_modules_from_strings(**cfg.custom_imports)
     for name, value in options.items():
         for full in _leaves(name, value):
             _check_known(cfg, before, full.split('.'))
-    _check_read(before.to_dict(), followed, cfg.to_dict(), options)
+            _check_type(cfg, before, full.split('.'))
+    _check_loop(cfg)
+    _check_read(path, before.to_dict(), cfg.to_dict(), options)
     return cfg
+
+
+def check_custom_keys(model: nn.Module, options: Mapping[str, Any] | None) -> None:
+    """Check that every pattern of ``custom_keys`` among the options is in the name of a parameter.
+
+    Raises:
+        ValueError: If one is not, and so would change no learning rate and no decay.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for option, value in (options or {}).items():
+        for full in _leaves(option, value):
+            _, _, rest = full.partition('.custom_keys.')
+            pattern = rest.partition('.')[0]
+            if rest and not any(pattern in name for name in names):
+                parts = {part for name in names for part in name.split('.')}
+                raise ValueError(
+                    f'--cfg-options {full}: no parameter of the model has {pattern!r} in its name'
+                    + _meant(pattern, parts)
+                )
+
+
+def _check_shape(before: Config, name: str, value: Any) -> None:
+    """Check that numbers stay numbers, and dictionaries that something is built from are no plain values.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    keys, old = name.split('.'), _at(before, name.split('.'))
+    last = keys[-1]
+    counted = len(keys) == 1 or keys[-2].endswith('_dataloader') or {*keys[:-1]} & _OF_NUMBERS
+    if counted and type(old) in (int, float) and isinstance(value, str | list | tuple):
+        raise ValueError(f'--cfg-options {name}={value!r}: expected a number, such as {old!r}')
+    if {*keys[:-1]} & _OF_SIZES and isinstance(old, list | tuple) and isinstance(value, int | float | str):
+        raise ValueError(f'--cfg-options {name}={value!r}: expected {len(old)} values, such as {old!r}')
+    entries = value if isinstance(value, list | tuple) else [value]
+    if value is None or callable(value) or all(isinstance(one, Mapping) for one in entries):
+        return
+    built = isinstance(old, Mapping) and ('type' in old or last.endswith('_dataloader') or last in _READ)
+    if built:
+        key = next(iter(old))
+        raise ValueError(
+            f'--cfg-options {name}={value!r}: {name} is a dictionary; set its keys, as {name}.{key}'
+        )
+    if isinstance(old, list | tuple) and any(isinstance(one, Mapping) for one in old):
+        raise ValueError(
+            f'--cfg-options {name}={value!r}: {name} is a list of dictionaries; set theirs, as {name}.0.'
+            f'{next(iter(old[0]), "type") if isinstance(old[0], Mapping) else "type"}'
+        )
+
+
+def _check_type(cfg: Config, before: Config, keys: list[str]) -> None:
+    """Check that a type put in the place of a registered one is registered, too.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if keys[-1] != 'type':
+        return
+    old, new = (_at(config, keys[:-1]) for config in (before, cfg))
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping) or '_scope_' in new:
+        return
+    kind, former = new['type'], old.get('type')
+    if not isinstance(kind, str) or '.' in kind or not isinstance(former, str) or _find(kind) is not None:
+        return
+    homes = [registry for registry in _registries() if registry.get(former) is not None]
+    if homes:
+        names = {name for home in homes for name in _names(home)}
+        raise ValueError(f'--cfg-options {".".join(keys)}: there is no {kind!r}{_meant(kind, names)}')
+
+
+def _at(cfg: Config, keys: list[str]) -> Any:
+    """What is at a place of a config; None if there is no such place."""
+    place: Any = cfg._cfg_dict
+    for key in keys:
+        if isinstance(place, Mapping):
+            place = place.get(key)
+        elif isinstance(place, list | tuple) and key.isdigit() and int(key) < len(place):
+            place = place[int(key)]
+        else:
+            return None
+    return place
+
+
+def _check_loop(cfg: Config) -> None:
+    """Check that the training loop counts either epochs or iterations.
+
+    Raises:
+        ValueError: If keys of both are given.
+    """
+    loop = cfg.get('train_cfg') or {}
+    by_epoch = loop.get('by_epoch', True)
+    wrong = 'max_iters' if by_epoch else 'max_epochs'
+    if 'type' not in loop and wrong in loop:
+        right = 'max_epochs' if by_epoch else 'max_iters'
+        raise ValueError(
+            f'train_cfg has {wrong}, but with by_epoch={by_epoch} it takes {right}; a config file with '
+            f'train_cfg = dict(_delete_=True, by_epoch={not by_epoch}, {wrong}=...) counts the other way'
+        )
 
 
 def _leaves(name: str, value: Any) -> Iterator[str]:
@@ -117,7 +232,10 @@ def _check_known(cfg: Config, before: Config, keys: list[str]) -> None:
             return
         if not (isinstance(old, Mapping) and key in old):
             allowed = _known_keys(place, keys[:depth], before)
-            if allowed is not None and key not in allowed:
+            if allowed is None and isinstance(old, Mapping) and keys[depth - 1] not in _NAMES:
+                if difflib.get_close_matches(key, old, 1, _ALIKE):
+                    _refuse(keys, depth, set(old))
+            elif allowed is not None and key not in allowed:
                 _refuse(keys, depth, allowed | set(old if isinstance(old, Mapping) else ()))
             if keys[:depth] == ['default_hooks'] and 'type' not in (place[key] or {'type': None}):
                 _refuse(keys, depth, set(old or ()))
@@ -129,9 +247,14 @@ def _check_known(cfg: Config, before: Config, keys: list[str]) -> None:
 
 def _refuse(keys: list[str], depth: int, allowed: set[str]) -> None:
     parent = '.'.join(keys[:depth]) or 'the config'
-    close = difflib.get_close_matches(keys[depth], allowed, 3, 0.6)
-    hint = f'did you mean {" or ".join(close)}?' if close else f'it takes {", ".join(sorted(allowed))}'
-    raise ValueError(f'--cfg-options {".".join(keys)}: {parent} has no {keys[depth]!r}; {hint}')
+    raise ValueError(
+        f'--cfg-options {".".join(keys)}: {parent} has no {keys[depth]!r}{_meant(keys[depth], allowed)}'
+    )
+
+
+def _meant(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, names, 3, 0.6)
+    return f'; did you mean {" or ".join(close)}?' if close else f'; it takes {", ".join(sorted(names)[:40])}'
 
 
 def _known_keys(place: Mapping, path: list[str], before: Config) -> set[str] | None:
@@ -139,7 +262,16 @@ def _known_keys(place: Mapping, path: list[str], before: Config) -> set[str] | N
     if not path:
         return set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | _TOP_LEVEL | set(before)
     if kind := place.get('type', _DEFAULT_TYPES.get(path[-1])):
-        return _parameters(kind)
+        names = _parameters(kind)
+        if path[-1] in ('optim_wrapper', 'generator', 'discriminator'):
+            names = names and names | _OF_OPTIMIZERS
+            if place.get('constructor') == 'AdversarialConstructor':
+                names = names and names - {'optimizer', 'paramwise_cfg'} | {'generator', 'discriminator'}
+        if kind == 'EMAHook':  # hands the rest to the average
+            names = names | (_parameters(place.get('ema_type', 'ExponentialMovingAverage')) or set())
+        return names
+    if path[-2:-1] == ['custom_keys']:
+        return _OF_CUSTOM_KEY
     if path[-1].endswith('_dataloader'):
         from torch.utils.data import DataLoader
 
@@ -155,7 +287,7 @@ def _parameters(kind: Any) -> set[str] | None:
     found = _find(kind) if isinstance(kind, str) else kind
     if not inspect.isclass(found):
         return None
-    names: set[str] = set()
+    names: set[str] = {'priority'} if issubclass(found, Hook) else set()
     for parent in found.__mro__:
         if '__init__' not in vars(parent):
             continue
@@ -167,41 +299,80 @@ def _parameters(kind: Any) -> set[str] | None:
     return names - {'self'} | _BUILDER if issubclass(found, Hook) else None
 
 
-def _find(name: str) -> Any:
+def _registries() -> list[Registry]:
     from mmpose import registry
 
-    for candidate in vars(registry).values():
-        if isinstance(candidate, Registry) and (found := candidate.get(name)) is not None:
-            return found
-    return None
+    return [candidate for candidate in vars(registry).values() if isinstance(candidate, Registry)]
 
 
-def _check_read(before: Mapping, followed: Mapping, merged: Mapping, options: Mapping[str, Any]) -> None:
+def _find(name: str) -> Any:
+    found = (registry.get(name) for registry in _registries())
+    return next((one for one in found if one is not None), None)
+
+
+def _names(registry: Registry | None) -> set[str]:
+    """What a registry and those above it hold."""
+    return set() if registry is None else {*registry.module_dict} | _names(registry.parent)
+
+
+def _check_read(path: str, before: Mapping, merged: Mapping, options: Mapping[str, Any]) -> None:
     """Check that a variable which no part of a run reads has changed something that is read; say what.
 
     Args:
-        before: The file.
-        followed: The file with options put in where variables are defined.
-        merged: That with all options merged into it.
+        path: The file.
+        before: Its content.
+        merged: Its content with all options.
         options: The options.
 
     Raises:
         ValueError: If it has not.
     """
     read = set(inspect.signature(Runner.__init__).parameters) | _TOP_LEVEL
-    followers = [path for path in _changes(before, followed, '') if path.partition('.')[0] in read]
-    for name in options:
+    by_variable: dict[str, dict[str, Any]] = {}
+    for name, value in options.items():
         variable = name.partition('.')[0]
-        if variable in read or before.get(variable) == merged.get(variable):
-            continue
+        if variable not in read and before.get(variable) != merged.get(variable):
+            by_variable.setdefault(variable, {})[name] = value
+    for variable, own in by_variable.items():
+        followed = read_config(path, own).to_dict()
+        followers = [place for place in _changes(before, followed, '') if place.partition('.')[0] in read]
+        names = ', '.join(own)
         if not followers:
             raise ValueError(
-                f'--cfg-options {name}: {variable} is a variable of the config file that nothing is made '
+                f'--cfg-options {names}: {variable} is a variable of the config file that nothing is made '
                 'from, or the file is not of the kind whose variables can be followed (Python, _base_): set '
                 'what should change itself'
             )
         more = f' and {len(followers) - 3} more' if len(followers) > 3 else ''
-        print_log(f'{name} also sets {", ".join(followers[:3])}{more}', logger='current')
+        print_log(f'{names} also sets {", ".join(followers[:3])}{more}', logger='current')
+        _warn_of_copies(variable, before[variable], merged, read)
+
+
+def _warn_of_copies(variable: str, old: Any, merged: Mapping, read: set[str]) -> None:
+    """Name paths that the files spell out with the folder that a variable had."""
+    if not isinstance(old, str) or not old.endswith('/'):
+        return
+    places = [
+        place
+        for name in read & merged.keys()
+        for place, value in _values(merged[name], name)
+        if isinstance(value, str) and value.startswith(old)
+    ]
+    if places:
+        print_log(
+            f'{variable} does not set {", ".join(places[:3])}, which still begins with {old}',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _values(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Places and values that are no dictionaries or lists."""
+    if isinstance(tree, Mapping | list | tuple):
+        for key, child in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
+            yield from _values(child, f'{path}.{key}')
+    else:
+        yield path, tree
 
 
 def _changes(old: Any, new: Any, path: str) -> Iterator[str]:

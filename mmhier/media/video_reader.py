@@ -21,6 +21,10 @@ Report = Callable[[str, int], None]
 
 # Packets in a row that fail before the rest of a file is given up.
 MAX_FAILURES = 1000
+# A frame is off the rate of its video by this part of a frame, beside the rounding of its time.
+_UNEVEN, _ROUNDED_S = 0.15, 0.001
+# A rate above it is the resolution of the times of a file that has no rate, such as browsers record.
+_FASTEST = 250
 
 
 class VideoInfo(NamedTuple):
@@ -162,7 +166,7 @@ def _read_with_av(av, path, report: Report) -> Iterator[tuple[np.ndarray, float 
             report('frames are damaged and were used all the same', damaged)
         # Gaps alone may be meant, and the length alone may be an estimate.
         length = video_info(path).length or 0
-        missing = min(gaps.frames - undecoded, length - count - undecoded)
+        missing = min(gaps.missing() - undecoded, length - count - undecoded)
         if missing > 0:
             report('frames are missing', missing)
 
@@ -175,17 +179,24 @@ class _Gaps:
     """
 
     def __init__(self, rate: Fraction | None):
-        self.frames = 0
-        self._rate = rate
+        self._rate = rate if rate is not None and rate <= _FASTEST else None
         self._last: float | None = None
+        self._frames, self._steps, self._uneven = 0, 0, 0
 
     def add(self, seconds: float | None) -> None:
         """Take in the time of the next frame."""
         if seconds is None or self._rate is None:
             return
         if self._last is not None:
-            self.frames += max(0, round((seconds - self._last) * self._rate) - 1)
+            steps = float((seconds - self._last) * self._rate)
+            self._frames += max(0, round(steps) - 1)
+            self._steps += 1
+            self._uneven += abs(steps - round(steps)) > _UNEVEN + _ROUNDED_S * self._rate
         self._last = seconds
+
+    def missing(self) -> int:
+        """How many frames are left out; none where the times follow no rate."""
+        return 0 if self._uneven > 0.1 * self._steps else self._frames
 
 
 def _packets(av, container, stream, report: Report) -> Iterator:

@@ -151,6 +151,10 @@ REFUSED = {
         r'box 3 of the list has the bbox \[1, 2, 3\], expected x, y, width',
     ),
     'other categories': (mixed, r"none of its 4 boxes is of a person: their category_id are \['40', '41'"),
+    'fractions': (
+        lambda content, boxes: [one.update(bbox=[0.1, 0.2, 0.5, 0.6]) for one in boxes],
+        r'its boxes, such as \[0.1, 0.2, 0.5, 0.6\], look like fractions of the picture',
+    ),
     'corners': (corners, 'boxes leave their picture .first: box .* x1, y1, x2, y2'),
     'none': (lambda content, boxes: boxes.clear(), 'none of its 0 boxes'),
     'all beside': (

@@ -67,6 +67,10 @@ def without_categories(content):
     del content['categories']
 
 
+def people_twice(content):
+    content['annotations'] += [dict(one, id=one['id'] + 4) for one in content['annotations']]
+
+
 def text_ids(content):
     for one in content['images']:
         one['id'] = f'{one["id"]}'
@@ -131,6 +135,11 @@ REPAIRED = {
         lambda content: content['annotations'].extend(copy.deepcopy(content['annotations'])),
         'listed twice',
     ),
+    'people twice, other ids': (people_twice, 'people listed twice were read once .4, first: annotation 5'),
+    'labelled at 0, 0': (
+        lambda content: content['annotations'][2]['keypoints'].__setitem__(slice(3, 6), [0, 0, 2]),
+        r"at .0, 0.; if that stands for 'not labelled'.*.1, first: annotation 3 .entry 3., number 2",
+    ),
     'images twice': (
         lambda content: content['images'].extend(copy.deepcopy(content['images'])),
         'images listed twice',
@@ -150,12 +159,14 @@ REPAIRED = {
     ),
     'area 0': (
         change('area', 0),
-        'area is missing or below one pixel; 0.53 of the box was taken .4, first: annotation 1',
+        'area is missing, below one pixel or larger .*; 0.53 of the box was taken .4, first: annotation 1',
     ),
     'area missing': (change('area'), 'area is missing'),
     'area -5': (change('area', -5), 'area is missing'),
     'area NaN': (change('area', float('nan')), 'area is missing'),
-    'area fraction': (change('area', 0.25), 'area is missing or below one pixel'),
+    'area fraction': (change('area', 0.25), 'area is missing, below one pixel'),
+    'area larger than the picture': (change('area', 100 * 120 + 1), 'larger than the picture; 0.53'),
+    'area that COCO leaves out': (together(images('width', None), change('area', 2e10)), 'larger than'),
     'area text': (change('area', '3000'), ''),
     'iscrowd missing': (change('iscrowd'), ''),
     'iscrowd text': (change('iscrowd', '0', False, None, 0.0), ''),
@@ -256,6 +267,23 @@ def image(**fields):
     return lambda content: content['images'][1].update(fields)
 
 
+def boxes(new):
+    def apply(content):
+        for one in content['annotations']:
+            one['bbox'] = new(*one['bbox'])
+
+    return apply
+
+
+def keypoints_of_crop(content):
+    for one in content['annotations']:
+        x, y, width, _ = one['bbox']
+        row = one['keypoints']
+        row[0::3], row[1::3] = [value - x - width for value in row[0::3]], [value - y for value in row[1::3]]
+
+
+NOT_IN_BOXES = 'of 4 people have most of their keypoints outside of their bbox .first: annotation'
+
 REFUSED = {
     'image of another number': (
         third(image_id=9),
@@ -291,6 +319,7 @@ REFUSED = {
     'visibility -1': (keypoint(5, 5, -1), 'annotation 3 .* has the visibility -1'),
     'visibility null': (keypoint(5, 5, None), 'annotation 3 .* has the visibility nan'),
     'NaN': (keypoint(float('nan'), 5, 2), r'annotation 3 .* not a finite number .number 2: \[nan, 5'),
+    'far away': (keypoint(1e200, 5, 2), r'annotation 3 .* has the coordinates \[1e\+200, 5.0\] in keypoints'),
     'huge': (keypoint(10**400, 5, 2), 'annotation 3 .* has 1000.* in keypoints, expected a number'),
     'a word': (keypoint('left', 5, 2), "annotation 3 .* has 'left' in keypoints, expected a number"),
     'keypoints short': (
@@ -320,6 +349,13 @@ REFUSED = {
         third(bbox=[500, 5, 20, 9]),
         r'no box that covers a part of their picture .first: annotation 3',
     ),
+    'box negative everywhere': (
+        change('bbox', [50, 50, -20, 9]),
+        r'no usable person .4 .*the box of annotation 1 .*\[50, 50, -20, 9\] covers nothing',
+    ),
+    'boxes as fractions': (boxes(lambda x, y, w, h: [x / 100, y / 120, w / 100, h / 120]), NOT_IN_BOXES),
+    'boxes from their centre': (boxes(lambda x, y, w, h: [x + w / 2, y + h / 2, w, h]), NOT_IN_BOXES),
+    'keypoints within the box': (keypoints_of_crop, NOT_IN_BOXES),
     'corners': (corners, 'boxes leave their picture .first: annotation .* x1, y1, x2, y2'),
     'nobody': (lambda c: c.update(annotations=[]), 'holds no usable person .0 annotations'),
     'no annotations': (lambda c: c.pop('annotations'), 'holds no usable person .0 annotations at all'),

@@ -45,6 +45,21 @@ def disorder(info):
     info['keypoint_info'] = dict(sorted(info['keypoint_info'].items(), reverse=True))
 
 
+def short_names(info):
+    names = ['nose', 'LHand', 'RHand', 'LFoot', 'RFoot']
+    for one, name in zip(info['keypoint_info'].values(), names, strict=True):
+        one.update(name=name, swap='')
+    info['skeleton_info'] = {}
+
+
+def crossed(info):
+    swaps = dict(
+        left_hand='right_foot', right_foot='left_hand', right_hand='left_foot', left_foot='right_hand'
+    )
+    for one in info['keypoint_info'].values():
+        one['swap'] = swaps.get(one['name'], '')
+
+
 def no_swaps(info):
     for one in info['keypoint_info'].values():
         one['swap'] = ''
@@ -71,7 +86,30 @@ WRONG = {
         keypoint(1, swap='right_hnad'),
         "'right_hnad' is no keypoint; did you mean 'right_hand'?",
     ),
-    'swaps forgotten': (no_swaps, 'left_hand and right_hand have no swap'),
+    'swaps forgotten': (no_swaps, "swap of left_hand is '', not right_hand: mirrored pictures"),
+    'swaps forgotten, short names': (short_names, "swap of LHand is '', not RHand: mirrored pictures"),
+    'swaps crossed': (crossed, "swap of left_hand is 'right_foot', not right_hand"),
+    'swap null': (keypoint(0, swap=None), "keypoint 0 has the swap None, expected the name of one, or ''"),
+    'swap a list': (keypoint(1, swap=['right_hand']), r"keypoint 1 has the swap \['right_hand'\]"),
+    'colour text': (keypoint(1, color='red'), "keypoint_info 1 has the color 'red', expected red, green"),
+    'keypoints as names': (
+        lambda info: info.update(keypoint_info=dict(enumerate(NAMES))),
+        'keypoint_info is .*expected a mapping of numbers to mappings',
+    ),
+    'skeleton a list': (
+        lambda info: info.update(skeleton_info=[dict(link=NAMES[:2])]),
+        'skeleton_info is .*expected a mapping of numbers to mappings',
+    ),
+    'line without link': (
+        lambda info: info['skeleton_info'][0].pop('link'),
+        'line 0 of skeleton_info has the link None, expected the names of two keypoints',
+    ),
+    'sigmas none': (lambda info: info.update(sigmas=None), 'sigmas is None, expected a list of numbers'),
+    'sigmas a number': (lambda info: info.update(sigmas=0.1), 'sigmas is 0.1, expected a list of numbers'),
+    'sigma of another scale': (
+        lambda info: info.update(sigmas=[2.6] * 5),
+        'sigmas of nose is 2.6, expected a finite number above 0, and not above 1',
+    ),
     'name twice': (keypoint(4, name='left_foot'), r"keypoints \[3, 4\] have the same name, 'left_foot'"),
     'name missing': (lambda info: info['keypoint_info'][4].pop('name'), 'keypoint 4 has the name None'),
     'type misspelt': (

@@ -176,6 +176,7 @@ FIRST = [[10, 20, 40, 60]]
         ([person(category=0)], [dict(id=1, name='person')], 'only category, 0 person'),
         ([person(category=0)], [], 'only category, 0, is'),
         ([person(category=1)], [], None),
+        ([person(category='Person'), person(2, 'car')], [], None),
         ([person(category='1')], [dict(id=1.0, name=' Person ')], None),
         ([person(category=3), person(2, 5)], [dict(id=3, name='Human'), BALL], None),
         ([person(image_id='4')], [dict(id=1, name='person')], None),
@@ -205,6 +206,16 @@ def test_which_category_is_people(write, caplog, annotations, categories, messag
 def test_categories_that_may_or_may_not_be_people_are_refused(write, annotations, categories, text):
     with pytest.raises(ValueError, match=rf'boxes.json.*{text}'):
         load_detector(write(annotated(annotations, categories)))
+
+
+def test_scores_of_another_scale_are_said(write, caplog):
+    load_detector(write([person(score=90)]), score_threshold=0.3)
+    assert (
+        'its scores reach 90, the least score asked for, 0.3, is meant for scores from 0 to 1' in caplog.text
+    )
+    caplog.clear()
+    load_detector(write([person(score=1.0)]), score_threshold=0.3)
+    assert not caplog.records
 
 
 def test_what_is_not_used_is_counted(write):

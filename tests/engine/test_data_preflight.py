@@ -164,12 +164,25 @@ def test_keypoints_described_wrongly(cfg):
 def test_a_file_with_its_keypoints_in_another_order(cfg, people):
     folder, content = people
     names = content['categories'][0]['keypoints']
+    described = list(names)
     names[1], names[2] = names[2], names[1]
     path = _other(folder, 'order.json', content)
     with pytest.raises(
         ValueError, match="order.json .*another order .*: number 2 is 'right_eye' there and 'left_eye'"
     ):
         _check(cfg, **{'val_dataloader.dataset.ann_file': path, 'val_evaluator.ann_file': path})
+    for names in (
+        ['REye' if name == 'left_eye' else 'LEye' if name == 'right_eye' else name for name in described],
+        ['hip', 'right_hip', 'right_knee', 'right_ankle', 'left_hip', *(f'part {n}' for n in range(12))],
+    ):
+        content['categories'][0]['keypoints'] = names
+        path = _other(folder, 'order.json', content)
+        with pytest.raises(ValueError, match='order.json .*another order .*: number 2 is '):
+            _check(cfg, **{'val_dataloader.dataset.ann_file': path, 'val_evaluator.ann_file': path})
+    short = [f'{name.partition("_")[2]}_{name[0]}' if '_' in name else name for name in described]
+    content['categories'][0]['keypoints'] = short
+    path = _other(folder, 'short.json', content)
+    _check(cfg, **{'val_dataloader.dataset.ann_file': path, 'val_evaluator.ann_file': path})
     content['categories'][0]['keypoints'] = [f'part {number}' for number in range(21)]  # as Human-Art has
     path = _other(folder, 'names.json', content)
     _check(cfg, **{'val_dataloader.dataset.ann_file': path, 'val_evaluator.ann_file': path})

@@ -77,6 +77,13 @@ def test_sizes_that_do_not_fit(cfg, input_wh, heatmap_wh, message):
         check_config(cfg, LOADERS)
 
 
+@pytest.mark.parametrize('sigma', [-1, 0, (6.0, -6.93)])
+def test_a_sigma_that_makes_no_peak(cfg, sigma):
+    cfg.model.head.decoder.sigma = sigma
+    with pytest.raises(ValueError, match='codec.sigma is .*, expected a number of heatmap pixels above 0'):
+        check_config(cfg, LOADERS)
+
+
 def test_missing_initial_weights_name_the_remedy(cfg, tmp_path):
     cfg.model.backbone = dict(type='X', init_cfg=dict(type='Pretrained', checkpoint='pretrained/nobody.pth'))
     with pytest.raises(FileNotFoundError, match=r'pretrained/nobody\.pth.*init_cfg=None starts from random'):

@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import mmpose
 import pytest
 from mmengine.config import Config
+from torch import nn
 
+from mmhier.engine import settings
 from mmhier.engine.preflight import check_config
-from mmhier.engine.settings import load_settings
+from mmhier.engine.settings import check_custom_keys, load_settings
 
 LEAF = 'configs/hpe/swinpose_s_s3_coco.py'
 
@@ -64,6 +68,10 @@ def test_an_option_wins_over_what_follows(leaf):
         ('default_hooks.logger.intervals', 'interval'),
         ('env_cfg.cudnn_bench', 'cudnn_benchmark'),
         ('randomness.sed', 'seed'),
+        ('env_cfg.dist_cfg.backnd', 'backend'),
+        ('optim_wrapper.clip_grad.max_nrom', 'max_norm'),
+        ('optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mutl', 'lr_mult'),
+        ('optim_wrapper.generator.optimizer.lr', 'optimizer'),
         ('auto_scale_lr.base_batchsize', 'base_batch_size'),
         ('val_evaluator.annfile', 'ann_file'),
     ],
@@ -81,6 +89,13 @@ def test_a_misspelt_key_is_an_error_with_what_was_meant(leaf, option, meant):
         {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.dtype': 'bfloat16'},
         {'optim_wrapper.optimizer.type': 'SGD', 'optim_wrapper.optimizer.momentum': 0.9},
         {'default_hooks.ema': dict(type='EMAHook')},
+        {'default_hooks.ema.type': 'EMAHook', 'default_hooks.ema.momentum': 0.001},
+        {'default_hooks.ema.type': 'EMAHook', 'default_hooks.ema.priority': 49},
+        {'optim_wrapper.paramwise_cfg.custom_keys.norm.lr_mult': 0.1},
+        {'optim_wrapper.optimizer.type': 'Adam'},
+        {'optim_wrapper.optimizer.lr': 1},
+        {'default_hooks.visualization': None},
+        {'val_evaluator': [dict(type='CocoMetric')]},
         {'default_hooks.checkpoint.save_last': False},
         {'visualizer.vis_backends.0.type': 'TensorboardVisBackend'},
         {'find_unused_parameters': True},
@@ -142,3 +157,99 @@ def test_the_command_says_it(repo_root):
     assert result.returncode == 1
     assert "train_cfg has no 'max_epoch'; did you mean max_epochs" in result.stderr
     assert 'Traceback' not in result.stderr
+
+
+HRNET = 'body_2d_keypoint/topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192.py'
+RTMPOSE = 'body_2d_keypoint/rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py'
+STOCK = Path(mmpose.__file__).parent / '.mim' / 'configs'
+
+
+@pytest.mark.parametrize(
+    ('config', 'option', 'meant'),
+    [
+        (HRNET, 'model.backbone.extra.stage2.num_module', 'num_modules'),
+        (HRNET, 'model.backbone.extra.stage5.num_modules', 'stage4'),
+        (RTMPOSE, 'model.head.gau_cfg.drop_pth', 'drop_path'),
+        (RTMPOSE, 'custom_hooks.0.momentumm', 'momentum'),
+    ],
+)
+def test_a_key_that_looks_like_another_is_misspelt_wherever_its_reader_is(config, option, meant):
+    with pytest.raises(ValueError, match=rf'{option}.*did you mean.*\b{meant}\b'):
+        load_settings(str(STOCK / config), {option: 1})
+
+
+@pytest.mark.parametrize(
+    ('config', 'options'),
+    [
+        (HRNET, {'model.backbone.extra.upsample.mode': 'nearest'}),
+        (RTMPOSE, {'custom_hooks.0.gamma': 1000, 'custom_hooks.0.interval': 2}),  # of the average
+    ],
+)
+def test_keys_of_mmpose_configs_that_are_read_are_taken(config, options):
+    load_settings(str(STOCK / config), options)
+
+
+@pytest.mark.parametrize(
+    ('option', 'value', 'text'),
+    [
+        ('model', 3, r'model is a dictionary; set its keys, as model\.'),
+        ('model.head', 'dict(x=1)', 'model.head is a dictionary'),
+        ('train_dataloader.dataset', 'x', 'train_dataloader.dataset is a dictionary'),
+        ('train_dataloader', 'x', 'train_dataloader is a dictionary'),
+        ('train_dataloader.dataset.pipeline.2', 'x', 'pipeline.2 is a dictionary'),
+        ('train_dataloader.dataset.pipeline', ['x'], r'a list of dictionaries; set theirs, as .*pipeline\.0'),
+        ('optim_wrapper.optimizer.lr', 'fast', "lr='fast': expected a number"),
+        ('optim_wrapper.optimizer.lr', [0, 1], r'lr=\[0, 1\]: expected a number'),
+        ('train_dataloader.batch_size', 'x', "batch_size='x': expected a number"),
+        ('codec.input_size', 96, r'codec.input_size=96: expected 2 values, such as \(192, 256\)'),
+        ('model.backbone.type', 'TruncatedSwim', "no 'TruncatedSwim'; did you mean TruncatedSwin"),
+        ('optim_wrapper.optimizer.type', 'AdamV', "no 'AdamV'; did you mean .*Adam"),
+        ('train_cfg.max_iters', 10, 'train_cfg has max_iters, but with by_epoch=True it takes max_epochs'),
+    ],
+)
+def test_a_value_of_another_kind_is_an_error_before_anything_is_built(leaf, option, value, text):
+    with pytest.raises(ValueError, match=text) as error:
+        load_settings(leaf, {option: value})
+    assert '\n' not in str(error.value)
+
+
+def test_a_single_optimizer_beside_two_is_an_error(repo_root):
+    file = str(repo_root / 'configs/hmr/swinhmr2_micro_s3_synth.py')
+    with pytest.raises(ValueError, match="optim_wrapper has no 'optimizer'.*generator"):
+        load_settings(file, {'optim_wrapper.optimizer.lr': 1})
+    cfg = load_settings(
+        file, {'optim_wrapper.generator.optimizer.lr': 1, 'optim_wrapper.clip_grad.max_norm': 1}
+    )
+    assert cfg.optim_wrapper.generator.optimizer.lr == 1
+
+
+def test_every_variable_names_its_own_followers(tmp_path, monkeypatch):
+    file = tmp_path / 'config.py'
+    file.write_text("data_root = 'a/'\nepochs = 3\nunused = 1\nwork_dir = data_root + 'w'\n"
+                    "train_cfg = dict(max_epochs=epochs)\nload_from = 'a/x.pth'\n")  # fmt: skip
+    lines = []
+    monkeypatch.setattr(settings, 'print_log', lambda line, **more: lines.append(line))
+    load_settings(str(file), {'data_root': 'b/', 'epochs': 5})
+    (root,) = [line for line in lines if 'data_root also sets' in line]
+    (epochs,) = [line for line in lines if 'epochs also sets' in line]
+    assert root.endswith('data_root also sets work_dir')
+    assert epochs.endswith('epochs also sets train_cfg.max_epochs')
+    assert any('data_root does not set load_from, which still begins with a/' in line for line in lines)
+    with pytest.raises(ValueError, match='unused.*nothing is made from'):
+        load_settings(str(file), {'data_root': 'b/', 'unused': 2})
+
+
+def test_modules_named_by_an_option_are_imported(leaf, tmp_path, monkeypatch):
+    (tmp_path / 'module_of_an_option.py').write_text('')
+    monkeypatch.syspath_prepend(tmp_path)
+    load_settings(leaf, {'custom_imports.imports': ['mmhier', 'module_of_an_option']})
+    assert 'module_of_an_option' in sys.modules
+
+
+def test_a_pattern_of_custom_keys_has_to_be_in_the_name_of_a_parameter():
+    model = nn.ModuleDict(dict(backbone=nn.Linear(1, 1), head=nn.Linear(1, 1)))
+    name = 'optim_wrapper.paramwise_cfg.custom_keys.{}.lr_mult'
+    check_custom_keys(model, {name.format('backbone'): 0.1, 'work_dir': 'x'})
+    check_custom_keys(model, None)
+    with pytest.raises(ValueError, match="no parameter .* 'bakcbone' in its name; did you mean backbone"):
+        check_custom_keys(model, {name.format('bakcbone'): 0.1})

@@ -123,6 +123,19 @@ def test_a_pause_in_a_whole_video_is_no_damage(tmp_path):
     np.testing.assert_allclose([time for _, time in frames], np.array(times) / 25, atol=1e-6)
 
 
+@pytest.mark.parametrize('name', ['screen.webm', 'screen.mkv'])
+def test_times_of_no_rate_are_no_damage_where_the_file_has_no_count(tmp_path, name):
+    times = [0, 40, 83, 500, 545, 1500, 1547, 1590]
+    write_numbered(tmp_path / name, 'libvpx' if name.endswith('webm') else 'libx264', times, rate=1000)
+    counts = video_reader._Gaps(Fraction(30))
+    for time in times:
+        counts.add(time / 1000)
+    assert counts.missing() == 0, 'a rate that FFmpeg guesses'
+    frames, problems = read(tmp_path / name)
+    assert problems == []
+    np.testing.assert_allclose([time for _, time in frames], np.array(times) / 1000, atol=1e-6)
+
+
 def test_reading_goes_on_after_an_error_of_the_file():
     """A generator that has raised is at its end: another one has to go on."""
     av = pytest.importorskip('av')
