@@ -60,6 +60,11 @@ def test_speed_of_encoders(text, rows, arch):
             assert cell == f'{float(rows("vit_speed", batch=batch, **common)[0]["ratio"]):.2f}x'
 
 
+def test_count_of_hierarchies(text, rows):
+    found = rows('timm_hierarchies')
+    assert f'[{sum(not row["reason"] for row in found)} of {len(found)}](docs/benchmarks/timm' in text
+
+
 def test_speed_of_deployed_models(text, rows):
     cases = {
         'SwinPose-S-S3 in OpenVINO': ('swinpose_s_s3_coco', 'openvino', 'int8'),
