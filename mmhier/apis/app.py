@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmhier.apis.app_gate import Gate, app_folder
 from mmhier.apis.cli import USER_ERRORS
-from mmhier.apis.trust import add_trust_option, apply_trust
+from mmhier.trust import add_trust_option, apply_trust
 
 if TYPE_CHECKING:
     import gradio

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmhier.file_endings import IMAGE_SUFFIXES
 from mmhier.safe_files import check_file, read_json
+from mmhier.trust import add_trust_option, apply_trust
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,12 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--bound', type=float, help='largest mean difference that passes, in pixels or millimetres'
     )
+    add_trust_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, compare and say so."""
     if args.fp16 and args.int8:
         raise ValueError('--fp16 and --int8 exclude each other')
+    apply_trust(args)
     import torch
 
     from mmhier.apis.estimators import load_estimator

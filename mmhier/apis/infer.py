@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmhier.apis.trust import add_trust_option, apply_trust
+from mmhier.trust import add_trust_option, apply_trust
 
 if TYPE_CHECKING:
     from mmhier.apis.inferencer import Inferencer, InferenceRun

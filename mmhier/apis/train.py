@@ -3,7 +3,7 @@
 import argparse
 import os.path as osp
 
-from mmhier.apis.trust import add_trust_option, apply_trust
+from mmhier.trust import add_trust_option, apply_trust
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

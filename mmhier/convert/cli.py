@@ -5,13 +5,16 @@ import sys
 from pathlib import Path
 
 from mmhier.atomic import new_file
+from mmhier.trust import add_trust_option, apply_trust
 
 ENDINGS = ('.pth', '.pt', '.safetensors')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand."""
-    parser.add_argument('source', metavar='IN', help='checkpoint or .safetensors; nothing in it is executed')
+    parser.add_argument(
+        'source', metavar='IN', help='checkpoint or .safetensors; nothing in it is executed unless trusted'
+    )
     parser.add_argument('target', metavar='OUT', type=Path, help='.pth, .pt or .safetensors')
     parser.add_argument('--num-stages', type=int, help='stages to keep (default: all)')
     parser.add_argument(
@@ -23,11 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a ViTPose or HMR2.0 model with its decoder, for tools/test.py',
     )
     parser.add_argument('--dataset', help='which expert of a ViTPose+ file: coco, aic, mpii ...')
+    add_trust_option(parser)
     parser.add_argument('--prefix', help='what the keys of the backbone begin with, if it holds several')
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert a file and say what was left out; return the exit status."""
+    apply_trust(args)
     from mmhier.compat.checkpoint import load_checkpoint_file
     from mmhier.convert import Report, unwrap
     from mmhier.convert.lightning import read_lightning_checkpoint

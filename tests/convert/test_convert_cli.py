@@ -1,10 +1,12 @@
 """``mmhier convert``: files in, files out."""
 
 import argparse
+import collections
 
 import pytest
 import torch
 
+from mmhier.compat.checkpoint import TRUST_VARIABLE
 from mmhier.convert import cli
 from mmhier.models.backbones.truncated_swin import TruncatedSwin
 from mmhier.models.backbones.vit import ViT
@@ -127,3 +129,14 @@ def test_lightning_file_of_a_mesh_model_goes_to_its_converter(tmp_path, capsys):
     torch.save(content, tmp_path / 'last.ckpt')
     assert convert(tmp_path / 'last.ckpt', tmp_path / 'out.pth', '--whole-model') == 1
     assert 'last.ckpt is no model of HMR2.0' in capsys.readouterr().err
+
+
+def test_a_file_that_needs_trust_is_converted_with_it(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(TRUST_VARIABLE, '')
+    content = torch.load(source)
+    torch.save({**content, 'args': collections.Counter('ab'), 'options': argparse.Namespace(lr=1e-3)}, source)
+    target = tmp_path / 'out.pth'
+    assert convert(source, target) == 1
+    assert '--trust-checkpoint' in capsys.readouterr().err and not target.exists()
+    assert convert(source, target, '--trust-checkpoint') == 0
+    assert target.exists()
