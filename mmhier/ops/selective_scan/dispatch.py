@@ -147,8 +147,9 @@ def cross_selective_scan(
 
 def _without_autocast(x: Tensor) -> AbstractContextManager:
     """Leave autocast, which would round the step size to half precision in some backends only."""
-    if torch.is_autocast_enabled(x.device.type):
-        return torch.autocast(x.device.type, enabled=False)
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
     return nullcontext()
 
 
