@@ -8,6 +8,7 @@ import os.path as osp
 from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 from mmengine.fileio import exists
 
 from mmhier.engine.data_preflight import check_data, data_sets
@@ -30,8 +31,10 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
             initial weights, a picture or a body model is missing.
         ValueError: If an annotation file holds something wrong or does not fit (see
             :mod:`mmhier.engine.data_preflight`), input size and heatmap size of the codec do not fit each
-            other, or the optimizers do not fit the model.
+            other, the optimizers do not fit the model, or there is no GPU for mixed precision.
     """
+    if 'train_dataloader' in loaders:
+        _check_precision(cfg.get('optim_wrapper') or {})
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
     _check_pipelines(cfg, loaders)
@@ -47,6 +50,15 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         _check_body_model(model)
         if 'train_dataloader' in loaders and model.get('mocap'):
             _check_prior(model, cfg.get('optim_wrapper') or {})
+
+
+def _check_precision(optim_wrapper: ConfigDict) -> None:
+    wrappers = [optim_wrapper, *(value for value in optim_wrapper.values() if isinstance(value, dict))]
+    if any(wrapper.get('type') == 'AmpOptimWrapper' for wrapper in wrappers) and get_device() == 'cpu':
+        raise ValueError(
+            'automatic mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) needs a GPU, and PyTorch '
+            'finds none here: leave it out'
+        )
 
 
 def _check_paths(field: str, dataset: ConfigDict) -> None:

@@ -6,6 +6,7 @@ import json
 import pytest
 from mmengine.config import Config
 
+from mmhier.engine import preflight
 from mmhier.engine.preflight import check_config
 
 LOADERS = ('train_dataloader',)
@@ -48,6 +49,23 @@ def test_missing_path_names_path_field_and_remedy(cfg, key, value):
     message = str(error.value)
     assert (value['img'] if isinstance(value, dict) else value) in message
     assert f'train_dataloader.dataset.{key}' in message and '--cfg-options' in message
+
+
+@pytest.mark.parametrize(
+    'optim_wrapper',
+    [
+        dict(type='AmpOptimWrapper', optimizer=dict(type='SGD')),
+        dict(constructor='AdversarialConstructor', generator=dict(type='AmpOptimWrapper'), discriminator={}),
+    ],
+)
+def test_mixed_precision_needs_a_gpu(cfg, monkeypatch, optim_wrapper):
+    cfg.optim_wrapper = optim_wrapper
+    monkeypatch.setattr(preflight, 'get_device', lambda: 'cuda')
+    check_config(cfg, LOADERS)
+    monkeypatch.setattr(preflight, 'get_device', lambda: 'cpu')
+    with pytest.raises(ValueError, match='mixed precision .*--amp.* needs a GPU'):
+        check_config(cfg, LOADERS)
+    check_config(cfg, ())  # evaluation
 
 
 @pytest.mark.parametrize('wrapper', [dict(dataset=None), dict(datasets=[None])])
