@@ -56,8 +56,8 @@ def _check_precision(optim_wrapper: ConfigDict) -> None:
     wrappers = [optim_wrapper, *(value for value in optim_wrapper.values() if isinstance(value, dict))]
     if any(wrapper.get('type') == 'AmpOptimWrapper' for wrapper in wrappers) and get_device() == 'cpu':
         raise ValueError(
-            'automatic mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) needs a GPU, and PyTorch '
-            'finds none here: leave it out'
+            'automatic mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) needs a GPU, and '
+            'PyTorch finds none here: leave it out'
         )
 
 
