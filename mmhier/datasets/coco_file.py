@@ -487,7 +487,8 @@ def _check_fractions(file: CocoFile, labelled: np.ndarray) -> None:
         for index in labelled[:1000].tolist()
         if annotations[index]['num_keypoints']
     ]
-    if len(people) and all(max(row[0::3]) <= 1 and max(row[1::3]) <= 1 for row in people):
+    places = np.array([value for row in people for value in row[0::3] + row[1::3]], float)
+    if len(places) and places.max() <= 1 and (places % 1).any():
         raise ValueError(
             f'{file.path}: no coordinate in keypoints is above 1 (first: {short(people[0])}): they seem to '
             'be fractions of the picture. Multiply them by its width and height'

@@ -179,7 +179,7 @@ def test_kill_while_a_checkpoint_is_written(train, tmp_path):
     kept = {path.name for path in (tmp_path / 'killed').glob('*iter*.pth')}
     assert {'iter_6.pth'} < kept
     said = run('killed')
-    assert 'goes on after 3 batches of epoch 2' in said
+    assert 'resumed epoch: 2, iter: 6' in said
     assert 'which a killed run did not finish' in said
     same_end(tmp_path)
 
