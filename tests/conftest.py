@@ -10,12 +10,23 @@ import torch
 
 import mmhier  # noqa: F401  (before any test module imports MMPose)
 
+from mmengine.registry import DefaultScope  # isort: skip
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _default_scope():
+    """Runners choose MMEngine's default scope for the whole process; a test's choice ends with it."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(scope='session')

@@ -1,7 +1,7 @@
 # make quickstart                                                                             (128x96 crops)
 # python tools/train.py configs/hmr/swinhmr2_micro_s3_synth.py
-# 300 held-out images of simple synthetic scenes: MPJPE 140.9, PA-MPJPE 97.5 mm (our log of make quickstart);
-# the mean pose has 255.5 and 139.2.
+# 300 held-out images of simple synthetic scenes: MPJPE 144.8, PA-MPJPE 100.7 mm (our log of make quickstart);
+# the mean pose has 259.3 and 142.1.
 # Initial weights: the encoder of the pose model, trained with configs/hpe/swinpose_micro_s3_synth.py.
 _base_ = [
     '../_base_/hmr_synth_runtime.py',

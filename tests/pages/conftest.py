@@ -147,16 +147,11 @@ class StandIns:
     def imagenet_weights(self, folder: Path) -> None:
         """Swin-small in Microsoft's format, where PyTorch keeps downloads and here."""
         from mmhier.models.backbones.truncated_swin import TruncatedSwin
+        from mmhier.testing.released_weights import swin_of_microsoft
 
-        rename = runpy.run_path(str(TESTS / 'convert' / 'test_swin.py'))
         torch.manual_seed(0)
-        weights = {}
-        for key, value in TruncatedSwin('small').state_dict().items():
-            value = rename['quarters_first'](value) if 'downsample' in key else value
-            weights |= rename['microsoft'](key, value, 'microsoft')
-        weights |= {'head.weight': torch.zeros(1000, 768), 'head.bias': torch.zeros(1000)}
         path = self.store / 'swin_small_patch4_window7_224.pth'
-        torch.save(dict(model=weights), path)
+        torch.save(dict(model=swin_of_microsoft(TruncatedSwin('small').state_dict())), path)
         link(path, folder / path.name)
         link(path, folder / 'torch_home/hub/checkpoints' / path.name)
 
