@@ -20,13 +20,13 @@ def _seed():
     torch.manual_seed(0)
 
 
-@pytest.fixture(autouse=True)
-def _default_scope():
-    """Runners choose MMEngine's default scope for the whole process; a test's choice ends with it."""
-    before = dict(DefaultScope._instance_dict)
+@pytest.fixture(autouse=True, scope='module')
+def _no_scope_is_left():
+    """Runners of MMEngine's own make its registries the default of the process: not for the next file."""
     yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+    for name, scope in list(DefaultScope._instance_dict.items()):
+        if scope.scope_name == 'mmengine':
+            del DefaultScope._instance_dict[name]
 
 
 @pytest.fixture(scope='session')
