@@ -2,8 +2,8 @@
 
 Loper et al., SMPL: A Skinned Multi-Person Linear Model, SIGGRAPH Asia 2015. One layer for every file of that
 format: any number of vertices, joints and shape components, with or without pose correctives. Differentiable,
-exportable (``torch.export``), always computed in the precision of its buffers, also under autocast. Nothing
-of it is saved in checkpoints: the licences of the models forbid handing them on.
+exportable (``torch.export``), always computed in the precision of its buffers, also under autocast and where
+networks may use TF32. Nothing of it is saved in checkpoints: the licences of the models forbid handing them on.
 
 Three things make it fast: shape and pose correctives are one matrix product; the chain of rotations is built
 by doubling (four products of all joints at once instead of one per joint); coordinates lie in planes, so that
@@ -30,6 +30,7 @@ from mmhier.body_models.joint_sets import JointSet
 from mmhier.body_models.smpl_file import JOINT_NAMES, PARENTS, BodyModelData
 from mmhier.geometry.rotations import axis_angle_to_matrix
 from mmhier.ops.linear import linear
+from mmhier.ops.precision import without_tf32
 
 # What is known of a file of SMPL's topology that does not state its licence.
 SMPL_LICENCE = (
@@ -173,7 +174,8 @@ class SMPL(nn.Module):
         for given in (betas, body_pose, global_orient, transl):
             if given is not None and given.shape[0] != 1:
                 batch = given.shape[0]
-        with torch.autocast(self.template.device.type, enabled=False):
+        kind = self.template.device.type
+        with torch.autocast(kind, enabled=False), without_tf32(kind):
             betas = self._pad_betas(betas, batch)
             root = self._rotations('global_orient', global_orient, 1, batch)
             rotations = torch.cat(

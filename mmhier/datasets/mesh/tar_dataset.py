@@ -4,10 +4,11 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, get_dist_info
 from mmengine.logging import print_log
 from mmpose.registry import DATASETS
 
@@ -18,6 +19,8 @@ from mmhier.datasets.transforms.mesh_loading import UnusableSample
 
 # Tars that a process keeps open.
 MAX_OPEN = 64
+# Tars that a process reads between two meetings with the others, far fewer than fit into NCCL's timeout.
+PORTION = 8
 # Images of AI Challenger that are damaged in the published tars; the list is that of 4D-Humans.
 DAMAGED_KEYS = tuple(
     f'{folder}/{key}'
@@ -36,9 +39,9 @@ DAMAGED_KEYS = tuple(
 class MeshTarDataset(MeshDataset):
     """People in tars; one sample is one person.
 
-    The first use builds an index (:mod:`mmhier.datasets.mesh.tar_index`), in the main process of a run; for
-    millions of images do it beforehand with ``tools/prepare/index_tars.py``. After that nothing is unpickled
-    any more.
+    The first use builds an index (:mod:`mmhier.datasets.mesh.tar_index`); the processes of a run share the
+    tars among them. For millions of images do it beforehand with ``tools/prepare/index_tars.py``. After that
+    nothing is unpickled any more.
 
     Args:
         name: Names the data set to the evaluator.
@@ -50,7 +53,7 @@ class MeshTarDataset(MeshDataset):
             all people are used.
         exclude_keys: Samples that are never used.
         index_dir: Folder for the indexes; by default one beside each tar.
-        index_workers: Processes that build them.
+        index_workers: Processes that build them, for each process of a run.
         kwargs: See :class:`MeshDataset`.
 
     Raises:
@@ -73,9 +76,7 @@ class MeshTarDataset(MeshDataset):
         if on_damage not in ('raise', 'skip'):
             raise ValueError(f"on_damage must be 'raise' or 'skip', got {on_damage!r}")
         paths = expand_shards(shards, data_root)
-        if is_main_process():
-            build_indexes(paths, index_dir, index_workers)
-        barrier()
+        _share_indexing(paths, index_dir, index_workers)
         self.indexes = build_indexes(paths, index_dir)
         self._report_damage(on_damage)
         self._select(person_filter, exclude_keys)
@@ -153,3 +154,13 @@ class MeshTarDataset(MeshDataset):
     def __del__(self) -> None:
         for descriptor, _ in getattr(self, '_files', {}).values():
             os.close(descriptor)
+
+
+def _share_indexing(paths: Sequence[Path], index_dir: str | None, index_workers: int) -> None:
+    """Build indexes, each in one process of a run, and wait for all; no wait is long."""
+    rank, world_size = get_dist_info()
+    portion = PORTION * max(1, index_workers)
+    for first in range(0, len(paths), portion * world_size):
+        own = first + rank * portion
+        build_indexes(paths[own : own + portion], index_dir, index_workers)
+        barrier()

@@ -94,7 +94,8 @@ def _scan(
     if y.numel():
         inputs = _in_layout(u, delta, A, B, C, D, delta_bias)
         sizes = (length, channels, height, width, *_strides(u, delta))
-        scan_forward[_grid(delta, constants)](*inputs, y, starts, *sizes, **constants, num_warps=WARPS)
+        with torch.cuda.device_of(u):  # Triton launches on the current device
+            scan_forward[_grid(delta, constants)](*inputs, y, starts, *sizes, **constants, num_warps=WARPS)
     return y, starts
 
 
@@ -137,9 +138,10 @@ def _scan_backward(
         results = (grad_u, grad_delta, grad_A, grad_B, grad_C, grad_D, grad_bias)
         sizes = (length, channels, height, width, *_strides(u, delta))
         grad_y = grad_y.float().contiguous()
-        scan_backward[_grid(delta, constants)](
-            *inputs, starts, grad_y, *results, *sizes, **constants, num_warps=WARPS
-        )
+        with torch.cuda.device_of(u):
+            scan_backward[_grid(delta, constants)](
+                *inputs, starts, grad_y, *results, *sizes, **constants, num_warps=WARPS
+            )
     return (
         grad_u.to(u.dtype),
         grad_delta,

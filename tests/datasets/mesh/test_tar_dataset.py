@@ -3,6 +3,8 @@
 import logging
 import os
 import pickle
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,32 +65,35 @@ def test_workers_read_the_same(root, context):
     assert loaded == [dataset[number]['data_samples'].sample_key for number in range(len(dataset))]
 
 
-def test_only_the_main_process_reads_tars_and_the_others_wait(root, monkeypatch):
-    read = tar_index.list_samples
+@pytest.mark.parametrize('rank', [0, 1, 2])
+def test_processes_share_the_indexing_and_meet_often(root, monkeypatch, rank):
+    """No process waits for longer than the others need for a portion: NCCL gives up after ten minutes."""
+    for number in range(2, 14):
+        shutil.copy(root / '00.tar', root / f'{number:02d}.tar')
+    tars = sorted(root.glob('*.tar'))
+    since_meeting, meetings, read = [], [], tar_index.list_samples
 
-    def refused(path):
-        raise AssertionError(f'{path} is read by a process that should wait')
+    def counted(path):
+        since_meeting.append(Path(path).name)
+        return read(path)
 
-    def main_process():
+    def barrier():
+        """What the others have done meanwhile."""
+        meetings.append(list(since_meeting))
         monkeypatch.setattr(tar_index, 'list_samples', read)
-        tar_index.build_indexes(sorted(root.glob('*.tar')))
-        monkeypatch.setattr(tar_index, 'list_samples', refused)
+        portion = tars[6 * len(meetings) - 6 : 6 * len(meetings)]
+        tar_index.build_indexes(portion)
+        monkeypatch.setattr(tar_index, 'list_samples', counted)
+        since_meeting.clear()
 
-    monkeypatch.setattr(tar_index, 'list_samples', refused)
-    monkeypatch.setattr(tar_dataset, 'is_main_process', lambda: False)
-    monkeypatch.setattr(tar_dataset, 'barrier', main_process)
-    assert len(MeshTarDataset('x', '*.tar', str(root))) == 16
-
-
-def test_main_process_has_built_the_index_when_the_others_go_on(root, monkeypatch):
-    found = []
-    monkeypatch.setattr(
-        tar_dataset,
-        'barrier',
-        lambda: found.extend(tar_index.open_index(tar) for tar in sorted(root.glob('*.tar'))),
-    )
-    MeshTarDataset('x', '*.tar', str(root))
-    assert [len(index.people) for index in found] == [8, 8]
+    monkeypatch.setattr(tar_index, 'list_samples', counted)
+    monkeypatch.setattr(tar_dataset, 'PORTION', 2)
+    monkeypatch.setattr(tar_dataset, 'get_dist_info', lambda: (rank, 3))
+    monkeypatch.setattr(tar_dataset, 'barrier', barrier)
+    assert len(MeshTarDataset('x', '*.tar', str(root))) == 14 * 8
+    names = [path.name for path in tars]
+    assert meetings == [names[first + 2 * rank : first + 2 * rank + 2] for first in (0, 6, 12)]
+    assert not since_meeting
 
 
 def test_no_more_files_are_open_than_allowed(root, monkeypatch):
