@@ -166,7 +166,6 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmhier.body_models.model_directory import _read_regressor, load_body_data
     from mmhier.body_models.model_files import read_members, recognise
     from mmhier.body_models.smpl_file import read_smpl_npz
-    from mmhier.cli.export import _read_boxes, _read_image
     from mmhier.compat.checkpoint import load_checkpoint_file
     from mmhier.compat.shims.xtcocotools.coco import COCO
     from mmhier.convert.lightning import read_lightning_checkpoint
@@ -181,6 +180,7 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmhier.detection import load_detector
     from mmhier.detection.libraries import _load_weights
     from mmhier.inference.boxes import load_boxes
+    from mmhier.inference.sample_crops import _read_boxes, _read_image
     from mmhier.models.heads.hmr2_head import read_mean_params
     from mmhier.scene_files.bvh_file import read_bvh
     from mmhier.visualization.curves import read_scalars

@@ -9,12 +9,13 @@ import importlib
 import os
 import sys
 
+from mmhier.user_errors import USER_ERRORS
 from mmhier.version import __version__
 
 # Sub-command -> its module, and one line of help.
 COMMANDS = {
     'infer': ('mmhier.cli.infer', 'find poses and meshes in images, videos and on a camera'),
-    'app': ('mmhier.web.page', 'a page in the browser: upload, see the overlay and the mesh, download'),
+    'app': ('mmhier.cli.app', 'a page in the browser: upload, see the overlay and the mesh, download'),
     'doctor': ('mmhier.cli.doctor', 'show versions, what works, what does not and how to repair it'),
     'synth': ('mmhier.cli.synth', 'render a data set of synthetic people, free of licences'),
     'train': ('mmhier.cli.train', 'train a model'),
@@ -31,10 +32,6 @@ COMMANDS = {
 }
 
 TRACEBACK_VARIABLE = 'MMHIER_TRACEBACK'
-
-# What a user can cause and repair; anything else is a defect and shows its traceback. OSError: files that are
-# missing or forbidden, folders given as files, names that are too long, full disks.
-USER_ERRORS = (ValueError, OSError, ImportError)
 
 
 def main(argv: list[str] | None = None) -> int:

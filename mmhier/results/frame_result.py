@@ -16,7 +16,6 @@ The JSON form is :data:`SCHEMA`, version :data:`VERSION`; ``CONVENTIONS`` is wri
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,22 +176,6 @@ class FrameResult:
     def to_json(self) -> dict[str, Any]:
         """A document of :data:`SCHEMA` with this frame alone; of numbers, strings, lists and dictionaries."""
         return header_to_json(self) | dict(complete=True, skipped=[], frames=[frame_to_json(self)])
-
-    def save(self, folder: str | Path, kinds: Sequence[str] = ('json', 'overlay')) -> list[Path]:
-        """Write files about this frame alone; return them.
-
-        Files of the same name are replaced: give each frame of a video a folder of its own, or write all of
-        them with one :class:`mmhier.results.writer.ResultWriter`.
-
-        Args:
-            folder: Where to.
-            kinds: See :data:`mmhier.results.writer.KINDS`.
-        """
-        from mmhier.results.writer import ResultWriter
-
-        with ResultWriter(folder, kinds) as writer:
-            writer.write(self)
-        return writer.files
 
     def vertices(self) -> list[np.ndarray | None]:
         """Pose all meshes at once: of each person (V, 3) metres in the camera, or None. They are not kept."""

@@ -1,4 +1,4 @@
-"""``mmhier app``: a page in the browser that finds poses and meshes on a picture or a video.
+"""The page of ``mmhier app``, which finds poses and meshes on a picture or a video.
 
 The page is served by this machine, to this machine alone unless ``--host`` says otherwise. It needs gradio
 (``pip install gradio``) and no internet: nothing is loaded from elsewhere, nothing is shared or reported.
@@ -6,22 +6,16 @@ Uploads and results lie in a temporary folder that goes away with the program, o
 is started again. Requests of other pages and under other names are refused (:mod:`mmhier.web.gate`).
 """
 
-import argparse
 import os
 import shutil
-import signal
 import sys
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmhier.cli.main import USER_ERRORS
-from mmhier.cli.trust import add_trust_option, apply_trust
-from mmhier.web.gate import Gate, app_folder
+from mmhier.user_errors import USER_ERRORS
+from mmhier.web.gate import Gate
 
 if TYPE_CHECKING:
     import gradio
@@ -53,88 +47,6 @@ _WITHOUT_INTERNET = {
 }  # fmt: skip
 
 Advance = Callable[[int, int | None], None]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.epilog = 'Models that have a checkpoint in pretrained/ or work_dirs/ can be chosen in the page.'
-    parser.add_argument('--model', metavar='NAME', help='offer this model first, see mmhier models')
-    parser.add_argument('--weights', metavar='FILE', help='its checkpoint')
-    parser.add_argument(
-        '--detector',
-        metavar='SPEC',
-        help='FILE.onnx (YOLOX, RTMDet), torchvision, mmdet:CONFIG,WEIGHTS (default: the whole image is one '
-        'person)',
-    )
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
-    parser.add_argument(
-        '--engine',
-        default='eager',
-        help='eager, auto, compile, onnxruntime, openvino, or an exported file (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--max-frames',
-        type=int,
-        default=MAX_FRAMES,
-        metavar='N',
-        help='longest video that is taken (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--host',
-        default='127.0.0.1',
-        help='address to listen at; 0.0.0.0 lets everybody in your network use the page, without a password '
-        '(default: %(default)s)',
-    )
-    parser.add_argument('--port', type=int, help='default: the first that is free from 7860')
-    parser.add_argument(
-        '--allow-host',
-        action='append',
-        default=[],
-        metavar='NAME',
-        help='further name under which the page may be opened, for instance that of a proxy; can be repeated',
-    )
-    add_trust_option(parser)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C, SIGTERM or SIGHUP."""
-    apply_trust(args)
-    _import_gradio()
-    if args.max_frames < 1:
-        raise ValueError(f'--max-frames must be at least 1, got {args.max_frames}')
-    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
-    models = find_models(args.model, args.weights)
-    settings = dict(device=args.device, engine=args.engine, detector=args.detector)
-    with _ended_by_signals(), app_folder() as folder:
-        analyzer = Analyzer(models, folder, args.max_frames, **settings)
-        analyzer.inferencer(next(iter(models)))  # what is wrong with it, is said before the page is there
-        page = build_page(analyzer)
-        print(f'{launch(page, args.host, args.port, args.allow_host)} (Ctrl-C: stop)', flush=True)
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            return 0
-        finally:
-            page.close(verbose=False)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM, and SIGHUP of a terminal that is closed, end the program as Ctrl-C does, cleanly.
-
-    Under nohup SIGHUP stays ignored.
-    """
-    names = [name for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
-    numbers = [getattr(signal, name) for name in names]
-    before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, signal.default_int_handler)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Model(NamedTuple):
@@ -320,7 +232,7 @@ def build_page(analyzer: Analyzer) -> 'gradio.Blocks':
     Args:
         analyzer: Does the work.
     """
-    gr = _import_gradio(analyzer.folder)
+    gr = import_gradio(analyzer.folder)
     bar = gr.Progress()
     pane = dict(interactive=False, height=PANE, min_width=300)
     stops: set[str | None] = set()  # sessions that want to stop
@@ -434,7 +346,7 @@ def launch(
     Raises:
         ValueError: If the address cannot be listened at.
     """
-    gr = _import_gradio()
+    gr = import_gradio()
     from starlette.middleware import Middleware
 
     # Gradio asks its own page whether it is there: not through a proxy.
@@ -457,7 +369,7 @@ def launch(
     return url
 
 
-def _import_gradio(folder: Path | None = None):
+def import_gradio(folder: Path | None = None):
     """Import gradio, told to stay on this machine and to keep its files in a folder."""
     os.environ.update(_WITHOUT_INTERNET)
     if folder is not None:

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmhier.cli.export import read_crops
 from mmhier.cli.main import main
-from mmhier.inference.estimators import load_estimator
 
 MICRO = 'swinpose_micro_s3_synth'
 
@@ -36,22 +34,6 @@ def test_export_and_report(folder, tmp_path, capsys):
     assert facts['config'] == MICRO and facts['keypoint_names'][0] == 'nose'
     assert facts['parity']['crops'] == 2 and facts['parity']['source'] == 'images in pictures'
     assert torch.jit.load(str(out))(torch.zeros(1, 3, 128, 96))[0].shape == (1, 17, 32, 24)
-
-
-@pytest.mark.parametrize('name', ['val/1.png', 'C:\\val\\1.png'])
-def test_boxes_cut_people_out(folder, tmp_path, name):
-    boxes = tmp_path / 'boxes.json'
-    content = dict(
-        images=[dict(id=7, file_name=name)],
-        annotations=[dict(image_id=7, bbox=[10, 20, 30, 40]), dict(image_id=7, bbox=[0, 0, 120, 160])],
-    )
-    boxes.write_text(json.dumps(content))
-    estimator = load_estimator(MICRO, 'random', 'cpu')
-    images, source = read_crops(estimator, folder, boxes, 5)
-    whole, _ = read_crops(estimator, folder, None, 5)
-    assert images.shape == whole.shape == (2, 3, 128, 96) and source == 'boxes of images in pictures'
-    torch.testing.assert_close(images[1], whole[1])
-    assert (images[0] - whole[1]).abs().max() > 0.5
 
 
 @pytest.mark.parametrize(

@@ -198,10 +198,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         ResultWriter(tmp_path / 'file' / 'out', ['json'])
 
 
-def test_one_frame_saves_itself(tmp_path):
-    result = make_result(kind='image', source='a.jpg')
-    files = result.save(tmp_path, ['json', 'npz', 'overlay'])
-    assert sorted(path.name for path in files) == ['a_overlay.jpg', 'results.json', 'results.npz']
+def test_one_frame_alone(tmp_path):
+    with ResultWriter(tmp_path, ['json', 'npz', 'overlay']) as writer:
+        writer.write(make_result(kind='image', source='a.jpg'))
+    assert sorted(path.name for path in writer.files) == ['a_overlay.jpg', 'results.json', 'results.npz']
 
 
 def test_wrong_kinds_are_named(tmp_path, monkeypatch):
