@@ -3,7 +3,8 @@
 Loper et al., SMPL: A Skinned Multi-Person Linear Model, SIGGRAPH Asia 2015. One layer for every file of that
 format: any number of vertices, joints and shape components, with or without pose correctives. Differentiable,
 exportable (``torch.export``), always computed in the precision of its buffers, also under autocast and where
-networks may use TF32. Nothing of it is saved in checkpoints: the licences of the models forbid handing them on.
+networks may use TF32. Nothing of it is saved in checkpoints: the licences of the models forbid handing them
+on.
 
 Three things make it fast: shape and pose correctives are one matrix product; the chain of rotations is built
 by doubling (four products of all joints at once instead of one per joint); coordinates lie in planes, so that

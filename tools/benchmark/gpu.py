@@ -274,11 +274,16 @@ def mesh_rows(args: argparse.Namespace) -> Iterator[Row]:
         write_recipe_files(folder, people=8)
         write_small_body(folder / 'body_models' / 'smpl_neutral.npz', 0, NUM_SMPL_VERTICES)
         os.environ.update(environment(folder))
-        yield from mesh_steps(args, folder)
-        yield from body_rows(args)
+        here = Path.cwd()
+        os.chdir(folder)  # configs name their data from where they run
+        try:
+            yield from mesh_steps(args)
+            yield from body_rows(args)
+        finally:
+            os.chdir(here)
 
 
-def mesh_steps(args: argparse.Namespace, folder: Path) -> Iterator[Row]:
+def mesh_steps(args: argparse.Namespace) -> Iterator[Row]:
     """Steps of HMR2.0 with its losses."""
     for subject in MESH:
         cfg = Config.fromfile(ROOT / 'configs' / 'hmr' / f'{subject}_mixed.py')
@@ -287,8 +292,7 @@ def mesh_steps(args: argparse.Namespace, folder: Path) -> Iterator[Row]:
             cfg.model.pop(part, None)
         model = MODELS.build(cfg.model).train().to(args.device)
         data = cfg.train_dataloader.dataset.datasets[0]
-        tar = folder / data.data_root / 'h36m-train' / '000000.tar'
-        dataset = DATASETS.build({**data, 'shards': str(tar)})
+        dataset = DATASETS.build({**data, 'shards': 'h36m-train/000000.tar'})
         batch = 48 if args.device == 'cuda' else 2  # that of the recipe
         samples = [dataset[number % len(dataset)] for number in range(batch)]
         data = {key: [sample[key] for sample in samples] for key in ('inputs', 'data_samples')}
@@ -399,7 +403,7 @@ def compile_rows(args: argparse.Namespace) -> Iterator[Row]:
 
 def test_rows(args: argparse.Namespace) -> Iterator[Row]:
     """The tests that need a GPU."""
-    for arguments in (['-m', 'gpu', 'tests/gpu'], ['tests/ops/test_selective_scan_triton.py']):
+    for arguments in (['-n', '6', '-m', 'gpu', 'tests/gpu'], ['tests/ops/test_selective_scan_triton.py']):
         command = [
             sys.executable,
             '-m',
