@@ -18,13 +18,14 @@ from mmpose.registry import DATASETS, METRICS
 
 from mmhier.datasets.coco import CheckedCocoDataset
 from mmhier.datasets.coco_boxes import read_boxes
-from mmhier.datasets.coco_file import CocoFile, check_coco
+from mmhier.datasets.coco_file import check_coco
 from mmhier.datasets.coco_pictures import (
     describe_wrong_size,
     missing_pictures,
     picture_size,
     similar_picture,
 )
+from mmhier.datasets.coco_values import CocoFile
 from mmhier.datasets.keypoint_set import check_keypoint_set, read_keypoint_set, words_of
 from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
 from mmhier.datasets.mesh.npz_file import read_npz

@@ -29,12 +29,13 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
     Raises:
         FileNotFoundError: If an annotation file, a box file, an image folder, the file of the encoder's
             initial weights, a picture or a body model is missing.
-        ValueError: If an annotation file holds something wrong or does not fit (see
+        ValueError: If nothing would be trained, an annotation file holds something wrong or does not fit (see
             :mod:`mmhier.engine.data_preflight`), input size and heatmap size of the codec do not fit each
             other, the optimizers do not fit the model, or there is no GPU for mixed precision.
     """
     if 'train_dataloader' in loaders:
         _check_precision(cfg.get('optim_wrapper') or {})
+        _check_length(cfg.get('train_cfg') or {})
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
     _check_pipelines(cfg, loaders)
@@ -59,6 +60,16 @@ def _check_precision(optim_wrapper: ConfigDict) -> None:
             'automatic mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) needs a GPU, and '
             'PyTorch finds none here: leave it out'
         )
+
+
+def _check_length(train_cfg: ConfigDict) -> None:
+    for name in ('max_epochs', 'max_iters'):
+        value = train_cfg.get(name)
+        if value is not None and not (isinstance(value, int | float) and value >= 1 and value == int(value)):
+            raise ValueError(
+                f'train_cfg.{name} is {value!r}, expected a whole number from 1 on: a run of none trains '
+                'nothing. tools/test.py evaluates without training'
+            )
 
 
 def _check_paths(field: str, dataset: ConfigDict) -> None:

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmpose.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 from mmhier.engine.adversarial import AdversarialConstructor
+from mmhier.engine.settings import load_settings
 from mmhier.testing.mesh_samples import random_mesh_samples
 from mmhier.zoo.names import find_configs
 
@@ -217,3 +218,13 @@ def test_small_model_takes_steps(name):
 def test_large_model_takes_steps(name):
     gc.collect()
     take_steps(name)
+
+
+@pytest.mark.parametrize('name', ['swinhmr2_t_s3_mixed', 'swinhmr2_t_s3_synth'])
+def test_all_of_the_training_data_follows_its_folder(repo_root, name):
+    file = str(repo_root / 'configs' / 'hmr' / f'{name}.py')
+    before = load_settings(file, None)
+    cfg = load_settings(file, {'data_root': 'elsewhere/'})
+    assert cfg.model.mocap.ann_file == before.model.mocap.ann_file.replace(before.data_root, 'elsewhere/')
+    assert cfg.model.mocap.ann_file.startswith('elsewhere/')
+    assert before.data_root not in str(cfg.to_dict())

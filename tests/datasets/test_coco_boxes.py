@@ -1,32 +1,12 @@
 """Files of detected boxes: the same as MMPose's on a good one, repaired or refused on others."""
 
-import copy
 import json
 
 import pytest
 from mmpose.registry import DATASETS
 
-from mmhier.datasets import coco_file
 from mmhier.datasets.coco_boxes import read_boxes
-from mmhier.testing import write_dot_people
 from tests.datasets.coco_truth import config, truth_ap, write
-
-
-@pytest.fixture(scope='module')
-def people(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('people')
-    return folder, json.loads(write_dot_people(folder, 'val', 4).read_text())
-
-
-@pytest.fixture
-def folder(people):
-    return people[0]
-
-
-@pytest.fixture
-def content(people):
-    coco_file._said.clear()
-    return copy.deepcopy(people[1])
 
 
 @pytest.fixture

@@ -10,28 +10,11 @@ import pytest
 
 from mmhier.datasets import coco_file
 from mmhier.datasets.coco_file import check_coco, take_coco
-from mmhier.testing import write_dot_people
 from tests.datasets.coco_truth import config, truth_ap, write
 
 CASES = (
     Path(os.environ.get('MMHIER_TEST_DATA', Path(__file__).parents[3] / 'shared' / 'data')).parent / 'cases'
 )
-
-
-@pytest.fixture(scope='module')
-def people(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('people')
-    return folder, json.loads(write_dot_people(folder, 'val', 4).read_text())
-
-
-@pytest.fixture
-def content(people):
-    return copy.deepcopy(people[1])
-
-
-@pytest.fixture
-def folder(people):
-    return people[0]
 
 
 def change(field, *values):
@@ -199,7 +182,6 @@ def test_a_repaired_file_gives_ap_1_and_is_named(folder, content, name, caplog):
     change, line = REPAIRED[name]
     change(content)
     path = write(folder, content)
-    coco_file._said.clear()
     assert truth_ap(config(path, folder / NAMES.get(name, 'images/val'))) == 1
     lines = [record.getMessage() for record in caplog.records if record.name == 'mmhier']
     assert len(lines) == len(set(lines)), 'each is said once'

@@ -253,3 +253,53 @@ def test_a_pattern_of_custom_keys_has_to_be_in_the_name_of_a_parameter():
     check_custom_keys(model, None)
     with pytest.raises(ValueError, match="no parameter .* 'bakcbone' in its name; did you mean backbone"):
         check_custom_keys(model, {name.format('bakcbone'): 0.1})
+
+
+@pytest.mark.parametrize(
+    ('option', 'value', 'expected'),
+    [
+        ('model.head.out_channels', 17.0, 'a whole number, such as 17'),
+        ('model.head.out_channels', True, 'a whole number'),
+        ('model.backbone.num_stages', 'three', 'a whole number, such as 3'),
+        ('codec.sigma', 'wide', 'a number, such as 2'),
+        ('default_hooks.logger.interval', 'often', 'a whole number'),
+        ('resume', 'yes', 'True or False'),
+        ('load_from', 5, 'text'),
+        ('train_dataloader.batch_size', 2.5, 'a whole number'),
+        ('train_dataloader.persistent_workers', 'no', 'True or False'),
+        ('train_dataloader.dataset.data_prefix.img', 5, "text, such as 'train2017/'"),
+        ('model.test_cfg.flip_test', 'never', 'True or False'),
+        ('env_cfg.cudnn_benchmark', 'x', 'True or False'),
+        ('env_cfg.dist_cfg.backend', 3, 'text'),
+        ('randomness.seed', 'x', 'a whole number'),
+        ('randomness.seed', 1.5, 'a whole number'),
+        ('randomness', dict(seed='x'), 'a whole number'),
+        ('optim_wrapper.clip_grad.max_norm', 'x', 'a number'),
+        ('optim_wrapper.paramwise_cfg.num_layers', 3.5, 'a whole number'),
+        ('optim_wrapper.paramwise_cfg.custom_keys.norm.lr_mult', 'x', 'a number'),
+        ('auto_scale_lr.base_batch_size', 'x', 'a whole number'),
+    ],
+)
+def test_a_value_that_its_reader_cannot_take(leaf, option, value, expected):
+    with pytest.raises(ValueError, match=rf'{option}.*: expected {expected}') as error:
+        load_settings(leaf, {option: value})
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('option', 'value'),
+    [
+        ('codec.sigma', 2.5),
+        ('model.test_cfg.flip_test', 1),
+        ('model.backbone.drop_path_rate', 0),
+        ('default_hooks.checkpoint.save_best', 'coco/AR'),
+        ('default_hooks.checkpoint.priority', 'LOW'),
+        ('optim_wrapper.clip_grad.max_norm', 1),
+        ('optim_wrapper.clip_grad.norm_type', 'inf'),
+        ('train_dataloader.batch_size', 2),
+        ('model.backbone.out_indices', [1, 2]),
+        ('load_from', None),
+    ],
+)
+def test_a_value_of_another_kind_that_its_reader_takes(leaf, option, value):
+    load_settings(leaf, {option: value})
