@@ -451,6 +451,13 @@ def timm_groups(config: Mapping, parameters: Sequence[str]) -> list[list[str]]:
     return [known for names in kept if (known := [name for name in names if name is not None])]
 
 
+def timm_undecayed(config: Mapping) -> set[str]:
+    """Parameters that do not decay, as timm tells, their names without dots."""
+    with torch.device('meta'):
+        whole = build_timm(config, features_only=False)
+    return {_plain(name) for name in whole.no_weight_decay()} if hasattr(whole, 'no_weight_decay') else set()
+
+
 def _plain(name: str) -> str:
     return name.removeprefix('model.').replace('.', '_')
 
@@ -521,6 +528,8 @@ class TruncatedBackbone(TruncatedEncoder):
     Attributes:
         feature_info: Channels and stride of each returned map.
     """
+
+    undecayed = ('relative_position_bias_table', 'pos_embed', 'absolute_pos_embed')
 
     def __init__(
         self,
@@ -608,6 +617,12 @@ class TruncatedBackbone(TruncatedEncoder):
         if name not in self._layers:
             raise ValueError(f'{name!r} is not the name of a parameter of this backbone')
         return self._layers[name]
+
+    def no_weight_decay(self) -> set[str]:
+        """Tables of positions, and what timm says of its network."""
+        told = timm_undecayed(self.config) if self.config['type'] == 'timm' else set()
+        named = (name for name, _ in self.named_parameters())
+        return super().no_weight_decay() | {n for n in named if _plain(n.removeprefix('network.')) in told}
 
     def freeze(self) -> None:
         """Stop the gradient of the first ``frozen_stages`` stages."""
