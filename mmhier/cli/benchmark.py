@@ -5,7 +5,7 @@ import os
 import platform
 from pathlib import Path
 
-from mmhier.cost.table import markdown, write_csv
+from mmhier.tables import markdown, write_csv
 
 HEADER = (
     'Config', 'Engine', 'Batch', 'Median, ms', 'p95, ms', 'Images/s', 'Peak memory, MB', 'Model, M',

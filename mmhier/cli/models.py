@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mmhier.cost.table import markdown, replace_between, write_csv, write_text
+from mmhier.tables import markdown, replace_between, write_csv, write_text
 
 # Marks between which a text has the tables of pose and of mesh models.
 MARKS = {

@@ -90,7 +90,7 @@ def read_pictures(
         FileNotFoundError: If there is no such file.
         ValueError: If a single picture is damaged or too large.
     """
-    from mmhier.datasets.transforms.loading import read_image
+    from mmhier.media.image_file import read_image
 
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path} does not exist')

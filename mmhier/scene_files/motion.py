@@ -36,7 +36,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from mmhier.body_models.skinning import forward_kinematics
 from mmhier.body_models.smpl import SMPL
-from mmhier.tracking.smoothing import continuous_quaternions
+from mmhier.geometry.array_rotations import continuous_quaternions
 from mmhier.version import __version__
 from mmhier.visualization.mesh_renderer import PALETTE
 

@@ -5,7 +5,6 @@ from mmhier.tracking.smoothing import (
     OneEuroFilter,
     RotationFilter,
     TrackSmoother,
-    continuous_quaternions,
     smooth_rotations,
 )
 from mmhier.tracking.tracker import Tracker
@@ -16,6 +15,5 @@ __all__ = [
     'TrackSmoother',
     'Tracker',
     'boxes_from_keypoints',
-    'continuous_quaternions',
     'smooth_rotations',
 ]

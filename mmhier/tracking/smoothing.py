@@ -234,23 +234,6 @@ def smooth_rotations(
     return np.stack(results) if results else np.asarray(rotations, dtype=np.float64)
 
 
-def continuous_quaternions(quaternions: np.ndarray) -> np.ndarray:
-    """Choose the signs such that each quaternion is on the side of the one before.
-
-    Programs that interpolate animations number by number then take the shortest arc.
-
-    Args:
-        quaternions: (T, ..., 4), in any order of the components.
-
-    Returns:
-        The same rotations, of the same shape; the first is unchanged.
-    """
-    quaternions = np.asarray(quaternions)
-    products = (quaternions[1:] * quaternions[:-1]).sum(axis=-1, keepdims=True)
-    signs = np.cumprod(np.where(products < 0, -1, 1).astype(quaternions.dtype), axis=0)
-    return np.concatenate([quaternions[:1], quaternions[1:] * signs])
-
-
 def _weight(period: np.ndarray, cutoff: np.ndarray | float) -> np.ndarray:
     """Weight of the new value in a first-order low-pass filter: period in s, cutoff in Hz."""
     angle = 2 * np.pi * cutoff * period

@@ -154,6 +154,16 @@ def test_layers_cover_the_depth_in_order(name, stages):
 
 
 @pytest.mark.parametrize('name', sorted(SMALL))
+def test_what_does_not_decay_is_there(name):
+    """And is named in vain if it has one dimension: such parameters never decay."""
+    network = build(name, num_stages=2)
+    shapes = {key: parameter.ndim for key, parameter in network.named_parameters()}
+    undecayed = network.no_weight_decay()
+    assert {key.rpartition('.')[2] for key in undecayed} == set(network.undecayed)
+    assert all(shapes[key] > 1 for key in undecayed)
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
 def test_freezing(name):
     assert not any(p.requires_grad for p in build(name, num_stages=3, frozen_stages=3).train().parameters())
     for frozen in (-1, 0, 1, 2):

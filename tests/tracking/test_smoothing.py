@@ -10,7 +10,6 @@ from mmhier.tracking import (
     OneEuroFilter,
     RotationFilter,
     TrackSmoother,
-    continuous_quaternions,
     smooth_rotations,
 )
 
@@ -165,18 +164,6 @@ def test_rotation_gaps():
         assert np.allclose(found[20 + gap, 1], turns[20 + gap, 1], atol=1e-9) == restarts
     empty = RotationFilter()
     assert np.isnan(empty(np.full((2, 3, 3), np.nan), 0.0)).all()
-
-
-def test_continuous_quaternions():
-    rng = np.random.default_rng(0)
-    whole = Rotation.from_rotvec(np.outer(np.arange(100) * 0.1, [0.0, 1.0, 0.0])).as_quat(canonical=False)
-    joints = np.stack([whole, whole[::-1]], axis=1)
-    flipped = joints * rng.choice([-1, 1], (100, 2, 1))
-    found = continuous_quaternions(flipped)
-    assert ((found[1:] * found[:-1]).sum(-1) > 0.9).all()
-    assert ((flipped[1:] * flipped[:-1]).sum(-1) < 0).any()
-    assert np.array_equal(np.abs(found), np.abs(flipped)) and np.array_equal(found[0], flipped[0])
-    assert continuous_quaternions(np.zeros((0, 4))).shape == (0, 4)
 
 
 def test_people_do_not_mix_and_the_gone_are_dropped():

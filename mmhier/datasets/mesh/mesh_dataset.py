@@ -18,9 +18,9 @@ from mmpose.registry import TRANSFORMS
 from torch.utils.data import Dataset
 
 from mmhier.datasets.mesh.annotation import count_problems
-from mmhier.datasets.mesh_sample import JOINTS
 from mmhier.datasets.transforms.mesh_filters import PersonFilter
 from mmhier.datasets.transforms.mesh_loading import UnusableSample
+from mmhier.mesh_sample import JOINTS
 
 
 class Draw(NamedTuple):
@@ -44,7 +44,7 @@ class MeshDataset(Dataset):
 
     Args:
         name: Names the data set to the evaluator.
-        pipeline: Transforms, see :mod:`mmhier.datasets.mesh_sample`.
+        pipeline: Transforms, see :mod:`mmhier.mesh_sample`.
         test_mode: Evaluation: nothing may be left out.
         max_refetch: How many samples may be tried in the place of one in training. Where no more than one in
             a hundred is of use, 1000 fail once in 20,000 times; a data set of no more is tried as a whole.

@@ -16,8 +16,8 @@ from mmengine.fileio import get
 from mmpose.registry import TRANSFORMS
 from PIL import Image
 
-from mmhier.datasets.mesh_sample import CROP_SIZE
-from mmhier.datasets.transforms.loading import _damage
+from mmhier.media.image_file import damage
+from mmhier.mesh_sample import CROP_SIZE
 from mmhier.safe_files import check_local
 
 _REDUCED = {
@@ -62,7 +62,7 @@ class LoadMeshImage(BaseTransform):
             except (OSError, ValueError) as error:
                 raise UnusableSample(f'{source} cannot be read ({error})') from error
         try:
-            problem = _damage(content)
+            problem = damage(content)
         except Image.DecompressionBombError as error:
             problem = f'is refused ({error})'
         if problem:

@@ -13,6 +13,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from mmhier.models.backbones.foreign_network import (
@@ -196,12 +197,22 @@ def timm_groups(config: Mapping, parameters: Sequence[str]) -> list[list[str]]:
         groups = group_parameters(whole, whole.group_matcher(coarse=False))
     except (AssertionError, AttributeError, NotImplementedError):
         return []
-    plain = {_plain(name): name for name in parameters}  # the feature extractor joins names by underscores
-    kept = ([plain.get(_plain(name)) for name in names] for _, names in sorted(groups.items())[1:])
+    plain = {plain_name(name): name for name in parameters}
+    kept = ([plain.get(plain_name(name)) for name in names] for _, names in sorted(groups.items())[1:])
     return [known for names in kept if (known := [name for name in names if name is not None])]
 
 
-def _plain(name: str) -> str:
+def timm_undecayed(config: Mapping) -> set[str]:
+    """Parameters that do not decay, as timm tells, by their plain names."""
+    with torch.device('meta'):
+        whole = build_timm(config, features_only=False)
+    if not hasattr(whole, 'no_weight_decay'):
+        return set()
+    return {plain_name(name) for name in whole.no_weight_decay()}
+
+
+def plain_name(name: str) -> str:
+    """A parameter's name as timm's feature extractor and its networks have in common: without dots."""
     return name.removeprefix('model.').replace('.', '_')
 
 

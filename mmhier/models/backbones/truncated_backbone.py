@@ -26,7 +26,7 @@ from mmhier.models.backbones.foreign_network import (
     strides,
     trace,
 )
-from mmhier.models.backbones.network_survey import LISTS, number_layers, survey
+from mmhier.models.backbones.network_survey import LISTS, number_layers, plain_name, survey, timm_undecayed
 from mmhier.models.backbones.truncation import FeatureInfo, TruncatedEncoder, Truncation
 
 
@@ -127,6 +127,8 @@ class TruncatedBackbone(TruncatedEncoder):
         feature_info: Channels and stride of each returned map.
     """
 
+    undecayed = ('relative_position_bias_table', 'pos_embed', 'absolute_pos_embed')
+
     def __init__(
         self,
         backbone: dict,
@@ -213,6 +215,14 @@ class TruncatedBackbone(TruncatedEncoder):
         if name not in self._layers:
             raise ValueError(f'{name!r} is not the name of a parameter of this backbone')
         return self._layers[name]
+
+    def no_weight_decay(self) -> set[str]:
+        """Tables of positions, and what timm says of its network."""
+        told = timm_undecayed(self.config) if self.config['type'] == 'timm' else set()
+        names = {name: plain_name(name.removeprefix('network.')) for name, _ in self.named_parameters()}
+        return super().no_weight_decay() | {
+            n for n in named if plain_name(n.removeprefix('network.')) in told
+        }
 
     def freeze(self) -> None:
         """Stop the gradient of the first ``frozen_stages`` stages."""

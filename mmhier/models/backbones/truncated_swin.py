@@ -310,6 +310,7 @@ class TruncatedSwin(TruncatedEncoder):
     """
 
     weights = SWIN
+    undecayed = ('relative_position_bias_table',)
     layer_keys = LayerKeys(
         stem=r'patch_embed\.',
         block=r'stages\.(\d+)\.blocks\.(\d+)\.',

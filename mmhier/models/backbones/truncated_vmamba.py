@@ -238,6 +238,7 @@ class TruncatedVMamba(TruncatedEncoder):
     """
 
     weights = VMAMBA
+    undecayed = ('A_logs', 'dt_projs_bias')
     layer_keys = LayerKeys(
         stem=r'patch_embed\.',
         block=r'stages\.(\d+)\.blocks\.(\d+)\.',

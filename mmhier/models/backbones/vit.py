@@ -157,6 +157,8 @@ class ViT(TruncatedEncoder):
         feature_info: Channels and stride of each returned map.
     """
 
+    undecayed = ('pos_embed',)
+
     def __init__(
         self,
         arch: str | dict = 'base',
