@@ -220,9 +220,7 @@ class TruncatedBackbone(TruncatedEncoder):
         """Tables of positions, and what timm says of its network."""
         told = timm_undecayed(self.config) if self.config['type'] == 'timm' else set()
         names = {name: plain_name(name.removeprefix('network.')) for name, _ in self.named_parameters()}
-        return super().no_weight_decay() | {
-            n for n in named if plain_name(n.removeprefix('network.')) in told
-        }
+        return super().no_weight_decay() | {name for name, plain in names.items() if plain in told}
 
     def freeze(self) -> None:
         """Stop the gradient of the first ``frozen_stages`` stages."""
