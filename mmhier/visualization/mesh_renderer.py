@@ -23,7 +23,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mmhier.datasets.synthetic.rasterizer import NEAR, FrameBuffer, project, vertex_normals
+from mmhier.rasterizer import NEAR, FrameBuffer, project, vertex_normals
 
 # One person each, then from the start again; BGR.
 PALETTE = np.array(

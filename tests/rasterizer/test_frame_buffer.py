@@ -1,7 +1,10 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from mmhier.datasets.synthetic.rasterizer import BACKGROUND, FrameBuffer, project, vertex_normals
+from mmhier.rasterizer import BACKGROUND, FrameBuffer, project, vertex_normals
 
 
 def triangle(depth, *corners):
@@ -87,7 +90,7 @@ def test_chunks_do_not_change_the_picture(monkeypatch):
     faces = rng.permutation(60).reshape(20, 3)
     whole, parts = FrameBuffer((40, 40)), FrameBuffer((40, 40))
     whole.draw(points, faces, 0)
-    monkeypatch.setattr('mmhier.datasets.synthetic.rasterizer.CHUNK', 500)
+    monkeypatch.setattr('mmhier.rasterizer.frame_buffer.CHUNK', 500)
     parts.draw(points, faces, 0)
     assert (whole.objects == 0).any()
     np.testing.assert_array_equal(whole.faces, parts.faces)
@@ -113,3 +116,13 @@ def test_normals_of_a_cube_point_outwards():
     normals = vertex_normals(box.vertices.astype(np.float32), box.faces)
     assert (np.einsum('ij,ij->i', normals, box.vertices) > 0.7).all()
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1.0, atol=1e-5)
+
+
+def test_the_room_stands_on_numpy_alone():
+    program = 'import sys, mmhier.rasterizer; print(*sys.modules)'
+    loaded = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert 'mmhier.rasterizer.frame_buffer' in loaded and 'numpy' in loaded
+    above = ('torch', 'cv2', 'mmengine', 'mmpose', 'mmhier.datasets', 'mmhier.visualization')
+    assert not set(above) & set(loaded)
