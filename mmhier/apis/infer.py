@@ -9,6 +9,7 @@ Whatever happens, results computed before are on disk and valid, see :mod:`mmhie
 import argparse
 import signal
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mmhier.apis.inferencer import Inferencer, InferenceRun
     from mmhier.apis.result_writer import ResultWriter
     from mmhier.apis.results import FrameResult
+    from mmhier.apis.writer_thread import WriterThread
     from mmhier.media import FrameStream
 
 SKIPPED, UNWRITABLE, INTERRUPTED = 3, 4, 130
@@ -104,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Infer, write, report."""
+    begin = time.perf_counter()
     apply_trust(args)
     if args.finish is not None:
         return _finish(args.finish)
@@ -120,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     if args.show:
         _check_window()
     try:
-        return _infer(args, inferencer, stream, kinds)
+        return _infer(args, inferencer, stream, kinds, begin)
     except OutputError as error:
         print(f'mmhier: {error.strerror}; what was written before is in {args.out}', file=sys.stderr)
         return UNWRITABLE
@@ -177,22 +180,31 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
 
 
 def _infer(
-    args: argparse.Namespace, inferencer: 'Inferencer', stream: 'FrameStream', kinds: list[str]
+    args: argparse.Namespace,
+    inferencer: 'Inferencer',
+    stream: 'FrameStream',
+    kinds: list[str],
+    begin: float,
 ) -> int:
     from mmhier.apis.result_writer import ResultWriter
+    from mmhier.apis.writer_thread import WriterThread
 
     inference = inferencer(stream, args.boxes)
     writer = ResultWriter(args.out, kinds) if kinds else None
+    files = WriterThread(writer) if writer is not None else None
+    seconds = dict(loading=time.perf_counter() - begin)
     complete = False
     with _stopping() as stop, inference:
         try:
-            complete = _loop(args, inference, writer, stop)
+            complete = _loop(args, inference, files, stop, seconds)
         finally:
             inference.close()
-            if writer is not None:
-                writer.close(complete, inference.skips)
+            if files is not None:
+                files.close(complete, inference.skips)
     if not args.quiet:
-        _report(inference, writer)
+        seconds |= inference.seconds | (dict(files=files.waited) if files is not None else {})
+        beside = dict(decoding=stream.seconds) | (writer.seconds if writer is not None else {})
+        _report(inference, writer, time.perf_counter() - begin, seconds, beside)
         if left_out := inference.left_out + (writer.left_out if writer is not None else Counter()):
             parts = (f'{reason}: {count}' for reason, count in left_out.items())
             print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
@@ -207,16 +219,26 @@ def _infer(
 
 
 def _loop(
-    args: argparse.Namespace, inference: 'InferenceRun', writer: 'ResultWriter | None', stop: list[int]
+    args: argparse.Namespace,
+    inference: 'InferenceRun',
+    files: 'WriterThread | None',
+    stop: list[int],
+    seconds: dict[str, float],
 ) -> bool:
     """Compute and write frame by frame; False if the user has stopped it."""
+    if args.show:
+        seconds['window'] = 0.0
     with _progress(inference, args.quiet) as advance:
         for result in inference:
-            if writer is not None:
-                writer.write(result)
+            if files is not None:
+                files.write(result)
             advance()
-            if args.show and not _show(result):
-                return True
+            if args.show:
+                start = time.perf_counter()
+                goes_on = _show(result)
+                seconds['window'] += time.perf_counter() - start
+                if not goes_on:
+                    return True
             del result
             if stop:
                 return False
@@ -268,14 +290,34 @@ def _stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _report(inference: 'InferenceRun', writer: 'ResultWriter | None') -> None:
-    spent = ', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in inference.seconds.items())
-    print(f'{inference.frames} frames, {inference.people} people; {spent}')
+def _report(
+    inference: 'InferenceRun',
+    writer: 'ResultWriter | None',
+    wall: float,
+    seconds: dict[str, float],
+    beside: dict[str, float],
+) -> None:
+    """Say what was done and where the time went.
+
+    Args:
+        inference: What has run.
+        writer: What has written.
+        wall: Seconds from the start of the command.
+        seconds: What they were spent on; ``frames`` and ``files`` are the time that the network has waited
+            for them.
+        beside: Seconds of work in other threads meanwhile.
+    """
+    print(f'{inference.frames} frames, {inference.people} people in {wall:.1f} s: {_spent(seconds)}')
+    print(f'beside that, in other threads: {_spent(beside)}')
     files = [] if writer is None else writer.files
     for path in files[-_SHOWN:]:
         print(_printable(path))
     if len(files) > _SHOWN:
         print(f'and {len(files) - _SHOWN} more files in {_printable(writer.folder)}')
+
+
+def _spent(seconds: dict[str, float]) -> str:
+    return ', '.join(f'{stage} {spent:.1f} s' for stage, spent in seconds.items())
 
 
 def _printable(path: Path) -> str:

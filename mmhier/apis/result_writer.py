@@ -19,9 +19,10 @@ of the video that was being read. A folder belongs to one run at a time, see :mo
 Meshes in OBJ and PLY stand in the world of :mod:`mmhier.scene_files`, seen from the camera.
 """
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import cv2
@@ -61,6 +62,8 @@ class ResultWriter:
     Attributes:
         files (list[Path]): Those that are finished.
         left_out (Counter[str]): Bodies that are not in files where others are, by reason.
+        seconds (dict[str, float]): Time spent so far: ``drawing``, which includes posing the bodies, and
+            ``writing``, which includes encoding.
 
     Raises:
         ValueError: If there is no such kind.
@@ -81,6 +84,7 @@ class ResultWriter:
         self.kinds = tuple(dict.fromkeys(kinds))
         self.files: list[Path] = []
         self.left_out: Counter[str] = Counter()
+        self.seconds = dict(drawing=0.0, writing=0.0)
         self._formats = [kind for kind in self.kinds if kind in FORMATS]
         self._lock: FolderLock | None = None
         try:
@@ -112,7 +116,8 @@ class ResultWriter:
             OutputError: If a file cannot be written.
         """
         try:
-            self._write(result)
+            with self._writing():
+                self._write(result)
         except OSError as error:
             raise _output_error(error) from error
 
@@ -127,7 +132,7 @@ class ResultWriter:
             OutputError: If a file cannot be finished; the others are finished all the same.
         """
         try:
-            with ExitStack() as steps:  # each is taken, whatever happens in the others
+            with self._writing(), ExitStack() as steps:  # each is taken, whatever happens in the others
                 steps.callback(self._lock.release)
                 steps.callback(self._finish_results, complete, skipped)
                 steps.callback(self._finish_source)
@@ -139,15 +144,35 @@ class ResultWriter:
             self._lines.write(result)
         self._begin_source(result)
         posed = any(kind in self.kinds for kind in (*_PICTURES, *_MESH_FILES))
-        vertices = result.vertices() if posed else ()
+        with self._drawing():
+            vertices = result.vertices() if posed else ()
         for kind, draw in _PICTURES.items():
             if kind in self.kinds:
-                self._write_picture(kind, draw(result, vertices), result)
+                with self._drawing():
+                    picture = draw(result, vertices)
+                self._write_picture(kind, picture, result)
         for kind in _MESH_FILES:
             if kind in self.kinds:
                 self._write_meshes(kind, result, vertices)
         if self._recorder is not None:
             self._recorder.add(result)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Count the time of everything within, save drawing."""
+        start, drawn = time.perf_counter(), self.seconds['drawing']
+        try:
+            yield
+        finally:
+            self.seconds['writing'] += time.perf_counter() - start - (self.seconds['drawing'] - drawn)
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds['drawing'] += time.perf_counter() - start
 
     def _begin_source(self, result: FrameResult) -> None:
         source = result.source if result.kind != 'array' else f'array_{result.frame_index:06d}'
