@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmhier.cli.trust import add_trust_option, apply_trust
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 SKIPPED, UNWRITABLE, INTERRUPTED = 3, 4, 130
 
 _WINDOW = 'mmhier (q: stop)'
+# As mmhier.visualization.style has them, which imports more than the help of this command needs.
+_STYLES = ('auto', 'skeleton', 'mesh', 'both')
+_COLOURS = ('side', 'person')
+_BACKGROUNDS = ('image', 'dim', 'white', 'black')
 _SHOWN = 5  # skips that are listed; all are in results.json
 
 
@@ -81,6 +85,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     people.add_argument('--track', action='store_true', help='number people through a video')
     people.add_argument('--smooth', action='store_true', help='smooth poses over time; implies --track')
+    drawing = parser.add_argument_group('drawing')
+    _choice(drawing, '--style', _STYLES, 'auto: mesh if the model has one, else skeleton')
+    _choice(drawing, '--colours', _COLOURS, 'side: left green, right orange, bodies blue')
+    _choice(drawing, '--background', _BACKGROUNDS, 'of the overlay')
+    drawing.add_argument('--draw-boxes', action='store_true', help='draw the boxes, too')
+    drawing.add_argument(
+        '--score-threshold', type=float, default=0.3, metavar='S', help='of keypoints (default: %(default)s)'
+    )
+    drawing.add_argument(
+        '--line-width', type=float, metavar='PX', help='in pixels (default: follows the size of the person)'
+    )
     speed = parser.add_argument_group('speed')
     speed.add_argument('--batch-size', type=int, default=8, metavar='N', help='people (default: %(default)s)')
     speed.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
@@ -104,6 +119,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _choice(group: argparse._ArgumentGroup, option: str, values: tuple[str, ...], text: str) -> None:
+    """An option with a few values, of which the first is the default."""
+    listed = f'{", ".join(values)} ({text}; default: %(default)s)'
+    metavar = option.removeprefix('--')[0].upper()
+    group.add_argument(option, choices=values, default=values[0], metavar=metavar, help=listed)
+
+
 def run(args: argparse.Namespace) -> int:
     """Infer, write, report."""
     begin = time.perf_counter()
@@ -119,11 +141,12 @@ def run(args: argparse.Namespace) -> int:
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     from mmhier.results.writer import OutputError
 
+    style = _style(args)
     inferencer = _inferencer(args, kinds, stream)
     if args.show:
         _check_window()
     try:
-        return _infer(args, inferencer, stream, kinds, begin)
+        return _infer(args, inferencer, stream, kinds, style, begin)
     except OutputError as error:
         print(f'mmhier: {error.strerror}; what was written before is in {args.out}', file=sys.stderr)
         return UNWRITABLE
@@ -153,6 +176,22 @@ def _stream(args: argparse.Namespace) -> 'FrameStream':
     return FrameStream(inputs, max_pixels=int(args.max_megapixels * 1e6))
 
 
+def _style(args: argparse.Namespace) -> dict[str, Any]:
+    """How people are drawn."""
+    from mmhier.visualization.style import Style
+
+    style = dict(
+        score_thr=args.score_threshold,
+        line_width=args.line_width,
+        boxes=args.draw_boxes,
+        style=args.style,
+        colours=args.colours,
+        background=args.background,
+    )
+    Style(**style)  # refuses what is out of range before a model is loaded
+    return style
+
+
 def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream') -> 'Inferencer':
     from mmhier.inference.estimators import PoseEstimator
     from mmhier.inference.inferencer import Inferencer
@@ -173,9 +212,12 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
         flip_test=args.flip_test,
         box_padding=args.box_padding,
     )
-    needs_mesh = [kind for kind in kinds if kind in MESH_KINDS]
+    kinds = [kind for kind in kinds if kind in MESH_KINDS]
+    needs_mesh = [f'--save {",".join(kinds)}'] if kinds else []
+    if args.style in ('mesh', 'both'):
+        needs_mesh.append(f'--style {args.style}')
     if needs_mesh and isinstance(inferencer.estimator, PoseEstimator):
-        raise ValueError(f'--save {",".join(needs_mesh)} needs a mesh model, not {inferencer.estimator.name}')
+        raise ValueError(f'{" and ".join(needs_mesh)} needs a mesh model, not {inferencer.estimator.name}')
     return inferencer
 
 
@@ -184,19 +226,20 @@ def _infer(
     inferencer: 'Inferencer',
     stream: 'FrameStream',
     kinds: list[str],
+    style: dict[str, Any],
     begin: float,
 ) -> int:
     from mmhier.results.writer import ResultWriter
     from mmhier.results.writer_thread import WriterThread
 
     inference = inferencer(stream, args.boxes)
-    writer = ResultWriter(args.out, kinds) if kinds else None
+    writer = ResultWriter(args.out, kinds, style) if kinds else None
     files = WriterThread(writer) if writer is not None else None
     seconds = dict(loading=time.perf_counter() - begin)
     complete = False
     with _stopping() as stop, inference:
         try:
-            complete = _loop(args, inference, files, stop, seconds)
+            complete = _loop(args, inference, files, stop, seconds, style)
         finally:
             inference.close()
             if files is not None:
@@ -224,6 +267,7 @@ def _loop(
     files: 'WriterThread | None',
     stop: list[int],
     seconds: dict[str, float],
+    style: dict[str, Any],
 ) -> bool:
     """Compute and write frame by frame; False if the user has stopped it."""
     if args.show:
@@ -235,7 +279,7 @@ def _loop(
             advance()
             if args.show:
                 start = time.perf_counter()
-                goes_on = _show(result)
+                goes_on = _show(result, style)
                 seconds['window'] += time.perf_counter() - start
                 if not goes_on:
                     return True
@@ -339,11 +383,11 @@ def _finish(lines: Path) -> int:
     return 0
 
 
-def _show(result: 'FrameResult') -> bool:
+def _show(result: 'FrameResult', style: dict[str, Any]) -> bool:
     """Show a result; False if the user has had enough."""
     import cv2
 
-    cv2.imshow(_WINDOW, result.draw())
+    cv2.imshow(_WINDOW, result.draw(**style))
     return cv2.waitKey(1 if result.kind in ('video', 'camera') else 0) & 0xFF not in (ord('q'), 27)
 
 

@@ -23,7 +23,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +36,7 @@ from mmhier.media.writers import VideoWriter, write_image
 from mmhier.results.files import FORMATS, ResultLines, finish
 from mmhier.results.frame_result import FrameResult
 from mmhier.results.motions import MotionRecorder
+from mmhier.visualization.style import Style
 
 MESH_KINDS = ('side', 'obj', 'ply', 'glb', 'bvh', 'usd')
 KINDS = (*FORMATS, 'overlay', *MESH_KINDS)
@@ -41,9 +44,9 @@ KINDS = (*FORMATS, 'overlay', *MESH_KINDS)
 _MESH_FILES = ('obj', 'ply')
 ANIMATIONS = ('glb', 'bvh', 'usd')
 _Vertices = Sequence[np.ndarray | None]
-_PICTURES: dict[str, Callable[[FrameResult, _Vertices], np.ndarray]] = {
-    'overlay': lambda result, vertices: result.draw(vertices=vertices),
-    'side': lambda result, vertices: result.draw_side(vertices),
+_PICTURES: dict[str, Callable[[FrameResult, _Vertices, dict[str, Any]], np.ndarray]] = {
+    'overlay': lambda result, vertices, style: result.draw(vertices, **style),
+    'side': lambda result, vertices, style: result.draw_side(vertices, style.get('colours', 'side')),
 }
 _MOVING = ('video', 'camera')
 
@@ -58,6 +61,7 @@ class ResultWriter:
     Args:
         folder: Where to.
         kinds: Which files, of :data:`KINDS`.
+        style: How people are drawn: values of :class:`mmhier.visualization.style.Style` by name.
 
     Attributes:
         files (list[Path]): Those that are finished.
@@ -66,13 +70,13 @@ class ResultWriter:
             ``writing``, which includes encoding.
 
     Raises:
-        ValueError: If there is no such kind.
+        ValueError: If there is no such kind, or a value of the style is unknown.
         FileExistsError: If another run writes to the folder, or it holds results of one that was killed.
         OutputError: If the folder cannot be written to.
         ImportError: If a kind needs a library that is not installed.
     """
 
-    def __init__(self, folder: str | Path, kinds: Sequence[str]):
+    def __init__(self, folder: str | Path, kinds: Sequence[str], style: dict[str, Any] | None = None):
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
             raise ValueError(
@@ -80,6 +84,7 @@ class ResultWriter:
             )
         if 'usd' in kinds:
             _check_usd()
+        self._style = asdict(Style(**(style or {})))
         self.folder = Path(folder)
         self.kinds = tuple(dict.fromkeys(kinds))
         self.files: list[Path] = []
@@ -149,7 +154,7 @@ class ResultWriter:
         for kind, draw in _PICTURES.items():
             if kind in self.kinds:
                 with self._drawing():
-                    picture = draw(result, vertices)
+                    picture = draw(result, vertices, self._style)
                 self._write_picture(kind, picture, result)
         for kind in _MESH_FILES:
             if kind in self.kinds:

@@ -320,6 +320,9 @@ def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
         (['a.jpg', *OPTIONS, '--save', 'json,pdf'], 'pdf: no such kind'),
         (['a.jpg', *OPTIONS, '--save', 'none'], 'would do nothing'),
         (['a.jpg', *OPTIONS, '--save', 'glb'], 'glb needs a mesh model'),
+        (['a.jpg', *OPTIONS, '--style', 'both'], '--style both needs a mesh model'),
+        (['a.jpg', *OPTIONS, '--line-width', '-1'], 'line_width=-1'),
+        (['a.jpg', *OPTIONS, '--score-threshold', '2'], 'score_thr=2'),
         (['a.jpg', '--model', 'nonsense'], 'neither a config file nor the name'),
         (['a.jpg', '--model', 'swinpose_s_s3'], 'swinpose_s_s3_coco needs weights'),
         (['a.jpg', *OPTIONS, '--boxes', 'absent.json'], 'absent.json'),
@@ -344,6 +347,28 @@ def test_a_window_shows_what_is_found(tmp_path, monkeypatch, pictures):
         cv2.imwrite(str(tmp_path / f'{number}.png'), pictures[number])
     assert infer(tmp_path, *OPTIONS, '--save', 'none', '--show', '--quiet') == 0
     assert len(shown) == 2 and shown[0].shape == (96, 128, 3)
+
+
+def test_people_are_drawn_as_asked(tmp_path, pictures):
+    """Every option reaches the picture."""
+    cv2.imwrite(str(tmp_path / 'a.png'), pictures[0])
+    (tmp_path / 'boxes.json').write_text(json.dumps({'a.png': [[8, 6, 60, 90]]}))
+    options = [*OPTIONS, '--boxes', tmp_path / 'boxes.json', '--score-threshold', '0', '--save', 'overlay']
+
+    def overlay(*more):
+        out = tmp_path / '_'.join(('out', *more))
+        assert infer(tmp_path / 'a.png', *options, '--quiet', '--out', out, *more) == 0
+        return cv2.imread(str(out / 'a_overlay.jpg')).astype(int)
+
+    plain = overlay()
+    changed = [
+        ('--background', 'white'), ('--background', 'dim'), ('--draw-boxes',), ('--line-width', '5'),
+        ('--colours', 'person'), ('--score-threshold', '1'),
+    ]  # fmt: skip
+    drawn = [plain, *(overlay(*more) for more in changed)]
+    for number, picture in enumerate(drawn):
+        assert all(np.abs(picture - other).max() > 40 for other in drawn[:number])
+    assert np.median(drawn[1]) > 250 and np.median(drawn[2]) < 0.6 * np.median(plain)
 
 
 def test_no_display_is_said(tmp_path, monkeypatch, pictures, capsys):
