@@ -15,7 +15,8 @@ GONE = (
         'app app_gate benchmark boxes cli crops doctor estimators export infer inferencer model_zoo models '
         'motions networks people_over_time quickstart result_files result_writer results test train'
     ).split()),
-    'mmhier.trust', 'mmhier.convert.cli', 'mmhier.datasets.synthetic.cli', 'mmhier.body_models.setup_command',
+    'mmhier.trust', 'mmhier.convert.cli', 'mmhier.datasets.synthetic.cli',
+    'mmhier.datasets.synthetic.rasterizer', 'mmhier.body_models.setup_command',
 )  # fmt: skip
 # Tests of what several modules do together.
 TOGETHER = {

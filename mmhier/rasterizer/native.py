@@ -44,17 +44,27 @@ _SIGNATURES = dict(
 )  # fmt: skip
 
 
-@lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
     """The library, built if it has to be; None, with one line in the log, where that cannot be done."""
+    return _found()[0]
+
+
+def fault() -> str | None:
+    """Why there is no library; None if there is one."""
+    return _found()[1]
+
+
+@lru_cache(maxsize=1)
+def _found() -> tuple[ctypes.CDLL | None, str | None]:
     if os.environ.get('MMHIER_NO_CPP', '0') not in ('', '0'):
-        return None
+        return None, 'MMHIER_NO_CPP is set'
     try:
-        return _load(library_path())
+        return _load(library_path()), None
     except (OSError, AttributeError, ValueError, subprocess.SubprocessError) as error:
-        said = getattr(error, 'stderr', None) or str(error)
-        logger.info('pictures are drawn by NumPy, ten times slower; install g++ to use C++: %s', said.strip())
-        return None
+        lines = (getattr(error, 'stderr', None) or str(error)).strip().splitlines() or [type(error).__name__]
+        said = next((line for line in lines if 'error' in line), lines[0])
+        logger.info('pictures are drawn by NumPy, several times slower; install g++ to use C++: %s', said)
+        return None, said
 
 
 def library_path() -> Path:
