@@ -17,7 +17,8 @@ GONE = (
         'motions networks people_over_time quickstart result_files result_writer results test train'
     ).split()),
     'mmhier.trust', 'mmhier.cost.table', 'mmhier.datasets.mesh_sample', 'mmhier.convert.cli',
-    'mmhier.datasets.synthetic.cli', 'mmhier.body_models.setup_command',
+    'mmhier.datasets.synthetic.cli', 'mmhier.datasets.synthetic.rasterizer',
+    'mmhier.body_models.setup_command',
 )  # fmt: skip
 # Tests of what several modules do together.
 TOGETHER = {

@@ -9,12 +9,13 @@ Whatever happens, results computed before are on disk and valid, see :mod:`mmhie
 import argparse
 import signal
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmhier.cli.trust import add_trust_option, apply_trust
 
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
     from mmhier.media import FrameStream
     from mmhier.results.frame_result import FrameResult
     from mmhier.results.writer import ResultWriter
+    from mmhier.results.writer_thread import WriterThread
 
 SKIPPED, UNWRITABLE, INTERRUPTED = 3, 4, 130
 
 _WINDOW = 'mmhier (q: stop)'
+# As mmhier.visualization.style has them, which imports more than the help of this command needs.
+_STYLES = ('auto', 'skeleton', 'mesh', 'both')
+_COLOURS = ('side', 'person')
+_BACKGROUNDS = ('image', 'dim', 'white', 'black')
 _SHOWN = 5  # skips that are listed; all are in results.json
 
 
@@ -79,6 +85,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     people.add_argument('--track', action='store_true', help='number people through a video')
     people.add_argument('--smooth', action='store_true', help='smooth poses over time; implies --track')
+    drawing = parser.add_argument_group('drawing')
+    _choice(drawing, '--style', _STYLES, 'auto: mesh if the model has one, else skeleton')
+    _choice(drawing, '--colours', _COLOURS, 'side: left green, right orange, bodies blue')
+    _choice(drawing, '--background', _BACKGROUNDS, 'of the overlay')
+    drawing.add_argument('--draw-boxes', action='store_true', help='draw the boxes, too')
+    drawing.add_argument(
+        '--score-threshold', type=float, default=0.3, metavar='S', help='of keypoints (default: %(default)s)'
+    )
+    drawing.add_argument(
+        '--line-width', type=float, metavar='PX', help='in pixels (default: follows the size of the person)'
+    )
     speed = parser.add_argument_group('speed')
     speed.add_argument('--batch-size', type=int, default=8, metavar='N', help='people (default: %(default)s)')
     speed.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
@@ -102,8 +119,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _choice(group: argparse._ArgumentGroup, option: str, values: tuple[str, ...], text: str) -> None:
+    """An option with a few values, of which the first is the default."""
+    listed = f'{", ".join(values)} ({text}; default: %(default)s)'
+    metavar = option.removeprefix('--')[0].upper()
+    group.add_argument(option, choices=values, default=values[0], metavar=metavar, help=listed)
+
+
 def run(args: argparse.Namespace) -> int:
     """Infer, write, report."""
+    begin = time.perf_counter()
     apply_trust(args)
     if args.finish is not None:
         return _finish(args.finish)
@@ -116,11 +141,12 @@ def run(args: argparse.Namespace) -> int:
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     from mmhier.results.writer import OutputError
 
+    style = _style(args)
     inferencer = _inferencer(args, kinds, stream)
     if args.show:
         _check_window()
     try:
-        return _infer(args, inferencer, stream, kinds)
+        return _infer(args, inferencer, stream, kinds, style, begin)
     except OutputError as error:
         print(f'mmhier: {error.strerror}; what was written before is in {args.out}', file=sys.stderr)
         return UNWRITABLE
@@ -150,6 +176,22 @@ def _stream(args: argparse.Namespace) -> 'FrameStream':
     return FrameStream(inputs, max_pixels=int(args.max_megapixels * 1e6))
 
 
+def _style(args: argparse.Namespace) -> dict[str, Any]:
+    """How people are drawn."""
+    from mmhier.visualization.style import Style
+
+    style = dict(
+        score_thr=args.score_threshold,
+        line_width=args.line_width,
+        boxes=args.draw_boxes,
+        style=args.style,
+        colours=args.colours,
+        background=args.background,
+    )
+    Style(**style)  # refuses what is out of range before a model is loaded
+    return style
+
+
 def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream') -> 'Inferencer':
     from mmhier.inference.estimators import PoseEstimator
     from mmhier.inference.inferencer import Inferencer
@@ -170,29 +212,42 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
         flip_test=args.flip_test,
         box_padding=args.box_padding,
     )
-    needs_mesh = [kind for kind in kinds if kind in MESH_KINDS]
+    kinds = [kind for kind in kinds if kind in MESH_KINDS]
+    needs_mesh = [f'--save {",".join(kinds)}'] if kinds else []
+    if args.style in ('mesh', 'both'):
+        needs_mesh.append(f'--style {args.style}')
     if needs_mesh and isinstance(inferencer.estimator, PoseEstimator):
-        raise ValueError(f'--save {",".join(needs_mesh)} needs a mesh model, not {inferencer.estimator.name}')
+        raise ValueError(f'{" and ".join(needs_mesh)} needs a mesh model, not {inferencer.estimator.name}')
     return inferencer
 
 
 def _infer(
-    args: argparse.Namespace, inferencer: 'Inferencer', stream: 'FrameStream', kinds: list[str]
+    args: argparse.Namespace,
+    inferencer: 'Inferencer',
+    stream: 'FrameStream',
+    kinds: list[str],
+    style: dict[str, Any],
+    begin: float,
 ) -> int:
     from mmhier.results.writer import ResultWriter
+    from mmhier.results.writer_thread import WriterThread
 
     inference = inferencer(stream, args.boxes)
-    writer = ResultWriter(args.out, kinds) if kinds else None
+    writer = ResultWriter(args.out, kinds, style) if kinds else None
+    files = WriterThread(writer) if writer is not None else None
+    seconds = dict(loading=time.perf_counter() - begin)
     complete = False
     with _stopping() as stop, inference:
         try:
-            complete = _loop(args, inference, writer, stop)
+            complete = _loop(args, inference, files, stop, seconds, style)
         finally:
             inference.close()
-            if writer is not None:
-                writer.close(complete, inference.skips)
+            if files is not None:
+                files.close(complete, inference.skips)
     if not args.quiet:
-        _report(inference, writer)
+        seconds |= inference.seconds | (dict(files=files.waited) if files is not None else {})
+        beside = dict(decoding=stream.seconds) | (writer.seconds if writer is not None else {})
+        _report(inference, writer, time.perf_counter() - begin, seconds, beside)
         if left_out := inference.left_out + (writer.left_out if writer is not None else Counter()):
             parts = (f'{reason}: {count}' for reason, count in left_out.items())
             print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
@@ -207,16 +262,27 @@ def _infer(
 
 
 def _loop(
-    args: argparse.Namespace, inference: 'InferenceRun', writer: 'ResultWriter | None', stop: list[int]
+    args: argparse.Namespace,
+    inference: 'InferenceRun',
+    files: 'WriterThread | None',
+    stop: list[int],
+    seconds: dict[str, float],
+    style: dict[str, Any],
 ) -> bool:
     """Compute and write frame by frame; False if the user has stopped it."""
+    if args.show:
+        seconds['window'] = 0.0
     with _progress(inference, args.quiet) as advance:
         for result in inference:
-            if writer is not None:
-                writer.write(result)
+            if files is not None:
+                files.write(result)
             advance()
-            if args.show and not _show(result):
-                return True
+            if args.show:
+                start = time.perf_counter()
+                goes_on = _show(result, style)
+                seconds['window'] += time.perf_counter() - start
+                if not goes_on:
+                    return True
             del result
             if stop:
                 return False
@@ -268,14 +334,34 @@ def _stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _report(inference: 'InferenceRun', writer: 'ResultWriter | None') -> None:
-    spent = ', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in inference.seconds.items())
-    print(f'{inference.frames} frames, {inference.people} people; {spent}')
+def _report(
+    inference: 'InferenceRun',
+    writer: 'ResultWriter | None',
+    wall: float,
+    seconds: dict[str, float],
+    beside: dict[str, float],
+) -> None:
+    """Say what was done and where the time went.
+
+    Args:
+        inference: What has run.
+        writer: What has written.
+        wall: Seconds from the start of the command.
+        seconds: What they were spent on; ``frames`` and ``files`` are the time that the network has waited
+            for them.
+        beside: Seconds of work in other threads meanwhile.
+    """
+    print(f'{inference.frames} frames, {inference.people} people in {wall:.1f} s: {_spent(seconds)}')
+    print(f'beside that, in other threads: {_spent(beside)}')
     files = [] if writer is None else writer.files
     for path in files[-_SHOWN:]:
         print(_printable(path))
     if len(files) > _SHOWN:
         print(f'and {len(files) - _SHOWN} more files in {_printable(writer.folder)}')
+
+
+def _spent(seconds: dict[str, float]) -> str:
+    return ', '.join(f'{stage} {spent:.1f} s' for stage, spent in seconds.items())
 
 
 def _printable(path: Path) -> str:
@@ -297,11 +383,11 @@ def _finish(lines: Path) -> int:
     return 0
 
 
-def _show(result: 'FrameResult') -> bool:
+def _show(result: 'FrameResult', style: dict[str, Any]) -> bool:
     """Show a result; False if the user has had enough."""
     import cv2
 
-    cv2.imshow(_WINDOW, result.draw())
+    cv2.imshow(_WINDOW, result.draw(**style))
     return cv2.waitKey(1 if result.kind in ('video', 'camera') else 0) & 0xFF not in (ord('q'), 27)
 
 

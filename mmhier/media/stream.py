@@ -57,6 +57,7 @@ class FrameStream:
     Attributes:
         live (bool): Whether a camera is among the inputs. Of a camera, frames that nobody waits for are lost.
         left_out (Counter[str]): What was found in folders and by patterns and is not read, by reason.
+        seconds (float): Time spent so far on reading and decoding, in a thread of its own.
 
     Raises:
         FileNotFoundError: If a path or pattern stands for nothing.
@@ -65,6 +66,7 @@ class FrameStream:
 
     def __init__(self, inputs: Any, queue_size: int = _QUEUE, max_pixels: int = MAX_PIXELS):
         self.left_out: Counter[str] = Counter()
+        self.seconds = 0.0
         self._skips: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
         self._entries, self._listed = _entries(inputs, self.left_out)
@@ -142,13 +144,21 @@ class FrameStream:
         """Read everything into the queue; runs in the thread."""
         try:
             for entry in self._entries:
-                for frame in self._frames(entry):
+                frames = self._frames(entry)
+                while (frame := self._next(frames)) is not None:
                     if not self._put(frame):
                         return
                     del frame
             self._put(_END, keep=True)
         except BaseException as error:
             self._put(error, keep=True)
+
+    def _next(self, frames: Iterator[Frame]) -> Frame | None:
+        start = time.perf_counter()
+        try:
+            return next(frames, None)
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def _put(self, item: object, keep: bool = False) -> bool:
         """Queue an item, waiting for room; False if reading is to stop."""

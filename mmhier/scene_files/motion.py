@@ -38,7 +38,7 @@ from mmhier.body_models.skinning import forward_kinematics
 from mmhier.body_models.smpl import SMPL
 from mmhier.geometry.array_rotations import continuous_quaternions
 from mmhier.version import __version__
-from mmhier.visualization.mesh_renderer import PALETTE
+from mmhier.visualization.style import PALETTE
 
 ORIGINS = ('floor', 'camera')
 # Percent of a clip's steps from frame to frame that may be shorter than those of an even rate, and its bound.

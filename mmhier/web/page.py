@@ -189,7 +189,7 @@ class Analyzer:
         if not run.people:
             raise ValueError(f'no people were found in {name}')
         return Analysis(
-            summary=_summary(run, name, complete),
+            summary=_summary(run, writer, name, complete),
             overlay=next(file for file in writer.files if file.stem.endswith('_overlay')),
             scene=next((file for file in writer.files if file.suffix == '.glb'), None),
             files=writer.files,
@@ -396,11 +396,12 @@ def _kinds(inferencer: 'Inferencer', is_video: bool) -> list[str]:
     return [*kinds, 'usd']
 
 
-def _summary(run: Any, name: str, complete: bool) -> str:
+def _summary(run: Any, writer: Any, name: str, complete: bool) -> str:
     frames = f'{run.frames} frames, ' if run.frames > 1 else ''
     people = f'{run.people} {"person" if run.people == 1 else "people"}'
-    seconds = sum(run.seconds.values())
-    text = f'{name}: {frames}{people}, {seconds:.2f} s (network {run.seconds["network"]:.2f} s).'
+    spent = {**run.seconds, **writer.seconds}
+    main = ', '.join(f'{stage} {spent[stage]:.2f} s' for stage in ('network', 'drawing', 'writing'))
+    text = f'{name}: {frames}{people}, {sum(spent.values()):.2f} s ({main}).'
     if not complete:
         text += ' Stopped before the end.'
     for skip in run.skips[:3]:

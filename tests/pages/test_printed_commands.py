@@ -98,7 +98,7 @@ GROUPS = {
             'mmhier infer clip.mp4 --model swinpose_s_s3 --weights FILE.pth --detector yolox.onnx --track '
             '--out results': Run(makes=('results/results.json', 'results/clip_overlay.mp4')),
             'mmhier infer --webcam 0 --model swinpose_s_s3 --show --save none': Run(
-                needs=('camera',), says=' people; frames'
+                needs=('camera',), says=' people in '
             ),
             'python inference.py': Run(makes=('out/results.json', 'out/clip_overlay.mp4')),
         },

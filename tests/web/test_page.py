@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -115,7 +116,10 @@ def test_picture_with_marked_people(analyzer, person):
     boxes = boxes_of([[80, 5], [160, 250], [200, 10], [300, 200]])
     found = analyzer(person, POSE, boxes=boxes, advance=lambda done, total: frames.append((done, total)))
     assert frames == [(1, 1)]
+    parts = [float(seconds) for seconds in re.findall(r'([\d.]+) s', found.summary)]
+    whole, network, drawing, writing = parts
     assert found.summary.startswith('person.jpg: 2 people, ')
+    assert network > 0 and drawing + writing > 0 and sum(parts[1:]) <= whole + 0.02
     assert found.scene is None
     names = {path.name for path in found.files}
     assert names == {'person_overlay.jpg', 'results.json', 'results.npz'}
