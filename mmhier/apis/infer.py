@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 SKIPPED, UNWRITABLE, INTERRUPTED = 3, 4, 130
 
 _WINDOW = 'mmhier (q: stop)'
+_FOCAL_SOURCES = dict(
+    assumed='assumed (55 degrees over the longer side; --fov or --focal, if you know it)',
+    exif='of EXIF',
+    official='of HMR2.0 (distances mean nothing)',
+)
 _SHOWN = 5  # skips that are listed; all are in results.json
 
 
@@ -79,6 +84,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     people.add_argument('--track', action='store_true', help='number people through a video')
     people.add_argument('--smooth', action='store_true', help='smooth poses over time; implies --track')
+    camera = parser.add_argument_group('camera of mesh models')
+    camera.add_argument(
+        '--fov',
+        type=float,
+        metavar='DEGREES',
+        help="what the longer side of the picture shows (default: what the photo's EXIF says, else 55)",
+    )
+    camera.add_argument(
+        '--focal', metavar='PIXELS', help="focal length; or 'official', what HMR2.0 assumes for evaluation"
+    )
     speed = parser.add_argument_group('speed')
     speed.add_argument('--batch-size', type=int, default=8, metavar='N', help='people (default: %(default)s)')
     speed.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
@@ -169,11 +184,22 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
         smooth=args.smooth,
         flip_test=args.flip_test,
         box_padding=args.box_padding,
+        fov=args.fov,
+        focal=_focal(args.focal),
     )
     needs_mesh = [kind for kind in kinds if kind in MESH_KINDS]
     if needs_mesh and isinstance(inferencer.estimator, PoseEstimator):
         raise ValueError(f'--save {",".join(needs_mesh)} needs a mesh model, not {inferencer.estimator.name}')
     return inferencer
+
+
+def _focal(text: str | None) -> float | str | None:
+    if text in (None, 'official'):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'--focal {text}: expected pixels, or official') from None
 
 
 def _infer(
@@ -271,6 +297,9 @@ def _stopping() -> Iterator[list[int]]:
 def _report(inference: 'InferenceRun', writer: 'ResultWriter | None') -> None:
     spent = ', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in inference.seconds.items())
     print(f'{inference.frames} frames, {inference.people} people; {spent}')
+    sources = [_FOCAL_SOURCES[name] for name in inference.focal_sources if name in _FOCAL_SOURCES]
+    if sources:
+        print(f'distances from the camera: focal length {", ".join(sources)}')
     files = [] if writer is None else writer.files
     for path in files[-_SHOWN:]:
         print(_printable(path))

@@ -42,7 +42,8 @@ CONVENTIONS = {
     'mesh.betas': '(components,) shape of the body model',
     'mesh.camera': '(s, tx, ty) of the square crop: halves of the crop per metre, metres, metres',
     'mesh.transl': '(3,) metres, to be added to joints_3d and vertices to place them before the camera',
-    'mesh.focal_length': 'pixels, assumed',
+    'mesh.focal_length': 'pixels, of the whole image',
+    'mesh.focal_source': 'where it is from: assumed, exif (the photo says it), given, or official (HMR2.0)',
     'mesh.joints_3d': '(joints, 3) metres, axes of the camera, origin of the body',
     'mesh.body_model': 'open (free of licences), or SMPL neutral, male or female, or a file of that format',
     'mesh.joint_set': 'names and order of joints_3d: a joint set of mmhier.body_models.joint_sets',
@@ -64,10 +65,12 @@ class BodyMesh:
         betas: (S,).
         camera: (3,), ``(s, tx, ty)`` of the crop, see :mod:`mmhier.geometry.cameras`.
         transl: (3,) metres, in the camera of the full image.
-        focal_length: Of the full image, pixels; assumed.
+        focal_length: Of the full image, pixels.
         joints_3d: (K, 3) metres.
         body_model: What :func:`mmhier.body_models.model_directory.load_body_model` loads.
         joint_set: Of ``joints_3d``, see :mod:`mmhier.body_models.joint_sets`.
+        focal_source: Where the focal length comes from: 'assumed', 'exif' (the photo says it), 'given', or
+            'official' (what HMR2.0 assumes); see :class:`mmhier.geometry.scene_camera.FocalChoice`.
         body: The layer of that model, if it is loaded.
     """
 
@@ -80,6 +83,7 @@ class BodyMesh:
     joints_3d: np.ndarray
     body_model: str
     joint_set: str
+    focal_source: str = 'official'
     body: 'SMPL | None' = field(default=None, repr=False, compare=False)
 
     def layer(self) -> 'SMPL':
@@ -361,7 +365,9 @@ def _person_to_json(person: Person) -> dict[str, Any]:
         fields = ('global_orient', 'body_pose', 'betas', 'camera', 'transl', 'joints_3d')
         content['mesh'] = {name: _numbers(person.mesh, name) for name in fields}
         content['mesh']['focal_length'] = round(float(person.mesh.focal_length), 3)
-        content['mesh'] |= dict(body_model=person.mesh.body_model, joint_set=person.mesh.joint_set)
+        content['mesh'] |= {
+            name: getattr(person.mesh, name) for name in ('focal_source', 'body_model', 'joint_set')
+        }
     return content
 
 

@@ -86,7 +86,8 @@ def test_meshes_are_drawn_where_their_vertices_are_seen(mesh_results):
     result = mesh_results[0]
     result.people[1:], removed = [], result.people[1:]
     mesh = result.people[0].mesh
-    mesh.transl, before = np.array([0.3, 0.2, 60], np.float32), mesh.transl
+    far = mesh.focal_length * 0.024
+    mesh.transl, before = np.array([0.3, 0.0, far], np.float32), mesh.transl
     try:
         painted = (result.draw() != 255).any(axis=2)
         points = torch.from_numpy(mesh.vertices() + mesh.transl)
