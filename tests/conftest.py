@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +15,9 @@ import mmhier  # noqa: F401  (before any test module imports MMPose)
 from mmengine.registry import DefaultScope  # isort: skip
 
 ROOT = Path(__file__).resolve().parent.parent
+POSE, MESH = 'swinpose_micro_s3_synth', 'swinhmr2_micro_s3_synth'
+# Two people, on pictures of 96 x 128.
+BOXES = [[8, 6, 60, 90, 1.0], [70, 10, 120, 92, 0.8]]
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +70,62 @@ def sample_data() -> Path:
     if not path.is_dir():
         pytest.skip('sample images are absent; set MMHIER_TEST_DATA to the folder that holds mmpose_samples')
     return path
+
+
+@pytest.fixture(scope='session')
+def body_folder(anny, tmp_path_factory):
+    """A cache folder with an open body built in this session; tests of body models use the same file."""
+    from mmhier.body_models.open_body import load_open_body, open_body_path
+
+    folder = tmp_path_factory.getbasetemp() / 'body_models'
+    load_open_body(folder / open_body_path().name)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def data_set(body_folder, tmp_path_factory):
+    """A small data set made by two processes."""
+    from mmhier.datasets.synthetic.generator import generate
+
+    out = tmp_path_factory.mktemp('synth') / 'people'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MMHIER_BODY_MODELS', str(body_folder))
+        assert generate(out, 36, 8, seed=3, image_size_wh=(160, 128), workers=2, progress=False)
+    return out
+
+
+@pytest.fixture(scope='session')
+def pose_inferencer():
+    """A small pose model with random weights; batches of four people."""
+    from mmhier.apis import Inferencer
+
+    torch.manual_seed(0)
+    return Inferencer(POSE, 'random', 'cpu', batch_size=4)
+
+
+@pytest.fixture(scope='session')
+def mesh_inferencer(anny):
+    """A small mesh model with random weights, which tracks."""
+    from mmhier.apis import Inferencer
+
+    torch.manual_seed(0)
+    return Inferencer(MESH, 'random', 'cpu', batch_size=4, track=True)
+
+
+@pytest.fixture(scope='session')
+def mesh_results(mesh_inferencer, pictures):
+    """Two people who move slowly through four frames of a clip, without their pictures."""
+    results = []
+    for number, result in enumerate(mesh_inferencer(pictures[:4], BOXES)):
+        result.image, result.kind, result.source, result.fps = None, 'video', 'clip.mp4', 25.0
+        result.time_s = number / 25
+        results.append(result)
+    return results
+
+
+@pytest.fixture(scope='session')
+def pictures():
+    """Six noisy pictures of 96 x 128 pixels."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (6, 12, 16, 3), np.uint8)
+    return [cv2.resize(image, (128, 96), interpolation=cv2.INTER_CUBIC) for image in small]

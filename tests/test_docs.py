@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmhier.apis import cli
-from mmhier.apis.cli import main
+from mmhier.cli import main as cli
+from mmhier.cli.main import main
 from mmhier.testing.pages import blocks, printed_commands
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,7 +76,7 @@ def test_paths_that_are_named_exist():
 
 
 def test_config_names_that_are_given_to_commands_exist():
-    from mmhier.apis.model_zoo import find_configs, resolve_config
+    from mmhier.zoo.names import find_configs, resolve_config
 
     count = 0
     for words in commands():
@@ -194,7 +194,7 @@ def test_site_builds_without_warnings(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     html = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob('*.html')}
-    assert 'id="mmhier.apis.inferencer.Inferencer"' in html['api/apis.html']
+    assert 'id="mmhier.inference.inferencer.Inferencer"' in html['api/inference.html']
     for name, text in html.items():
         outside = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="?(https?://[^" >]*)', text)
         assert not outside, f'{name} loads {outside}'

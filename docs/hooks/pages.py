@@ -39,7 +39,7 @@ def model_table(kind: str) -> str:
 
 def help_of_all_commands() -> str:
     """Return a section for every command."""
-    from mmhier.apis.cli import COMMANDS
+    from mmhier.cli.main import COMMANDS
 
     sections = []
     for name, (_, line) in COMMANDS.items():
@@ -51,7 +51,7 @@ def help_of_all_commands() -> str:
 
 def command_help(*command: str) -> str:
     """Return what ``mmhier COMMAND --help`` prints."""
-    from mmhier.apis.cli import main
+    from mmhier.cli.main import main
 
     printed = io.StringIO()
     before = os.environ.get('COLUMNS')

@@ -1,14 +1,35 @@
-"""The programming interface and the command line.
+"""The public face: what a program that uses mmhier needs, by one name each.
 
-``from mmhier.apis import Inferencer`` imports PyTorch and MMPose; importing this package alone does not.
+Nothing is imported before it is asked for: ``from mmhier.apis import Inferencer`` imports PyTorch and MMPose,
+importing this package alone does not. What else the rooms of the package have may change.
 """
 
-__all__ = ['Inferencer']
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmhier.body_models.model_directory import load_body_model
+    from mmhier.deploy import export_model
+    from mmhier.inference.inferencer import Inferencer
+    from mmhier.results.frame_result import FrameResult
+    from mmhier.results.writer import ResultWriter
+
+__all__ = ['FrameResult', 'Inferencer', 'ResultWriter', 'export_model', 'load_body_model']
+
+_HOMES = {
+    'FrameResult': 'mmhier.results.frame_result',
+    'Inferencer': 'mmhier.inference.inferencer',
+    'ResultWriter': 'mmhier.results.writer',
+    'export_model': 'mmhier.deploy',
+    'load_body_model': 'mmhier.body_models.model_directory',
+}
 
 
-def __getattr__(name: str):
-    if name != 'Inferencer':
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from mmhier.apis.inferencer import Inferencer
+    return getattr(import_module(_HOMES[name]), name)
 
-    return Inferencer
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

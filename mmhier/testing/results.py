@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mmhier.apis.results import FrameResult, Person
+from mmhier.results.frame_result import FrameResult, Person
 
 NAMES = ('nose', 'left_hip', 'right_hip')
 

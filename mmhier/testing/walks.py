@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from mmhier.apis.crops import Crop
 from mmhier.body_models.smpl import SMPL, BodyOutput
 from mmhier.body_models.smpl_file import JOINT_NAMES
 from mmhier.datasets.transforms.mesh_box import square_side
 from mmhier.geometry.cameras import CROP_FOCAL_LENGTH, CROP_SIZE, translation_to_weak_perspective
 from mmhier.geometry.scene_camera import fit_translation, line_of_sight
+from mmhier.inference.crops import Crop
 
 STRIDE_S, STANDING, LIFT = 1.0, 0.6, 0.12  # seconds of two steps, share in which a foot stands, metres
 _PADDING = 1.2
@@ -152,7 +152,7 @@ class Seen(NamedTuple):
     """What there is of a frame before bodies are placed.
 
     Attributes:
-        outputs: Of the network, see :mod:`mmhier.apis.estimators`; a batch of one.
+        outputs: Of the network, see :mod:`mmhier.inference.estimators`; a batch of one.
         crop: Without pixels.
         box: (4,) left, top, right, bottom, pixels.
     """

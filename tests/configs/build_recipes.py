@@ -12,7 +12,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmhier.apis.cli import main
+from mmhier.cli.main import main
 
 CHECKPOINT = 'any.pth'
 

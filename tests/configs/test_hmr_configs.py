@@ -12,9 +12,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpose.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
-from mmhier.apis.model_zoo import find_configs
 from mmhier.engine.adversarial import AdversarialConstructor
 from mmhier.testing.mesh_samples import random_mesh_samples
+from mmhier.zoo.names import find_configs
 
 # Encoder, neck, decoder.
 PARAMETERS = {

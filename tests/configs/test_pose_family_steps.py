@@ -10,8 +10,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmpose.registry import DATASETS, METRICS, MODELS
 
-from mmhier.apis.model_zoo import find_configs
 from mmhier.testing.coco import write_dot_people
+from mmhier.zoo.names import find_configs
 
 PEOPLE = 2
 ALL = [path.stem for path in find_configs(['*_coco', '*_synth'])]

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmhier.apis.model_zoo import find_configs
 from mmhier.cost.macs import build_model, cost_of, count_macs, count_parameters, reported
 from mmhier.models.heads.hmr2_head import HMR2Head
+from mmhier.zoo.names import find_configs
 
 # Encoders at 256 x 192, counted in the official code: parameters, 10^9 multiply-adds after S2, S3, S4.
 HIERARCHIES = {

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mmhier.apis.model_zoo import find_configs
 from mmhier.cost.macs import build_model
 from mmhier.cost.stages import STAGES, sample_picture, time_stages
+from mmhier.zoo.names import find_configs
 
 
 @pytest.mark.parametrize('name', ['swinpose_micro_s3_synth', 'vitpose_s_simple_coco'])

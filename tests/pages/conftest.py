@@ -102,7 +102,7 @@ class StandIns:
         from mmengine.registry import init_default_scope
         from mmpose.registry import MODELS
 
-        from mmhier.apis.model_zoo import resolve_config
+        from mmhier.zoo.names import resolve_config
 
         path = self.store / f'{name}.pth'
         if path.is_file():
@@ -230,7 +230,7 @@ class StandIns:
 
     def smpl(self, folder: Path) -> None:
         """SMPL and its regressors, installed."""
-        from mmhier.apis.cli import main
+        from mmhier.cli.main import main
 
         files = self.store / 'smpl'
         if not files.is_dir():

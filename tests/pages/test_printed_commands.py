@@ -316,7 +316,7 @@ NOT_RUN = {
     'pip install gradio av': 'fetches from an index',
     'pip install jupyterlab': 'fetches from an index',
     'jupyter lab notebooks': 'waits for a browser; tests/test_notebooks.py runs the notebooks',
-    'make quickstart': 'tests/apis/test_quickstart.py runs its steps',
+    'make quickstart': 'tests/cli/test_quickstart.py runs its steps',
     'make test': '.ci/run',
     'make test-slow': 'is this suite',
     'make lint': 'by hand before a change lands',

@@ -294,6 +294,6 @@ def test_interval_is_checked():
 
 
 def test_options_of_the_command_line_fit():
-    """Those that --show-dir sets, see mmhier.apis.train."""
+    """Those that --show-dir sets, see mmhier.cli.train."""
     hook = MeshVisualizationHook(enable=True, show=False, wait_time=0, out_dir='pictures', interval=1)
     assert hook.enable and hook.out_dir == 'pictures'

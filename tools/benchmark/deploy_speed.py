@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))  # the other scripts of this folder
 
-from mmhier.apis.model_zoo import find_configs
 from mmhier.cost.macs import build_model
 from mmhier.deploy.formats import open_onnxruntime, open_openvino, write_onnx, write_openvino
 from mmhier.deploy.graphs import graph_of
+from mmhier.zoo.names import find_configs
 
 FIELDS = ('config', 'part', 'engine', 'threads', 'peer_ms', 'engine_ms', 'ratio', 'best_ratio', 'max_diff')
 SIZES = dict(t='tiny', s='small', b='base')

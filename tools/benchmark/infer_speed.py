@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from rows import add_rows
 
-from mmhier.apis.inferencer import STAGES, Inferencer
-from mmhier.apis.result_writer import ResultWriter
 from mmhier.cost.stages import sample_picture
 from mmhier.cost.table import markdown
+from mmhier.inference.inferencer import STAGES, Inferencer
 from mmhier.media import VideoWriter
+from mmhier.results.writer import ResultWriter
 
 
 def make_video(path: Path, frames: int, image_wh: tuple[int, int]) -> list[list[float]]:

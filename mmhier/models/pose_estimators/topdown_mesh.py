@@ -71,7 +71,7 @@ class TopdownMeshEstimator(BasePoseEstimator):
             drawn as there are people in the batch.
         train_cfg: Not used.
         test_cfg: How ``mmhier infer`` cuts people out, ``padding`` and ``blur`` of
-            :class:`mmhier.apis.crops.MeshCropper`. Evaluation has its pipeline for it.
+            :class:`mmhier.inference.crops.MeshCropper`. Evaluation has its pipeline for it.
         data_preprocessor: Normalisation of images.
         init_cfg: Initial weights.
         metainfo: See MMPose.

@@ -1,0 +1,89 @@
+"""``mmhier convert IN OUT``: weights of another project -> a file with our names, which are OpenMMLab's."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmhier.atomic import new_file
+from mmhier.cli.trust import add_trust_option, apply_trust
+
+ENDINGS = ('.pth', '.pt', '.safetensors')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the subcommand."""
+    parser.add_argument(
+        'source', metavar='IN', help='checkpoint or .safetensors; nothing in it is executed unless trusted'
+    )
+    parser.add_argument('target', metavar='OUT', type=Path, help='.pth, .pt or .safetensors')
+    parser.add_argument('--num-stages', type=int, help='stages to keep (default: all)')
+    parser.add_argument(
+        '--out-indices', type=int, nargs='+', help='stages whose closing norm is kept (default: the last)'
+    )
+    parser.add_argument(
+        '--whole-model',
+        action='store_true',
+        help='a ViTPose or HMR2.0 model with its decoder, for tools/test.py',
+    )
+    parser.add_argument('--dataset', help='which expert of a ViTPose+ file: coco, aic, mpii ...')
+    add_trust_option(parser)
+    parser.add_argument('--prefix', help='what the keys of the backbone begin with, if it holds several')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert a file and say what was left out; return the exit status."""
+    apply_trust(args)
+    from mmhier.compat.checkpoint import load_checkpoint_file
+    from mmhier.convert import Report, unwrap
+    from mmhier.convert.lightning import read_lightning_checkpoint
+
+    try:
+        if args.target.suffix not in ENDINGS:
+            raise ValueError(f'{args.target} must end in one of {", ".join(ENDINGS)}')
+        # Lightning's files hold configurations beside the weights; their objects are not made.
+        is_lightning = Path(args.source).suffix == '.ckpt'
+        read = read_lightning_checkpoint if is_lightning else load_checkpoint_file
+        weights = unwrap(read(args.source), args.source)
+        state_dict, name, dropped = _convert(weights, args)
+        _write(state_dict, args.target, dict(source=args.source, format=name))
+    except (OSError, ValueError) as error:
+        print(f'mmhier convert: {error}', file=sys.stderr)
+        return 1
+    print(f'{Report(args.source, name, sorted(state_dict), dropped, [])}; wrote {args.target}')
+    return 0
+
+
+def _convert(weights: dict, args: argparse.Namespace):
+    from mmhier.convert import VIT, convert, find_family
+    from mmhier.convert.hmr2 import convert_hmr2
+    from mmhier.convert.vit import convert_vitpose_model, pick_dataset, without_heads
+
+    kept = (args.num_stages, args.out_indices, args.prefix)
+    if args.whole_model:
+        if any(option is not None for option in kept):
+            raise ValueError('--whole-model goes without --num-stages, --out-indices and --prefix')
+        if any(key.startswith('smpl_head.') for key in weights):
+            return convert_hmr2(weights, args.source)
+        return convert_vitpose_model(weights, args.dataset, args.source)
+    family = find_family(weights, args.source)
+    if args.dataset is not None:
+        if family is not VIT:
+            raise ValueError(f'--dataset is for ViTPose+, {args.source} holds a {family.name}')
+        weights = pick_dataset(without_heads(weights), args.dataset)
+    return convert(family, weights, *kept, args.source)
+
+
+def _write(state_dict: dict, target: Path, meta: dict[str, str]) -> None:
+    """Write the weights; an interrupted run leaves no half a file."""
+    import torch
+
+    state_dict = {key: value.contiguous() for key, value in state_dict.items()}
+    with new_file(target) as part:
+        if target.suffix == '.safetensors':
+            try:
+                from safetensors.torch import save_file
+            except ImportError as error:
+                raise ValueError('writing .safetensors needs: pip install safetensors') from error
+            save_file(state_dict, part, meta)
+        else:
+            torch.save(dict(state_dict=state_dict, meta=meta), part)

@@ -1,0 +1,99 @@
+"""``mmhier export``: write a model for other runtimes, with a proof that it computes the same."""
+
+import argparse
+from pathlib import Path
+
+from mmhier.cli.trust import add_trust_option, apply_trust
+
+FORMATS = ('onnx', 'torchscript', 'exported-program', 'openvino')
+INPUTS = ('normalised', 'rgb-float', 'rgb-uint8')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('config', help='config file or name of a pose or mesh model')
+    parser.add_argument('checkpoint', help="checkpoint file; 'random': random weights, for timing")
+    parser.add_argument('--format', choices=FORMATS, default='onnx', help='default: onnx')
+    parser.add_argument('--out', type=Path, help='file (default: <config>.<ending of the format>)')
+    parser.add_argument('--dynamic-batch', action='store_true', help='take any number of images at a time')
+    parser.add_argument('--fp16', action='store_true', help='half precision')
+    parser.add_argument(
+        '--int8', type=Path, metavar='DIR', help='int8, with ranges chosen by crops of the images in DIR'
+    )
+    parser.add_argument('--decode', action='store_true', help='pose: keypoints instead of heatmaps')
+    parser.add_argument(
+        '--vertices', action='store_true', help='mesh: vertices, with the body model inside of the file'
+    )
+    parser.add_argument(
+        '--input',
+        choices=INPUTS,
+        default='normalised',
+        help='what the file takes (default: normalised images); rgb-*: 0 to 255',
+    )
+    parser.add_argument(
+        '--crops',
+        type=Path,
+        metavar='DIR',
+        help='images of people to compare on (default: those of --int8, else rendered synthetic people)',
+    )
+    parser.add_argument(
+        '--boxes',
+        type=Path,
+        metavar='JSON',
+        help='person boxes of these images in the format of COCO (default: each image is one person)',
+    )
+    parser.add_argument('--num-crops', type=_positive, default=32, help='crops to use (default: 32)')
+    parser.add_argument(
+        '--bound', type=float, help='largest mean difference that passes, in pixels or millimetres'
+    )
+    add_trust_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, compare and say so."""
+    if args.fp16 and args.int8:
+        raise ValueError('--fp16 and --int8 exclude each other')
+    apply_trust(args)
+    import torch
+
+    from mmhier.deploy import export_model
+    from mmhier.deploy.formats import ENDINGS
+    from mmhier.inference.estimators import load_estimator
+    from mmhier.inference.sample_crops import read_crops
+
+    estimator = load_estimator(args.config, args.checkpoint, 'cpu')
+    path = args.out or Path(estimator.name + ENDINGS[args.format])
+    images, source = read_crops(estimator, args.crops or args.int8, args.boxes, args.num_crops)
+    if args.checkpoint == 'random' and hasattr(estimator.model.head, 'final_layer'):
+        torch.nn.init.normal_(estimator.model.head.final_layer.weight)  # heatmaps with peaks to compare
+    calibration = None
+    if args.int8:
+        same = args.crops in (None, args.int8)
+        calibration = images if same else read_crops(estimator, args.int8, args.boxes, args.num_crops)[0]
+    parity = export_model(
+        estimator.model,
+        images,
+        path,
+        args.format,
+        decode=args.decode,
+        vertices=args.vertices,
+        inputs=args.input,
+        dynamic_batch=args.dynamic_batch,
+        precision='int8' if args.int8 else 'fp16' if args.fp16 else 'float32',
+        calibration=calibration,
+        bound=args.bound,
+        source=source,
+        metadata=dict(config=estimator.name, keypoint_names=list(estimator.keypoint_names)),
+    )
+    files = {path, path.with_suffix('.bin')} if args.format == 'openvino' else {path}
+    size = sum(file.stat().st_size for file in files)
+    print(f'{path} ({size / 1e6:.1f} MB) computes what the model computes: {parity}')
+    print(f'What it takes and returns, and this comparison, stand in {path}.json')
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
+    return value

@@ -1,0 +1,346 @@
+"""``mmhier infer``: poses and meshes of the people in pictures, videos and on a camera.
+
+Exit status: 0 all went well; 1 an error of the user's, such as a missing file, or nothing could be read;
+2 wrong options; 3 it went well, but some inputs were damaged or unreadable (they are named); 4 results could
+not be written, for instance because the disk is full; 130 Ctrl-C or SIGTERM, after the files were finished.
+Whatever happens, results computed before are on disk and valid, see :mod:`mmhier.results.files`.
+"""
+
+import argparse
+import signal
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmhier.cli.trust import add_trust_option, apply_trust
+
+if TYPE_CHECKING:
+    from mmhier.inference.inferencer import Inferencer, InferenceRun
+    from mmhier.media import FrameStream
+    from mmhier.results.frame_result import FrameResult
+    from mmhier.results.writer import ResultWriter
+
+SKIPPED, UNWRITABLE, INTERRUPTED = 3, 4, 130
+
+_WINDOW = 'mmhier (q: stop)'
+_FOCAL_SOURCES = dict(
+    assumed='assumed (55 degrees over the longer side; --fov or --focal, if you know it)',
+    exif='of EXIF',
+    official='of HMR2.0 (distances mean nothing)',
+)
+_SHOWN = 5  # skips that are listed; all are in results.json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = (
+        'Exit status: 0 all well, 1 an error, 2 wrong options, 3 some inputs could not be read (they are '
+        'named), 4 results could not be written, 130 interrupted (files are finished all the same).'
+    )
+    parser.add_argument('inputs', nargs='*', metavar='INPUT', help='image, video, folder or pattern')
+    parser.add_argument('--webcam', type=int, metavar='N', help='read camera N, 0 is the first')
+    parser.add_argument('--model', metavar='NAME', help='model or config file, see mmhier models')
+    parser.add_argument(
+        '--weights', metavar='FILE', help='checkpoint (default: pretrained/NAME.pth, then work_dirs/NAME/)'
+    )
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/infer'), metavar='DIR', help='default: %(default)s'
+    )
+    parser.add_argument(
+        '--save',
+        default='json,overlay',
+        metavar='KINDS',
+        help='json, npz, overlay; of mesh models also side, obj, ply, glb, bvh, usd; or none '
+        '(default: %(default)s)',
+    )
+    parser.add_argument('--show', action='store_true', help='show the overlay in a window')
+    people = parser.add_argument_group('people')
+    people.add_argument('--boxes', metavar='FILE', help='boxes of people: JSON, COCO, or results.json')
+    people.add_argument(
+        '--detector',
+        metavar='SPEC',
+        help='FILE.onnx (YOLOX, RTMDet), torchvision, mmdet:CONFIG,WEIGHTS (default: the whole image is one '
+        'person)',
+    )
+    people.add_argument(
+        '--box-threshold', type=float, default=0.3, metavar='S', help='least score (default: %(default)s)'
+    )
+    people.add_argument(
+        '--box-padding',
+        type=float,
+        metavar='F',
+        help="enlarge boxes by this factor (default: the model's own; 1 for HMR2.0)",
+    )
+    people.add_argument(
+        '--detector-stride',
+        type=int,
+        default=1,
+        metavar='N',
+        help='detect on every Nth frame, follow between',
+    )
+    people.add_argument('--track', action='store_true', help='number people through a video')
+    people.add_argument('--smooth', action='store_true', help='smooth poses over time; implies --track')
+    camera = parser.add_argument_group('camera of mesh models')
+    camera.add_argument(
+        '--fov',
+        type=float,
+        metavar='DEGREES',
+        help="what the longer side of the picture shows (default: what the photo's EXIF says, else 55)",
+    )
+    camera.add_argument(
+        '--focal', metavar='PIXELS', help="focal length; or 'official', what HMR2.0 assumes for evaluation"
+    )
+    speed = parser.add_argument_group('speed')
+    speed.add_argument('--batch-size', type=int, default=8, metavar='N', help='people (default: %(default)s)')
+    speed.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
+    speed.add_argument(
+        '--engine',
+        default='eager',
+        help='eager, auto, compile, onnxruntime, openvino, or an exported file (default: %(default)s)',
+    )
+    speed.add_argument('--flip-test', action='store_true', help='average with the mirrored crop')
+    parser.add_argument(
+        '--max-megapixels',
+        type=float,
+        default=268,
+        metavar='N',
+        help='pictures with more pixels are not read (default: %(default)s)',
+    )
+    add_trust_option(parser)
+    parser.add_argument('--quiet', action='store_true', help='print nothing but warnings and errors')
+    parser.add_argument(
+        '--finish', type=Path, metavar='JSONL', help='make JSON and npz of what a killed run has left'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Infer, write, report."""
+    apply_trust(args)
+    if args.finish is not None:
+        return _finish(args.finish)
+    kinds = _kinds(args)
+    if not args.model:
+        raise ValueError(
+            '--model is missing: the name of a model (mmhier models lists them) or a config file'
+        )
+    stream = _stream(args)
+    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
+    from mmhier.results.writer import OutputError
+
+    inferencer = _inferencer(args, kinds, stream)
+    if args.show:
+        _check_window()
+    try:
+        return _infer(args, inferencer, stream, kinds)
+    except OutputError as error:
+        print(f'mmhier: {error.strerror}; what was written before is in {args.out}', file=sys.stderr)
+        return UNWRITABLE
+
+
+def _kinds(args: argparse.Namespace) -> list[str]:
+    from mmhier.results.writer import KINDS
+
+    kinds = [] if args.save == 'none' else [kind.strip() for kind in args.save.split(',') if kind.strip()]
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise ValueError(f'--save {",".join(unknown)}: no such kind; there are {", ".join(KINDS)}, and none')
+    if not kinds and not args.show:
+        raise ValueError('--save none without --show would do nothing')
+    return kinds
+
+
+def _stream(args: argparse.Namespace) -> 'FrameStream':
+    """The inputs, before a model is loaded for nothing."""
+    from mmhier.media import FrameStream
+
+    inputs = [*args.inputs] if args.webcam is None else [*args.inputs, args.webcam]
+    if not inputs:
+        raise ValueError('nothing to do: name an image, a video, a folder or a pattern, or use --webcam 0')
+    if not args.max_megapixels > 0:
+        raise ValueError(f'--max-megapixels {args.max_megapixels:g}: must be above 0')
+    return FrameStream(inputs, max_pixels=int(args.max_megapixels * 1e6))
+
+
+def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream') -> 'Inferencer':
+    from mmhier.inference.estimators import PoseEstimator
+    from mmhier.inference.inferencer import Inferencer
+    from mmhier.results.writer import ANIMATIONS, MESH_KINDS
+
+    inferencer = Inferencer(
+        args.model,
+        weights=args.weights,
+        device=args.device,
+        engine=args.engine,
+        detector=args.detector,
+        batch_size=args.batch_size,
+        box_threshold=args.box_threshold,
+        detector_stride=args.detector_stride,
+        # An animation is of somebody; pictures of a folder need not be of the same people.
+        track=args.track or (any(kind in ANIMATIONS for kind in kinds) and stream.moving),
+        smooth=args.smooth,
+        flip_test=args.flip_test,
+        box_padding=args.box_padding,
+        fov=args.fov,
+        focal=_focal(args.focal),
+    )
+    needs_mesh = [kind for kind in kinds if kind in MESH_KINDS]
+    if needs_mesh and isinstance(inferencer.estimator, PoseEstimator):
+        raise ValueError(f'--save {",".join(needs_mesh)} needs a mesh model, not {inferencer.estimator.name}')
+    return inferencer
+
+
+def _focal(text: str | None) -> float | str | None:
+    if text in (None, 'official'):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'--focal {text}: expected pixels, or official') from None
+
+
+def _infer(
+    args: argparse.Namespace, inferencer: 'Inferencer', stream: 'FrameStream', kinds: list[str]
+) -> int:
+    from mmhier.results.writer import ResultWriter
+
+    inference = inferencer(stream, args.boxes)
+    writer = ResultWriter(args.out, kinds) if kinds else None
+    complete = False
+    with _stopping() as stop, inference:
+        try:
+            complete = _loop(args, inference, writer, stop)
+        finally:
+            inference.close()
+            if writer is not None:
+                writer.close(complete, inference.skips)
+    if not args.quiet:
+        _report(inference, writer)
+        if left_out := inference.left_out + (writer.left_out if writer is not None else Counter()):
+            parts = (f'{reason}: {count}' for reason, count in left_out.items())
+            print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
+    for skip in inference.skips[:_SHOWN]:
+        print(f'mmhier: skipped {skip.count} in {skip.name}: {skip.reason}', file=sys.stderr)
+    if len(inference.skips) > _SHOWN:
+        print(f'mmhier: skipped in {len(inference.skips) - _SHOWN} more places', file=sys.stderr)
+    if stop:
+        print('mmhier: interrupted; the files hold what was computed until then', file=sys.stderr)
+        return INTERRUPTED
+    return SKIPPED if inference.skips else 0
+
+
+def _loop(
+    args: argparse.Namespace, inference: 'InferenceRun', writer: 'ResultWriter | None', stop: list[int]
+) -> bool:
+    """Compute and write frame by frame; False if the user has stopped it."""
+    with _progress(inference, args.quiet) as advance:
+        for result in inference:
+            if writer is not None:
+                writer.write(result)
+            advance()
+            if args.show and not _show(result):
+                return True
+            del result
+            if stop:
+                return False
+    return True
+
+
+@contextmanager
+def _progress(inference: 'InferenceRun', quiet: bool) -> Iterator:
+    """A bar with the rate and the time that is left."""
+    if quiet:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn('frames'), BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[rate]}'),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task('frames', total=inference.total(), rate='')
+
+        def advance() -> None:
+            seconds = progress.tasks[0].elapsed or 0
+            rate = f'{inference.frames / seconds:.1f}/s' if seconds else ''
+            progress.update(task, completed=inference.frames, rate=rate)
+
+        yield advance
+
+
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """A list that Ctrl-C or SIGTERM puts something into, so that a frame is never half written.
+
+    The second signal interrupts at once.
+    """
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _report(inference: 'InferenceRun', writer: 'ResultWriter | None') -> None:
+    spent = ', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in inference.seconds.items())
+    print(f'{inference.frames} frames, {inference.people} people; {spent}')
+    sources = [_FOCAL_SOURCES[name] for name in inference.focal_sources if name in _FOCAL_SOURCES]
+    if sources:
+        print(f'distances from the camera: focal length {", ".join(sources)}')
+    files = [] if writer is None else writer.files
+    for path in files[-_SHOWN:]:
+        print(_printable(path))
+    if len(files) > _SHOWN:
+        print(f'and {len(files) - _SHOWN} more files in {_printable(writer.folder)}')
+
+
+def _printable(path: Path) -> str:
+    """A path whose name need not be UTF-8, as a terminal takes it."""
+    return str(path).encode(errors='backslashreplace').decode()
+
+
+def _finish(lines: Path) -> int:
+    from mmhier.results.files import FORMATS, finish
+
+    if not lines.is_file():
+        raise FileNotFoundError(f'{lines} does not exist')
+    try:
+        for path in finish(lines, FORMATS, complete=False):
+            print(_printable(path))
+    except OSError as error:
+        print(f'mmhier: {error}; {lines} is still there, run this again when that is solved', file=sys.stderr)
+        return UNWRITABLE
+    return 0
+
+
+def _show(result: 'FrameResult') -> bool:
+    """Show a result; False if the user has had enough."""
+    import cv2
+
+    cv2.imshow(_WINDOW, result.draw())
+    return cv2.waitKey(1 if result.kind in ('video', 'camera') else 0) & 0xFF not in (ord('q'), 27)
+
+
+def _check_window() -> None:
+    import cv2
+
+    try:
+        cv2.namedWindow(_WINDOW)
+    except cv2.error:
+        raise ImportError(
+            '--show needs a display, and an OpenCV that opens windows: pip uninstall opencv-python-headless; '
+            'pip install opencv-python'
+        ) from None

@@ -1,0 +1,197 @@
+"""From nothing to a pose model and a mesh model: synthetic people, training, evaluation and pictures.
+
+The mesh model's encoder starts as the pose model's. Every step is a command that a user could type; each is
+printed before it runs. Running it again goes on where it was stopped: people that are there are kept, and
+training resumes from its last checkpoint.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmhier.cli.test import write_json
+from mmhier.datasets.synthetic.generator import data_set_parameters, parameters_of
+from mmhier.safe_files import read_json
+from mmhier.visualization.curves import plot_training, read_scalars
+from mmhier.visualization.skeleton import contact_sheet, draw_skeleton
+
+SCENES = 'simple'
+SHEET_COLUMNS, SHEET_ROWS = 2, 7
+CELL_HW = (208, 260)  # of each picture of a person
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        '--config', default='configs/hpe/swinpose_micro_s3_synth.py', help='pose model (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--mesh-config',
+        default='configs/hmr/swinhmr2_micro_s3_synth.py',
+        help='mesh model with the same encoder (default: %(default)s)',
+    )
+    parser.add_argument('--no-mesh', action='store_true', help='stop after the pose model')
+    parser.add_argument('--out', default='work_dirs/quickstart', help='default: %(default)s')
+    parser.add_argument('--train', type=int, default=4000, help='training images (default: %(default)s)')
+    parser.add_argument('--val', type=int, default=300, help='held-out images (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='default: %(default)s')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], help='passed on to training and testing of both models'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run all steps; the results lie in ``args.out``."""
+    for config in (args.config, args.mesh_config):
+        if not Path(config).is_file():
+            raise FileNotFoundError(f'{config} does not exist; run from the root of the repository')
+    out = Path(args.out)
+    data = out / 'data'
+    wanted = data_set_parameters(args.train, args.val, args.seed, scenes=SCENES)
+    if (found := parameters_of(data)) not in (None, wanted):
+        changed = [name for name in wanted if wanted[name] != found.get(name)]
+        has, asked = (
+            ', '.join(f'{name} {values.get(name)}' for name in changed) for values in (found, wanted)
+        )
+        raise FileExistsError(
+            f'{out} holds a quickstart with {has}, asked for {asked}: delete it, or choose another folder '
+            'with --out'
+        )
+    people = [f'--train={args.train}', f'--val={args.val}', f'--seed={args.seed}', f'--scenes={SCENES}']
+    seconds = {'people': _step(['synth', str(data), *people])}
+
+    annotations = data / 'annotations' / 'person_keypoints_val.json'
+    options = [f'data_root={data}/', *args.cfg_options]
+    written = [f'test_evaluator.outfile_prefix={out}/predictions']
+    checkpoint = _train_and_test(args.config, out, '', options, written, [], seconds)
+    scalars = read_scalars(out / 'train')
+    plot_training(scalars, out / 'loss_curve.png')
+
+    panels = None
+    if not args.no_mesh:
+        options = [
+            f'data_root={data}/',
+            f'model.mocap.ann_file={data}/annotations/smpl_train.npz',
+            f'model.backbone.init_cfg.checkpoint={checkpoint}',
+            *args.cfg_options,
+        ]
+        written = [f'test_evaluator.outfile_prefix={out}/mesh_table']
+        show = ['--show-dir', 'meshes', '--interval', str(args.val)]  # the first batch
+        checkpoint = _train_and_test(args.mesh_config, out, 'mesh_', options, written, show, seconds)
+        panels = max((out / 'mesh_test').glob('*/meshes'))
+    sheet = draw_predictions(annotations, data / 'images' / 'val', out / 'predictions.keypoints.json', panels)
+    cv2.imwrite(str(out / 'predictions.png'), sheet)
+    _report(out, seconds, args, wanted)
+    config = args.config if args.no_mesh else args.mesh_config
+    print(
+        f'next: mmhier infer {data}/images/val --boxes {annotations} --model {config} --weights {checkpoint}'
+    )
+    return 0
+
+
+def _train_and_test(
+    config: str,
+    out: Path,
+    prefix: str,
+    options: list[str],
+    test_options: list[str],
+    show: list[str],
+    seconds: dict[str, float],
+) -> Path:
+    """Train and evaluate a model in ``out``, note the seconds and return its best checkpoint."""
+    folder, metrics = out / f'{prefix}train', out / f'{prefix}metrics.json'
+    options = ['--cfg-options', *options]
+    command = ['train', config, '--work-dir', str(folder), '--resume', *options]
+    seconds[f'{prefix}train'] = _step(command)
+    best = max(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime, default=None)
+    if best is None:
+        raise FileNotFoundError(
+            f'{folder} has no best checkpoint: no validation gave a score (train_cfg.val_interval, '
+            f'default_hooks.checkpoint.save_best). Delete {folder} to train again'
+        )
+    command = ['test', config, str(best), '--work-dir', str(out / f'{prefix}test'), '--out', str(metrics)]
+    seconds[f'{prefix}test'] = _step([*command, *show, *options, *test_options])
+    return best
+
+
+def draw_predictions(
+    annotation_file: Path, image_dir: Path, prediction_file: Path, panels: Path | None = None
+) -> np.ndarray:
+    """Draw what was predicted on the first images of a COCO-format set on a contact sheet (BGR).
+
+    Args:
+        annotation_file: The set.
+        image_dir: Its images.
+        prediction_file: Keypoints, in COCO's results format.
+        panels: Pictures of meshes by :class:`mmhier.visualization.mesh_hook.MeshVisualizationHook`. Their
+            overlay and side view are put beside the skeletons.
+    """
+    annotations = read_json(annotation_file)
+    category = annotations['categories'][0]
+    links = [(a - 1, b - 1) for a, b in category['skeleton']]
+    predictions: dict[int, list[np.ndarray]] = {}
+    for prediction in read_json(prediction_file):
+        keypoints = np.reshape(prediction['keypoints'], (-1, 3))
+        predictions.setdefault(prediction['image_id'], []).append(keypoints)
+    columns = SHEET_COLUMNS if panels else 3 * SHEET_COLUMNS
+    pictures = []
+    for info in annotations['images'][: columns * SHEET_ROWS]:
+        file = image_dir / Path(info['file_name']).name
+        image = cv2.imread(str(file))
+        size_wh = (CELL_HW[1], round(CELL_HW[1] * image.shape[0] / image.shape[1]))
+        scale = size_wh[0] / image.shape[1]
+        picture = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
+        for keypoints in predictions.get(info['id'], []):
+            picture = draw_skeleton(
+                picture, keypoints[:, :2] * scale, keypoints[:, 2], category['keypoints'], links
+            )
+        if panels:
+            meshes = cv2.imread(str(panels / f'{file.stem}.jpg'))[:, image.shape[1] :]
+            meshes = cv2.resize(meshes, (2 * size_wh[0], size_wh[1]), interpolation=cv2.INTER_AREA)
+            picture = np.concatenate([picture, meshes], axis=1)
+        pictures.append(picture)
+    width = pictures[0].shape[1]
+    return contact_sheet(pictures, columns, (CELL_HW[0], width))
+
+
+def _step(arguments: list[str]) -> float:
+    """Run one ``mmhier`` command in a process of its own and return its seconds."""
+    print(f'\n$ mmhier {" ".join(arguments)}', flush=True)
+    start = time.monotonic()
+    # One core is left to the data loader: more threads than cores wait for each other most of the time.
+    threads = dict(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) - 1)), OMP_WAIT_POLICY='PASSIVE')
+    subprocess.run([sys.executable, '-m', 'mmhier', *arguments], check=True, env={**threads, **os.environ})
+    return time.monotonic() - start
+
+
+def _report(out: Path, seconds: dict[str, float], args: argparse.Namespace, wanted: dict) -> None:
+    """Print the scores; write them, with the seconds and what the people were made with, to one file."""
+    spent = ', '.join(f'{name.replace("_", " ")} {duration:.0f} s' for name, duration in seconds.items())
+    pose = read_json(out / 'metrics.json')
+    lines = [
+        f'on the people of {args.val} held-out synthetic images',
+        f'pose: AP {pose["coco/AP"]:.3f}   AR {pose["coco/AR"]:.3f}   Phi {pose["coco/Phi"]:.3f}',
+    ]
+    summary = dict(people=wanted, seconds={name: round(value) for name, value in seconds.items()}, pose=pose)
+    files = [
+        f'{out}/predictions.png   what was predicted',
+        f'{out}/loss_curve.png    loss and AP over training',
+        f'{out}/metrics.json      all scores of the pose model',
+    ]
+    if not args.no_mesh:
+        mesh = summary['mesh'] = read_json(out / 'mesh_metrics.json')
+        errors = (
+            f'{name} {mesh[f"mesh/{name}"]:.1f} mm (mean pose: {mesh[f"mesh/{name} of the mean pose"]:.1f})'
+            for name in ('MPJPE', 'PA-MPJPE')
+        )
+        lines.append(f'mesh: {"   ".join(errors)}   PCK@0.05 {mesh["mesh/PCK@0.05"]:.3f}')
+        files.append(f'{out}/mesh_table.md     scores of the mesh model, each with its protocol')
+    write_json(summary, str(out / 'quickstart.json'))
+    files.append(f'{out}/quickstart.json    all of this in one file')
+    print('\n' + '\n'.join([*lines, f'time: {spent}', *files]), flush=True)

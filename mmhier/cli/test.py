@@ -1,0 +1,56 @@
+"""``tools/test.py`` and ``mmhier test``: evaluate a checkpoint; options as in MMPose's script."""
+
+import argparse
+import json
+import os.path as osp
+
+from mmhier.atomic import new_file
+from mmhier.cli.train import add_shared_arguments, load_config, start
+
+# Evaluators that write a table, and its name in the work directory.
+TABLES = dict(MeshMetric='mesh_table', SkeletonMetric='skeleton_table')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from mmengine.config import DictAction
+
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config>)')
+    parser.add_argument('--out', help='write the metrics to this JSON file')
+    parser.add_argument(
+        '--dump', help='write the raw predictions to this .pkl file (read it only if you wrote it)'
+    )
+    add_shared_arguments(parser, DictAction)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate."""
+    from mmhier.engine.launch import finish_distributed
+
+    cfg = load_config(args)
+    if '://' not in args.checkpoint and not osp.isfile(args.checkpoint):
+        raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
+    cfg.load_from = args.checkpoint
+    evaluators = cfg.get('test_evaluator') or []
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    for evaluator in evaluators:
+        if table := TABLES.get(evaluator['type']):
+            evaluator.setdefault('outfile_prefix', osp.join(cfg.work_dir, table))
+    if args.dump:
+        if not args.dump.endswith(('.pkl', '.pickle')):
+            raise ValueError(f'--dump must end in .pkl, got {args.dump}')
+        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.dump)]
+    runner = start(cfg, args, ('test_dataloader',))
+    metrics = runner.test()
+    if args.out and runner.rank == 0:
+        write_json(metrics, args.out)
+    finish_distributed()
+    return 0
+
+
+def write_json(content: dict, path: str) -> None:
+    """Write ``content`` to ``path`` in one step, so that a reader never sees half a file."""
+    with new_file(path) as temporary:
+        temporary.write_text(f'{json.dumps(content, indent=2)}\n', encoding='utf-8')

@@ -1,0 +1,408 @@
+"""Models ready for inference: from crops of people to their keypoints or bodies.
+
+Both kinds have the same three steps, which :class:`mmhier.inference.inferencer.Inferencer` calls in turn:
+``crop`` an image, run the ``network`` on a batch of crops, read the ``poses`` from its outputs. The network
+may be the PyTorch model or an engine of :mod:`mmhier.deploy`, with the same outputs by name:
+
+| model | outputs |
+|-------|---------|
+| pose  | ``heatmaps`` (B, K, h, w); or ``keypoints`` (B, K, 2), pixels of the crop, and ``scores`` (B, K) |
+| mesh  | ``global_orient`` (B, 1, 3, 3), ``body_pose`` (B, J, 3, 3), ``betas`` (B, S), ``camera`` (B, 3) |
+
+Letters: B people of a batch, K keypoints, J joints of the body but the root, S shape components.
+"""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import _load_checkpoint
+from mmpose.apis.inference import dataset_meta_from_config
+from mmpose.models.utils.tta import flip_heatmaps
+from mmpose.registry import MODELS
+from torch import Tensor, nn
+
+from mmhier.body_models.joint_sets import joint_set
+from mmhier.engine.checkpoint_match import describe_mismatch
+from mmhier.geometry.cameras import (
+    crop_to_full_translation,
+    perspective_projection,
+    weak_perspective_to_translation,
+)
+from mmhier.geometry.scene_camera import AUTOMATIC, FocalChoice, Placement, place_in_scene
+from mmhier.inference.crops import Crop, MeshCropper, PoseCropper, make_batch
+from mmhier.inference.engine_network import Network, Outputs, is_file, open_network
+from mmhier.results.frame_result import BodyMesh
+from mmhier.zoo.names import find_weights, resolve_config
+
+logger = logging.getLogger('mmhier')
+
+RANDOM = 'random'
+# Parts of a mesh model that only training needs.
+_PRIOR = ('discriminator', 'adversarial_loss', 'mocap')
+
+
+class Pose(NamedTuple):
+    """What was found in a crop.
+
+    Attributes:
+        keypoints: (K, 2) pixels of the image.
+        scores: (K,).
+        mesh: The body, of mesh models.
+    """
+
+    keypoints: np.ndarray
+    scores: np.ndarray
+    mesh: BodyMesh | None = None
+
+
+class _Estimator:
+    """A model with its crops; see the top of this file.
+
+    Args:
+        model: In evaluation mode, on its device.
+        cfg: Its config.
+        name: How it is called in results.
+        engine: 'eager', another engine's name, or an exported file.
+    """
+
+    outputs: tuple[tuple[str, ...], ...]
+    keypoint_names: tuple[str, ...]
+    skeleton: tuple[tuple[int, int], ...]
+    crop: PoseCropper | MeshCropper
+
+    def __init__(self, model: nn.Module, cfg: Config, name: str, engine: str | Path = 'eager'):
+        self.model = model
+        self.name = name
+        self.device = next(model.parameters()).device
+        self._engine_name = engine
+        self._network: Network | None = self._eager if str(engine) == 'eager' else None
+
+    def network(self, crops: Sequence[Crop]) -> Outputs:
+        """Run the network on a batch of crops."""
+        images = make_batch(list(crops), self.model.data_preprocessor, self.device)
+        if self._network is None:
+            self._network = open_network(self._engine_name, self.model, images, self.outputs)
+        with torch.inference_mode():
+            return self._network(images)
+
+    def poses(
+        self,
+        outputs: Outputs,
+        crops: Sequence[Crop],
+        image_hws: Sequence[tuple[int, int]],
+        lenses_mm: Sequence[float | None] | None = None,
+    ) -> list[Pose]:
+        """Read poses from outputs.
+
+        Args:
+            outputs: Of the network.
+            crops: What it was shown.
+            image_hws: Sizes of the images they were cut from.
+            lenses_mm: What these say about their lenses, see :class:`mmhier.media.Frame`.
+        """
+        raise NotImplementedError
+
+    def _eager(self, images: Tensor) -> Outputs:
+        raise NotImplementedError
+
+
+class PoseEstimator(_Estimator):
+    """A top-down pose model of MMPose with heatmaps; arguments as for the base class.
+
+    Args:
+        model: See above.
+        cfg: See above.
+        name: See above.
+        engine: See above.
+        dataset_meta: MMPose's description of the keypoints.
+        flip_test: Average with the mirrored crop.
+    """
+
+    outputs = (('heatmaps',), ('keypoints', 'scores'))
+
+    def __init__(
+        self,
+        model: nn.Module,
+        cfg: Config,
+        name: str,
+        engine: str | Path = 'eager',
+        dataset_meta: dict[str, Any] | None = None,
+        flip_test: bool = False,
+    ):
+        super().__init__(model, cfg, name, engine)
+        meta = dataset_meta or {}
+        self.crop = PoseCropper(_evaluation_pipeline(cfg))
+        channels, count = getattr(model.head, 'out_channels', None), meta['num_keypoints']
+        plain = getattr(model.head.decoder, 'heatmap_type', 'gaussian') == 'gaussian'
+        if plain and isinstance(channels, int) and channels != count:
+            raise ValueError(
+                f'{name}: model.head.out_channels is {channels}, but its metainfo describes {count} keypoints'
+            )
+        self.keypoint_names = tuple(meta['keypoint_id2name'][k] for k in range(meta['num_keypoints']))
+        self.skeleton = tuple((int(a), int(b)) for a, b in meta['skeleton_links'])
+        self._flip_indices = list(meta['flip_indices'])
+        self._flip_test = flip_test
+        self._test_cfg = model.test_cfg or {}
+        if self._test_cfg.get('output_keypoint_indices'):
+            raise ValueError(f'{name}: test_cfg.output_keypoint_indices is not supported; remove it')
+
+    def network(self, crops: Sequence[Crop]) -> Outputs:
+        """Run the network on a batch of crops, and on their mirror images if asked to."""
+        outputs = super().network(crops)
+        if not self._flip_test:
+            return outputs
+        if 'heatmaps' not in outputs:
+            raise ValueError('a flip test needs heatmaps, and the exported file decodes them; export without')
+        mirrored = [replace(crop, pixels=np.ascontiguousarray(crop.pixels[:, ::-1])) for crop in crops]
+        heatmaps = flip_heatmaps(
+            super().network(mirrored)['heatmaps'],
+            flip_mode=self._test_cfg.get('flip_mode', 'heatmap'),
+            flip_indices=self._flip_indices,
+            shift_heatmap=self._test_cfg.get('shift_heatmap', False),
+        )
+        return dict(heatmaps=(outputs['heatmaps'] + heatmaps) * 0.5)
+
+    def poses(
+        self,
+        outputs: Outputs,
+        crops: Sequence[Crop],
+        image_hws: Sequence[tuple[int, int]],
+        lenses_mm: Sequence[float | None] | None = None,
+    ) -> list[Pose]:
+        """Decode heatmaps with the decoder of the model's head, if the network has not."""
+        if 'keypoints' in outputs:
+            keypoints, scores = (outputs[name].cpu().numpy() for name in ('keypoints', 'scores'))
+            size = np.array(self.crop.input_wh)
+            keypoints = keypoints * (size / (size - 1))  # the last centre at (W, H), as the codec has it
+            return [Pose(self.crop.to_image(*pair), row) for *pair, row in zip(keypoints, crops, scores)]
+        decoded = self.model.head.decode(outputs['heatmaps'])
+        return [
+            Pose(
+                self.crop.to_image(found.keypoints[0], crop),
+                np.asarray(found.keypoint_scores[0], np.float32),
+            )
+            for found, crop in zip(decoded, crops)
+        ]
+
+    def _eager(self, images: Tensor) -> Outputs:
+        return dict(heatmaps=self.model(images, None, mode='tensor'))
+
+
+class MeshEstimator(_Estimator):
+    """A :class:`mmhier.models.pose_estimators.TopdownMeshEstimator`; arguments as for the base class.
+
+    Args:
+        model: See above.
+        cfg: See above.
+        name: See above.
+        engine: See above.
+        focal: Where the focal lengths of pictures come from.
+    """
+
+    outputs = (('global_orient', 'body_pose', 'betas', 'camera'),)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        cfg: Config,
+        name: str,
+        engine: str | Path = 'eager',
+        focal: FocalChoice = AUTOMATIC,
+    ):
+        super().__init__(model, cfg, name, engine)
+        self.focal = focal
+        boxes = [step for step in _evaluation_pipeline(cfg) if step['type'] == 'MeshBox']
+        box = {key: value for key, value in boxes[0].items() if key != 'type'}
+        self.crop = MeshCropper(**box, **_crop_settings(model.test_cfg, name))
+        joints = joint_set(model.joints)
+        self.keypoint_names = joints.names
+        self.skeleton = tuple((parent, child) for child, parent in enumerate(joints.parents) if parent >= 0)
+        self.body = model.body()
+
+    def poses(
+        self,
+        outputs: Outputs,
+        crops: Sequence[Crop],
+        image_hws: Sequence[tuple[int, int]],
+        lenses_mm: Sequence[float | None] | None = None,
+    ) -> list[Pose]:
+        """Pose the body model and place it before the camera of the whole image.
+
+        With the official focal length as ``TopdownMeshEstimator.predict`` does, else see
+        :mod:`mmhier.geometry.scene_camera`.
+        """
+        parameters = {name: value.to(self.device).float() for name, value in outputs.items()}
+        camera = parameters.pop('camera')
+        lenses_mm = [None] * len(crops) if lenses_mm is None else lenses_mm
+        focals = [self.focal.of(hw, lens) for hw, lens in zip(image_hws, lenses_mm)]
+        table = [
+            [*crop.center, crop.size[0], width, height, focal]
+            for crop, (height, width), (focal, _) in zip(crops, image_hws, focals)
+        ]
+        table = torch.tensor(np.asarray(table, np.float32), device=self.device)
+        center, size, image_wh, focal = table[:, :2], table[:, 2], table[:, 3:5], table[:, 5]
+        with torch.inference_mode():
+            joints = self.body(**parameters).joints
+            projected = perspective_projection(joints, weak_perspective_to_translation(camera))
+            keypoints = center[:, None] + size[:, None, None] * projected
+            orient = parameters['global_orient']
+            if self.focal.is_official:
+                transl = crop_to_full_translation(camera, center, size, image_wh, focal)
+                placed = Placement(orient, transl, joints)
+            else:
+                pelvis = self.body.rest_joints(parameters['betas'])[:, 0]
+                placed = place_in_scene(
+                    joints, pelvis, orient, camera, keypoints, center, size, image_wh, focal
+                )
+        results = dict(
+            parameters,
+            global_orient=placed.global_orient,
+            camera=camera,
+            transl=placed.transl,
+            joints_3d=placed.joints,
+        )
+        arrays = {name: value.cpu().numpy() for name, value in results.items()}
+        keypoints = keypoints.cpu().numpy()
+        shared = dict(body_model=self.model.body_model_name, joint_set=self.model.joints, body=self.body)
+        scores = np.ones(len(self.keypoint_names), np.float32)
+        return [
+            Pose(
+                keypoints[row],
+                scores,
+                BodyMesh(
+                    **{name: array[row] for name, array in arrays.items()},
+                    focal_length=focals[row][0],
+                    focal_source=focals[row][1],
+                    **shared,
+                ),
+            )
+            for row in range(len(crops))
+        ]
+
+    def _eager(self, images: Tensor) -> Outputs:
+        found = self.model.head(self.model.extract_feat(images))
+        return {name: getattr(found, name) for name in self.outputs[0]}
+
+
+def _crop_settings(test_cfg: dict[str, Any], name: str) -> dict[str, Any]:
+    """How a mesh model wants people to be cut out, for :class:`mmhier.inference.crops.MeshCropper`."""
+    if unknown := set(test_cfg) - {'padding', 'blur'}:
+        raise ValueError(f'{name}: test_cfg has padding and blur, not {", ".join(sorted(unknown))}')
+    return dict(test_cfg)
+
+
+def load_estimator(
+    model: str | Path,
+    weights: str | Path | None = None,
+    device: str = 'auto',
+    engine: str | Path = 'eager',
+    flip_test: bool = False,
+    box_padding: float | None = None,
+    focal: FocalChoice = AUTOMATIC,
+) -> PoseEstimator | MeshEstimator:
+    """Build the model of a config, load its weights and make it ready.
+
+    Args:
+        model: Config file or name, see :func:`mmhier.zoo.names.resolve_config`.
+        weights: Checkpoint; by default what training has left, see
+            :func:`mmhier.zoo.names.find_weights`. ``'random'``: random weights, for tests and timing.
+        device: 'auto' takes a GPU if there is one.
+        engine: 'eager', 'auto', 'compile', 'onnxruntime', 'openvino', or a file of ``mmhier export``, which
+            holds its own weights.
+        flip_test: Average heatmaps with those of the mirrored crop; twice the work.
+        box_padding: Factor on boxes before people are cut out, instead of the model's own.
+        focal: Where the focal lengths of pictures come from, for mesh models.
+
+    Raises:
+        FileNotFoundError: If there is no such config, or no weights; the message says how to come by them.
+        ValueError: If the weights are of another model, or an option does not fit the model.
+    """
+    if box_padding is not None and not 0.1 <= box_padding <= 10:
+        raise ValueError(f'box_padding={box_padding}: expected a factor from 0.1 to 10')
+    init_default_scope('mmpose')
+    path = resolve_config(model)
+    cfg = Config.fromfile(path)
+    settings = cfg.model
+    if 'init_cfg' in settings.get('backbone', {}):
+        settings.backbone.init_cfg = None
+    settings.train_cfg = None
+    is_mesh = settings.type == 'TopdownMeshEstimator'
+    if is_mesh:
+        for name in _PRIOR:
+            settings.pop(name, None)
+        if flip_test:
+            raise ValueError(f'{path.stem} is a mesh model: a flip test is for heatmaps only')
+    elif focal != AUTOMATIC:
+        raise ValueError(f'{path.stem} is a pose model: a focal length is for mesh models only')
+    elif settings.type != 'TopdownPoseEstimator':
+        raise ValueError(f"{path.stem} is a {settings.type}; use MMPose's MMPoseInferencer for it")
+    network = MODELS.build(settings)
+    checkpoint = {} if weights is None and is_file(engine) else _load_weights(network, path, weights)
+    network.to(choose_device(device)).eval()
+    if hasattr(network.backbone, 'fuse_for_inference'):
+        network.backbone.fuse_for_inference()
+    if is_mesh:
+        estimator = MeshEstimator(network, cfg, path.stem, engine, focal)
+    else:
+        meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)
+        estimator = PoseEstimator(network, cfg, path.stem, engine, meta, flip_test)
+    if box_padding is not None:
+        estimator.crop.padding = box_padding
+    return estimator
+
+
+def choose_device(device: str) -> str:
+    """'cuda' or 'cpu' for 'auto'; other names as they are.
+
+    Raises:
+        ValueError: If a GPU is asked for and PyTorch sees none.
+    """
+    if device == 'auto':
+        return 'cuda' if torch.cuda.is_available() else 'cpu'
+    if device.startswith('cuda') and not torch.cuda.is_available():
+        raise ValueError(f'device={device!r}: PyTorch sees no GPU; use cpu, or install a build for your GPU')
+    return device
+
+
+def _load_weights(model: nn.Module, config: Path, weights: str | Path | None) -> dict[str, Any]:
+    """Load a checkpoint that has to fit; return it without its weights."""
+    if str(weights) == RANDOM:
+        logger.warning('%s has random weights: its results mean nothing', config.stem)
+        return {}
+    place = find_weights(config) if weights is None else weights
+    if weights is None:
+        logger.warning('weights of %s: %s', config.stem, place)
+    if '://' not in str(place) and not Path(place).is_file():
+        raise FileNotFoundError(f'the checkpoint {place} does not exist')
+    checkpoint = _load_checkpoint(str(place), map_location='cpu', logger='silent')
+    state = checkpoint.pop('state_dict', checkpoint)
+    state = {name: value for name, value in state.items() if name.split('.')[0] != 'discriminator'}
+    if problem := describe_mismatch(model.state_dict(), state):
+        raise ValueError(
+            f'{place} is not a checkpoint of {config.stem}: {problem}. Use the config that it was trained '
+            'with, or mmhier convert for weights of another project'
+        )
+    model.load_state_dict({name.removeprefix('module.'): value for name, value in state.items()})
+    return checkpoint if 'meta' in checkpoint else {}
+
+
+def _dataset_meta(cfg: Config) -> dict[str, Any]:
+    with warnings.catch_warnings():  # of a path that it then finds
+        warnings.filterwarnings('ignore', message='The metainfo config file')
+        return dataset_meta_from_config(cfg, 'train')
+
+
+def _evaluation_pipeline(cfg: Config) -> list[dict]:
+    """Pipeline of the data that a config evaluates on."""
+    dataset = cfg.val_dataloader.dataset
+    while 'pipeline' not in dataset or not dataset.pipeline:
+        dataset = dataset.get('dataset') or dataset.datasets[0]
+    return dataset.pipeline

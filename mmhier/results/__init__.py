@@ -1,0 +1,1 @@
+"""What inference returns, typed, and the files that are made of it."""

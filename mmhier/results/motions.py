@@ -1,0 +1,135 @@
+"""Motions of people for animation files, gathered from results frame by frame.
+
+People are told apart by ``track_id``. Where nobody has one (a video without tracking), the n-th person of
+each frame counts as the same. Where some have one, people without are left out, unless it is a single frame.
+
+Memory: about 1 kB for every person on every frame.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmhier.body_models.smpl import SMPL
+from mmhier.results.frame_result import BodyMesh, FrameResult
+
+if TYPE_CHECKING:
+    from mmhier.scene_files import Motion
+
+# Frames per second of images, and of videos that do not say.
+DEFAULT_FPS = 30.0
+# Frames by which times may stray from a constant rate: files round them, to milliseconds for example.
+_JITTER = 0.1
+
+_Key = tuple[bool, int]
+
+
+class MotionRecorder:
+    """Takes in the results of one clip and makes motions of them.
+
+    Attributes:
+        left_out (Counter[str]): Bodies that are in no motion, by reason.
+    """
+
+    def __init__(self):
+        self.left_out: Counter[str] = Counter()
+        self._fps: float | None = None
+        self._body: SMPL | None = None
+        self._seen: dict[_Key, list[tuple[int, BodyMesh]]] = {}
+        self._frames = 0
+        self._times: dict[int, float | None] = {}
+
+    def add(self, result: FrameResult) -> None:
+        """Take in a frame; people whose parameters are not finite are left out."""
+        self._fps = self._fps or result.fps
+        self._frames += 1
+        self._times[result.frame_index] = result.time_s
+        for position, person in enumerate(result.people):
+            mesh = person.mesh
+            if mesh is None:
+                continue
+            if not _is_finite(mesh):
+                self.left_out['bodies that are not finite'] += 1
+                continue
+            self._body = self._body or mesh.layer()
+            tracked = person.track_id is not None
+            key = (tracked, person.track_id if tracked else position)
+            self._seen.setdefault(key, []).append((result.frame_index, mesh))
+
+    def motions(self, body: SMPL | None = None) -> list['Motion']:
+        """Motions of everybody, empty if there is nobody.
+
+        Args:
+            body: Body model of the motions; by default that of the results.
+        """
+        from mmhier.scene_files import Motion
+
+        fps, times = _rate(self._times, self._fps)
+        tracked = any(is_track for is_track, _ in self._seen)
+        motions = []
+        for (is_track, number), frames in sorted(self._seen.items(), key=lambda item: item[0]):
+            if is_track != tracked and self._frames > 1:
+                self.left_out['bodies without a track number, in animations'] += len(frames)
+                continue
+            meshes = [mesh for _, mesh in frames]
+            motions.append(
+                Motion(
+                    fps=fps,
+                    frame_numbers=np.array([index for index, _ in frames], np.int64),
+                    rotations=np.stack(
+                        [np.concatenate([mesh.global_orient, mesh.body_pose]) for mesh in meshes]
+                    ),
+                    transl=np.stack([mesh.transl for mesh in meshes]),
+                    betas=np.mean([mesh.betas for mesh in meshes], axis=0),
+                    name=f'{"person" if is_track == tracked else "unnumbered"}_{number}',
+                    body_model=body or self._body,
+                    times_s=times,
+                )
+            )
+        return motions
+
+
+def motions_from_results(results: Iterable[FrameResult], body: SMPL | None = None) -> list['Motion']:
+    """Make motions of the results of one clip.
+
+    Args:
+        results: Frames of one video or camera, in order; or one image.
+        body: Body model of the motions; by default that of the results.
+
+    Returns:
+        One motion per person, empty if nobody has a mesh.
+    """
+    recorder = MotionRecorder()
+    for result in results:
+        recorder.add(result)
+    return recorder.motions(body)
+
+
+def _rate(times: dict[int, float | None], fps: float | None) -> tuple[float, np.ndarray | None]:
+    """Frames per second, and where that varies seconds of the frames from 0 on and the mean rate.
+
+    Args:
+        times: Seconds by number of the frame; those between are interpolated.
+        fps: As the file says, if it does.
+    """
+    if len(times) < 2 or None in times.values():
+        return fps or DEFAULT_FPS, None
+    numbers = np.array(sorted(times))
+    seconds = np.array([times[number] for number in numbers.tolist()], np.float64)
+    for row in range(1, len(seconds)):  # some files have times that stand still
+        seconds[row] = max(seconds[row], seconds[row - 1] + 1e-3)
+    mean = float((numbers[-1] - numbers[0]) / (seconds[-1] - seconds[0]))
+    expected = (numbers - numbers[0]) / (fps or mean)
+    if (np.abs(seconds - seconds[0] - expected) * mean <= _JITTER).all():
+        return fps or mean, None
+    every = np.arange(numbers[-1] + 1)
+    before = seconds[0] + (every - numbers[0]) / mean  # of frames before the first result
+    return mean, np.where(every < numbers[0], before, np.interp(every, numbers, seconds))
+
+
+def _is_finite(mesh: BodyMesh) -> bool:
+    return all(
+        np.isfinite(array).all() for array in (mesh.global_orient, mesh.body_pose, mesh.betas, mesh.transl)
+    )

@@ -1,0 +1,262 @@
+"""All files of a run, written while results come in.
+
+| kind     | of an image                  | of a video                                       |
+|----------|------------------------------|--------------------------------------------------|
+| json     | ``results.json``, one for the whole run, see :mod:`mmhier.results.files` | the same |
+| npz      | ``results.npz``, likewise    | the same                                         |
+| overlay  | ``NAME_overlay.jpg``         | ``NAME_overlay.mp4``, same size, times of the video |
+| side     | ``NAME_side.jpg``            | ``NAME_side.mp4``: meshes from the side          |
+| obj, ply | ``NAME_person_0.obj`` ...    | ``NAME_obj/000012_person_3.obj`` ...             |
+| glb, usd | ``NAME.glb``: everybody      | ``NAME.glb``: everybody, animated                |
+| bvh      | ``NAME.bvh``, or one per person | the same, animated                            |
+
+NAME is that of the input, with a number where two inputs share it. People are called by their track number,
+or by their place in the frame where nobody has one; among others who have one, somebody without is
+``unnumbered_0``. Pages of a file are images: from the second on they are ``NAME_page_2`` and so on.
+
+Files of a video are finished when it ends; whatever ends the run, :meth:`ResultWriter.close` finishes those
+of the video that was being read. A folder belongs to one run at a time, see :mod:`mmhier.folder_lock`.
+Meshes in OBJ and PLY stand in the world of :mod:`mmhier.scene_files`, seen from the camera.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmhier.folder_lock import FolderLock
+from mmhier.media.frames import Skip
+from mmhier.media.writers import VideoWriter, write_image
+from mmhier.results.files import FORMATS, ResultLines, finish
+from mmhier.results.frame_result import FrameResult
+from mmhier.results.motions import MotionRecorder
+
+MESH_KINDS = ('side', 'obj', 'ply', 'glb', 'bvh', 'usd')
+KINDS = (*FORMATS, 'overlay', *MESH_KINDS)
+
+_MESH_FILES = ('obj', 'ply')
+ANIMATIONS = ('glb', 'bvh', 'usd')
+_Vertices = Sequence[np.ndarray | None]
+_PICTURES: dict[str, Callable[[FrameResult, _Vertices], np.ndarray]] = {
+    'overlay': lambda result, vertices: result.draw(vertices=vertices),
+    'side': lambda result, vertices: result.draw_side(vertices),
+}
+_MOVING = ('video', 'camera')
+
+
+class OutputError(OSError):
+    """A file cannot be written; those that were finished before are whole."""
+
+
+class ResultWriter:
+    """Writes the files of a run; use it in a ``with`` statement, or close it.
+
+    Args:
+        folder: Where to.
+        kinds: Which files, of :data:`KINDS`.
+
+    Attributes:
+        files (list[Path]): Those that are finished.
+        left_out (Counter[str]): Bodies that are not in files where others are, by reason.
+
+    Raises:
+        ValueError: If there is no such kind.
+        FileExistsError: If another run writes to the folder, or it holds results of one that was killed.
+        OutputError: If the folder cannot be written to.
+        ImportError: If a kind needs a library that is not installed.
+    """
+
+    def __init__(self, folder: str | Path, kinds: Sequence[str]):
+        unknown = [kind for kind in kinds if kind not in KINDS]
+        if unknown or not kinds:
+            raise ValueError(
+                f'no files of the kind {", ".join(unknown) or "nothing"}; there are: {", ".join(KINDS)}'
+            )
+        if 'usd' in kinds:
+            _check_usd()
+        self.folder = Path(folder)
+        self.kinds = tuple(dict.fromkeys(kinds))
+        self.files: list[Path] = []
+        self.left_out: Counter[str] = Counter()
+        self._formats = [kind for kind in self.kinds if kind in FORMATS]
+        self._lock: FolderLock | None = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(self.folder)
+            self._lines = ResultLines(self.folder / 'results.jsonl') if self._formats else None
+        except OSError as error:
+            if self._lock is not None:
+                self._lock.release()
+            if isinstance(error, FileExistsError) and self.folder.is_dir():
+                raise
+            raise _output_error(error) from error
+        self._used: Counter[str] = Counter()
+        self._place: tuple[str, int] | None = None  # source and number of the latest frame
+        self._name = ''
+        self._videos: dict[str, VideoWriter] = {}
+        self._recorder: MotionRecorder | None = None
+
+    def __enter__(self) -> 'ResultWriter':
+        return self
+
+    def __exit__(self, kind: type | None, *_) -> None:
+        self.close(complete=kind is None)
+
+    def write(self, result: FrameResult) -> None:
+        """Write what belongs to a frame.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
+        try:
+            self._write(result)
+        except OSError as error:
+            raise _output_error(error) from error
+
+    def close(self, complete: bool = True, skipped: Iterable[Skip] = ()) -> None:
+        """Finish all files.
+
+        Args:
+            complete: False if the run was interrupted; files say so.
+            skipped: What could not be read; files say so.
+
+        Raises:
+            OutputError: If a file cannot be finished; the others are finished all the same.
+        """
+        try:
+            with ExitStack() as steps:  # each is taken, whatever happens in the others
+                steps.callback(self._lock.release)
+                steps.callback(self._finish_results, complete, skipped)
+                steps.callback(self._finish_source)
+        except OSError as error:
+            raise _output_error(error) from error
+
+    def _write(self, result: FrameResult) -> None:
+        if self._lines is not None:
+            self._lines.write(result)
+        self._begin_source(result)
+        posed = any(kind in self.kinds for kind in (*_PICTURES, *_MESH_FILES))
+        vertices = result.vertices() if posed else ()
+        for kind, draw in _PICTURES.items():
+            if kind in self.kinds:
+                self._write_picture(kind, draw(result, vertices), result)
+        for kind in _MESH_FILES:
+            if kind in self.kinds:
+                self._write_meshes(kind, result, vertices)
+        if self._recorder is not None:
+            self._recorder.add(result)
+
+    def _begin_source(self, result: FrameResult) -> None:
+        source = result.source if result.kind != 'array' else f'array_{result.frame_index:06d}'
+        before, self._place = self._place, (source, result.frame_index)
+        goes_on = before is not None and before[0] == source and before[1] < result.frame_index
+        if goes_on and result.kind != 'image':
+            return
+        self._finish_source()
+        stem = _stem(source) if result.kind in ('image', 'video') else source.replace(' ', '_')
+        if goes_on:
+            stem = f'{stem}_page_{result.frame_index + 1}'
+        self._name = stem if result.kind == 'array' else self._new_name(stem)
+        if any(kind in self.kinds for kind in ANIMATIONS):
+            self._recorder = MotionRecorder()
+
+    def _new_name(self, stem: str) -> str:
+        """The stem, with a number if it was used before."""
+        name, key = stem, stem.casefold()  # some file systems take A.jpg and a.jpg for the same
+        while self._used[name.casefold()]:
+            self._used[key] += 1
+            name = f'{stem}_{self._used[key]}'
+        self._used[name.casefold()] += 1
+        return name
+
+    def _write_picture(self, kind: str, picture: np.ndarray, result: FrameResult) -> None:
+        if result.kind not in _MOVING:
+            self.files.append(write_image(self.folder / f'{self._name}_{kind}.jpg', picture))
+            return
+        if kind not in self._videos:
+            self._videos[kind] = VideoWriter(self.folder / f'{self._name}_{kind}.mp4', result.fps)
+            self._video_hw = picture.shape[:2]
+        if picture.shape[:2] != self._video_hw:  # some streams change their resolution
+            picture = cv2.resize(picture, self._video_hw[::-1], interpolation=cv2.INTER_AREA)
+        self._videos[kind].write(picture, result.time_s)
+
+    def _write_meshes(self, kind: str, result: FrameResult, posed: _Vertices) -> None:
+        from mmhier.scene_files import body_note, write_obj, write_ply
+
+        writer = dict(obj=write_obj, ply=write_ply)[kind]
+        start = self.folder / f'{self._name}_'
+        if result.kind in _MOVING:
+            start = self.folder / f'{self._name}_{kind}' / f'{result.frame_index:06d}_'
+        numbered = any(person.track_id is not None for person in result.people)
+        for position, (person, vertices) in enumerate(zip(result.people, posed)):
+            if vertices is None:
+                continue
+            if not np.isfinite(vertices).all():
+                self.left_out[f'bodies that are not finite, in {kind}'] += 1
+                continue
+            name = f'person_{position if person.track_id is None else person.track_id}'
+            if numbered and person.track_id is None:
+                name = f'unnumbered_{position}'
+            path = start.with_name(f'{start.name}{name}.{kind}')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.files.append(writer(path, vertices, person.mesh.faces, body_note(person.mesh.layer())))
+
+    def _finish_source(self) -> None:
+        """Finish the files of the current input."""
+        videos, self._videos = self._videos, {}
+        recorder, self._recorder = self._recorder, None
+        errors: list[OSError] = []
+        for video in videos.values():
+            try:
+                video.close()
+                self.files.append(video.path)
+            except OSError as error:
+                errors.append(error)
+        motions = recorder.motions() if recorder is not None else []
+        self.left_out += recorder.left_out if recorder is not None else Counter()
+        if motions:
+            from mmhier.scene_files import write_bvh, write_glb, write_usd
+
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for kind, write in dict(glb=write_glb, bvh=write_bvh, usd=write_usd).items():
+                if kind in self.kinds:
+                    try:
+                        written = write(self.folder / f'{self._name}.{kind}', motions)
+                        self.files += written if isinstance(written, list) else [written]
+                    except OSError as error:
+                        errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _finish_results(self, complete: bool, skipped: Iterable[Skip]) -> None:
+        lines, self._lines = self._lines, None
+        if lines is None:
+            return
+        lines.close()
+        records = [dict(name=skip.name, reason=skip.reason, count=skip.count) for skip in skipped]
+        if lines.count:
+            self.files += finish(lines.path, self._formats, complete, records)
+        else:
+            lines.path.unlink()
+
+
+def _stem(source: str) -> str:
+    """Name of an input's files; what is not UTF-8 in it becomes a question mark in a rhombus."""
+    return Path(source).stem.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
+
+
+def _output_error(error: OSError) -> OutputError:
+    if isinstance(error, OutputError):
+        return error
+    place = f'{error.filename}: ' if getattr(error, 'filename', None) else ''
+    return OutputError(error.errno, f'results cannot be written: {place}{error.strerror or error}')
+
+
+def _check_usd() -> None:
+    try:
+        import pxr  # noqa: F401
+    except ImportError as error:
+        raise ImportError('USD files need: pip install usd-core') from error

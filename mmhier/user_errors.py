@@ -1,0 +1,5 @@
+"""What a user can cause and repair: one sentence without a traceback."""
+
+# Anything else is a defect and shows its traceback. OSError: files that are missing or forbidden, folders
+# given as files, names that are too long, full disks.
+USER_ERRORS = (ValueError, OSError, ImportError)

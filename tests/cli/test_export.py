@@ -1,0 +1,57 @@
+"""``mmhier export``."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmhier.cli.main import main
+
+MICRO = 'swinpose_micro_s3_synth'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    place = tmp_path / 'pictures'
+    place.mkdir()
+    for number in range(2):
+        small = rng.integers(0, 255, (8, 6, 3), np.uint8)
+        cv2.imwrite(
+            str(place / f'{number}.png'), cv2.resize(small, (120, 160), interpolation=cv2.INTER_CUBIC)
+        )
+    return place
+
+
+def test_export_and_report(folder, tmp_path, capsys):
+    out = tmp_path / 'out' / 'model.pt'
+    arguments = [MICRO, 'random', '--format', 'torchscript', '--crops', str(folder), '--out', str(out)]
+    assert main(['export', *arguments]) == 0
+    assert 'computes what the model computes: keypoints' in capsys.readouterr().out
+    facts = json.loads((tmp_path / 'out' / 'model.pt.json').read_text())
+    assert facts['config'] == MICRO and facts['keypoint_names'][0] == 'nose'
+    assert facts['parity']['crops'] == 2 and facts['parity']['source'] == 'images in pictures'
+    assert torch.jit.load(str(out))(torch.zeros(1, 3, 128, 96))[0].shape == (1, 17, 32, 24)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--crops', 'nowhere'], 'nowhere holds no images'),
+        (['--fp16', '--int8', 'nowhere'], '--fp16 and --int8 exclude each other'),
+    ],
+)
+def test_mistakes_are_one_line(options, message, capsys):
+    assert main(['export', MICRO, 'random', *options]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in error
+
+
+def test_boxes_of_another_format(folder, tmp_path, capsys):
+    boxes = tmp_path / 'boxes.json'
+    boxes.write_text('[1, 2]')
+    arguments = ['--crops', str(folder), '--boxes', str(boxes)]
+    assert main(['export', MICRO, 'random', *arguments]) == 1
+    assert 'is not in the format of COCO' in capsys.readouterr().err

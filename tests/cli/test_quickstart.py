@@ -1,0 +1,67 @@
+"""The quickstart from end to end with few people and one epoch: every promised file is there and readable."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from mmhier.cli import quickstart
+from mmhier.compat.checkpoint import load_checkpoint_file
+
+TINY = ['train_cfg.max_epochs=1', 'param_scheduler.1.end=1', 'default_hooks.logger.interval=1']
+
+
+@pytest.mark.parametrize('config', ['swinpose_micro_s3_synth'])
+def test_quickstart_leaves_scores_and_pictures(repo_root, tmp_path, config):
+    out = tmp_path / 'quickstart'
+    command = [sys.executable, 'tools/quickstart.py', f'--config=configs/hpe/{config}.py', f'--out={out}']
+    command += ['--train=48', '--val=8', '--cfg-options', *TINY, 'train_cfg.val_interval=1']
+    first = subprocess.run(command, cwd=repo_root, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr[-3000:]
+    metrics = json.loads((out / 'metrics.json').read_text())
+    assert 0 <= metrics['coco/AP'] <= 1
+    assert f'AP {metrics["coco/AP"]:.3f}' in first.stdout
+    errors = json.loads((out / 'mesh_metrics.json').read_text())
+    assert 0 < errors['mesh/PA-MPJPE'] < errors['mesh/MPJPE']
+    for name in ('MPJPE', 'PA-MPJPE'):
+        mean = errors[f'mesh/{name} of the mean pose']
+        assert f'{name} {errors[f"mesh/{name}"]:.1f} mm (mean pose: {mean:.1f})' in first.stdout
+    assert 'PA-MPJPE' in (out / 'mesh_table.md').read_text()
+    summary = json.loads((out / 'quickstart.json').read_text())
+    assert summary['pose'] == metrics and summary['mesh'] == errors
+    assert summary['people']['num_train'] == 48 and summary['seconds']['mesh_train'] > 0
+    pose, mesh = (
+        load_checkpoint_file(out / folder / 'epoch_1.pth')['state_dict'] for folder in ('train', 'mesh_train')
+    )
+    weights = [name for name in pose if name.startswith('backbone') and name.endswith('weight')]
+    assert len(weights) > 20
+    for name in weights:
+        torch.testing.assert_close(mesh[name], pose[name], atol=1e-2, rtol=0, msg=name)
+    for picture in ('predictions.png', 'loss_curve.png'):
+        assert cv2.imread(str(out / picture)).std() > 10
+    line = next(line for line in first.stdout.splitlines() if line.startswith('next: mmhier infer'))
+    assert all(Path(repo_root, word).exists() for word in line.split()[3::2]), line
+    again = subprocess.run([*command, '--no-mesh'], cwd=repo_root, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert 'Reused' in again.stdout
+    assert json.loads((out / 'metrics.json').read_text()) == metrics, 'nothing was trained again'
+    other = subprocess.run([*command, '--train=40'], cwd=repo_root, capture_output=True, text=True)
+    assert other.returncode == 1
+    assert 'holds a quickstart with num_train 48, asked for num_train 40: delete it' in other.stderr
+
+
+def test_outside_the_repository_it_says_so(tmp_path):
+    command = [sys.executable, '-m', 'mmhier', 'quickstart']
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert 'root of the repository' in result.stderr
+
+
+def test_training_without_a_score_is_an_error_with_a_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(quickstart, '_step', lambda command: 0.0)
+    with pytest.raises(FileNotFoundError, match='train has no best checkpoint.*to train again'):
+        quickstart._train_and_test('config.py', tmp_path, '', [], [], [], {})
