@@ -7,13 +7,17 @@ Memory: about 1 kB for every person on every frame.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from mmhier.body_models.skinning import forward_kinematics
 from mmhier.body_models.smpl import SMPL
 from mmhier.results.frame_result import BodyMesh, FrameResult
+from mmhier.tracking.root_motion import ROOTS, root_motion
+from mmhier.tracking.standing_feet import hold_feet, points_of_feet
 
 if TYPE_CHECKING:
     from mmhier.scene_files import Motion
@@ -29,11 +33,20 @@ _Key = tuple[bool, int]
 class MotionRecorder:
     """Takes in the results of one clip and makes motions of them.
 
+    Args:
+        root: 'metric', 'image' or 'fixed', see :func:`mmhier.tracking.root_motion.root_motion`.
+
     Attributes:
         left_out (Counter[str]): Bodies that are in no motion, by reason.
+
+    Raises:
+        ValueError: If there is no such choice.
     """
 
-    def __init__(self):
+    def __init__(self, root: str = 'metric'):
+        if root not in ROOTS:
+            raise ValueError(f'root={root!r}: expected one of {", ".join(ROOTS)}')
+        self.root = root
         self.left_out: Counter[str] = Counter()
         self._fps: float | None = None
         self._body: SMPL | None = None
@@ -74,15 +87,18 @@ class MotionRecorder:
                 self.left_out['bodies without a track number, in animations'] += len(frames)
                 continue
             meshes = [mesh for _, mesh in frames]
+            numbers = np.array([index for index, _ in frames], np.int64)
+            seconds = numbers / fps if times is None else times[numbers]
+            betas = np.mean([mesh.betas for mesh in meshes], axis=0)
+            rotations = np.stack([np.concatenate([mesh.global_orient, mesh.body_pose]) for mesh in meshes])
+            transl, held = _move(meshes, rotations, betas, seconds, body or self._body, self.root)
             motions.append(
                 Motion(
                     fps=fps,
-                    frame_numbers=np.array([index for index, _ in frames], np.int64),
-                    rotations=np.stack(
-                        [np.concatenate([mesh.global_orient, mesh.body_pose]) for mesh in meshes]
-                    ),
-                    transl=np.stack([mesh.transl for mesh in meshes]),
-                    betas=np.mean([mesh.betas for mesh in meshes], axis=0),
+                    frame_numbers=numbers,
+                    rotations=held,
+                    transl=transl,
+                    betas=betas,
                     name=f'{"person" if is_track == tracked else "unnumbered"}_{number}',
                     body_model=body or self._body,
                     times_s=times,
@@ -91,20 +107,49 @@ class MotionRecorder:
         return motions
 
 
-def motions_from_results(results: Iterable[FrameResult], body: SMPL | None = None) -> list['Motion']:
+def motions_from_results(
+    results: Iterable[FrameResult], body: SMPL | None = None, root: str = 'metric'
+) -> list['Motion']:
     """Make motions of the results of one clip.
 
     Args:
         results: Frames of one video or camera, in order; or one image.
         body: Body model of the motions; by default that of the results.
+        root: See :class:`MotionRecorder`.
 
     Returns:
         One motion per person, empty if nobody has a mesh.
     """
-    recorder = MotionRecorder()
+    recorder = MotionRecorder(root)
     for result in results:
         recorder.add(result)
     return recorder.motions(body)
+
+
+def _move(
+    meshes: Sequence[BodyMesh],
+    rotations: np.ndarray,
+    betas: np.ndarray,
+    times_s: np.ndarray,
+    body: SMPL,
+    root: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Translations (T, 3) of a body that keeps its shape, and its rotations with feet that stand.
+
+    A frame whose shape is larger has it farther away: depths are those at which the mean shape is as large in
+    the picture.
+    """
+    shapes = torch.as_tensor(np.stack([*(mesh.betas for mesh in meshes), betas])).to(body.template)
+    rest = body.rest_joints(shapes).double().cpu().numpy()
+    sizes = np.linalg.norm(rest - rest.mean(axis=1, keepdims=True), axis=(1, 2))
+    places = rest[:-1, 0] + np.stack([mesh.transl for mesh in meshes])
+    places = places * (sizes[-1] / sizes[:-1])[:, None]
+    names = body.joint_names
+    still = np.broadcast_to(rest[-1] - rest[-1, 0], (len(meshes), *rest.shape[1:]))
+    turned, posed = forward_kinematics(rotations.astype(np.float64), still, np.asarray(body.parents))
+    motion = root_motion(places, times_s, points_of_feet(posed, names), root)
+    held, places = hold_feet(rotations, turned, posed, names, motion.places, motion.stands, times_s)
+    return places - rest[-1, 0], held
 
 
 def _rate(times: dict[int, float | None], fps: float | None) -> tuple[float, np.ndarray | None]:

@@ -25,6 +25,7 @@ from mmhier.geometry.scene_camera import fit_translation, line_of_sight
 from mmhier.inference.crops import Crop
 
 STRIDE_S, STANDING, LIFT = 1.0, 0.6, 0.12  # seconds of two steps, share in which a foot stands, metres
+SLOW_S = 0.25  # deviation of the weights of slow errors, seconds
 _PADDING = 1.2
 
 
@@ -66,11 +67,11 @@ class Errors(NamedTuple):
         shape: Slow and quick error of each shape component.
     """
 
-    scale: tuple[float, float] = (0.02, 0.02)
+    scale: tuple[float, float] = (0.02, 0.015)
     place: tuple[float, float] = (0.005, 0.005)
     box: float = 0.02
-    joint_degrees: tuple[float, float] = (2.3, 1.0)
-    shape: tuple[float, float] = (0.1, 0.2)
+    joint_degrees: tuple[float, float] = (2.45, 0.4)
+    shape: tuple[float, float] = (0.1, 0.1)
 
 
 PERFECT = Errors((0.0, 0.0), (0.0, 0.0), 0.0, (0.0, 0.0), (0.0, 0.0))
@@ -237,9 +238,9 @@ def _project(points: np.ndarray, focal: float) -> np.ndarray:
 
 
 def _slow(rng: np.random.Generator, frames: int, shape: tuple[int, ...], fps: float) -> np.ndarray:
-    """Noise (T, ...) of deviation one that stays alike for half a second."""
-    kept = np.exp(-1 / (0.5 * fps))
-    values = rng.standard_normal((frames, *shape))
-    for t in range(1, frames):
-        values[t] = kept * values[t - 1] + np.sqrt(1 - kept**2) * values[t]
-    return values
+    """Smooth noise (T, ...) of deviation one that stays alike for about half a second."""
+    reach = int(np.ceil(3 * SLOW_S * fps))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (SLOW_S * fps)) ** 2)
+    kernel /= np.linalg.norm(kernel)
+    white = rng.standard_normal((frames + 2 * reach, *shape))
+    return np.apply_along_axis(np.convolve, 0, white, kernel, 'valid')
