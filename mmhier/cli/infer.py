@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--save',
         default='json,overlay',
         metavar='KINDS',
-        help='json, npz, overlay; of mesh models also side, obj, ply, glb, bvh, usd; or none '
+        help='json, npz, overlay; of mesh models also side, side_each, obj, ply, glb, bvh, usd; or none '
         '(default: %(default)s)',
     )
     parser.add_argument('--show', action='store_true', help='show the overlay in a window')
@@ -93,6 +93,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     camera.add_argument(
         '--focal', metavar='PIXELS', help="focal length; or 'official', what HMR2.0 assumes for evaluation"
+    )
+    camera.add_argument(
+        '--root',
+        choices=('fixed', 'image', 'metric'),
+        default='metric',
+        help='in glb, bvh and usd people move: through the scene (metric), in a plane at one distance '
+        '(image), on the spot (fixed) (default: %(default)s)',
+    )
+    camera.add_argument(
+        '--free-feet', action='store_true', help='in glb, bvh and usd feet that stand may slide: for skaters'
     )
     speed = parser.add_argument_group('speed')
     speed.add_argument('--batch-size', type=int, default=8, metavar='N', help='people (default: %(default)s)')
@@ -208,7 +218,7 @@ def _infer(
     from mmhier.results.writer import ResultWriter
 
     inference = inferencer(stream, args.boxes)
-    writer = ResultWriter(args.out, kinds) if kinds else None
+    writer = ResultWriter(args.out, kinds, args.root, not args.free_feet) if kinds else None
     complete = False
     with _stopping() as stop, inference:
         try:

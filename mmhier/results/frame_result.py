@@ -14,6 +14,7 @@ Convention:
 The JSON form is :data:`SCHEMA`, version :data:`VERSION`; ``CONVENTIONS`` is written into every file.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ CONVENTIONS = {
     'mesh.body_model': 'open (free of licences), or SMPL neutral, male or female, or a file of that format',
     'mesh.joint_set': 'names and order of joints_3d: a joint set of mmhier.body_models.joint_sets',
 }
+# Height of the field of one person over its width, about.
+_TALL = 2.0
 # Decimals in files: less than what float32 resolves.
 _DECIMALS = dict(
     bbox=3, keypoints=3, keypoint_scores=5, joints_3d=6, transl=5, camera=6, betas=6, global_orient=8,
@@ -71,6 +74,7 @@ class BodyMesh:
         focal_source: Where the focal length comes from: 'assumed', 'exif' (the photo says it), 'given', or
             'official' (what HMR2.0 assumes); see :class:`mmhier.geometry.scene_camera.FocalChoice`.
         body: The layer of that model, if it is loaded.
+        unsmoothed: What the frame alone said, if this was smoothed. It is not written to files.
     """
 
     global_orient: np.ndarray
@@ -84,6 +88,7 @@ class BodyMesh:
     joint_set: str
     focal_source: str = 'official'
     body: 'SMPL | None' = field(default=None, repr=False, compare=False)
+    unsmoothed: 'BodyMesh | None' = field(default=None, repr=False, compare=False)
 
     def layer(self) -> 'SMPL':
         """The body model.
@@ -225,11 +230,15 @@ class FrameResult:
                 )  # fmt: skip
         return self._label(canvas, boxes)
 
-    def draw_side(self, vertices: Sequence[np.ndarray | None] | None = None) -> np.ndarray:
+    def draw_side(
+        self, vertices: Sequence[np.ndarray | None] | None = None, each: bool = False
+    ) -> np.ndarray:
         """Draw the meshes as seen from the right of the image, on white: (H, W, 3) uint8 BGR.
 
         Args:
             vertices: Those of :meth:`vertices`, if they are there already.
+            each: Everybody in a field of their own, as large as it allows, in the order of the frame; else
+                all in one scene, at their distances.
 
         Raises:
             ValueError: If there are people without a mesh.
@@ -242,7 +251,20 @@ class FrameResult:
                 raise ValueError(f'{self.model} predicts no meshes: a view from the side needs a mesh model')
             return np.full((*self.image_hw, 3), 255, np.uint8)
         posed, faces, focal, _, colours = bodies
-        return side_view(posed, faces, focal, self.image_hw, colours)
+        if not each:
+            return side_view(posed, faces, focal, self.image_hw, colours)
+        height, width = self.image_hw
+        canvas = np.full((height, width, 3), 255, np.uint8)
+        columns = min(len(posed), math.ceil(math.sqrt(len(posed) * _TALL * width / height)))
+        rows = math.ceil(len(posed) / max(columns, 1))
+        for number in range(len(posed)):
+            row, column = divmod(number, columns)
+            top, bottom = (height * edge // rows for edge in (row, row + 1))
+            left, right = (width * edge // columns for edge in (column, column + 1))
+            one = slice(number, number + 1)
+            field_hw = (bottom - top, right - left)
+            canvas[top:bottom, left:right] = side_view(posed[one], faces, focal, field_hw, colours[one])
+        return canvas
 
     def _canvas(self) -> np.ndarray:
         return np.full((*self.image_hw, 3), 255, np.uint8) if self.image is None else self.image.copy()

@@ -6,6 +6,7 @@
 | npz      | ``results.npz``, likewise    | the same                                         |
 | overlay  | ``NAME_overlay.jpg``         | ``NAME_overlay.mp4``, same size, times of the video |
 | side     | ``NAME_side.jpg``            | ``NAME_side.mp4``: meshes from the side          |
+| side_each | ``NAME_side_each.jpg``      | ``NAME_side_each.mp4``: each for itself          |
 | obj, ply | ``NAME_person_0.obj`` ...    | ``NAME_obj/000012_person_3.obj`` ...             |
 | glb, usd | ``NAME.glb``: everybody      | ``NAME.glb``: everybody, animated                |
 | bvh      | ``NAME.bvh``, or one per person | the same, animated                            |
@@ -22,6 +23,7 @@ Meshes in OBJ and PLY stand in the world of :mod:`mmhier.scene_files`, seen from
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -34,7 +36,7 @@ from mmhier.results.files import FORMATS, ResultLines, finish
 from mmhier.results.frame_result import FrameResult
 from mmhier.results.motions import MotionRecorder
 
-MESH_KINDS = ('side', 'obj', 'ply', 'glb', 'bvh', 'usd')
+MESH_KINDS = ('side', 'side_each', 'obj', 'ply', 'glb', 'bvh', 'usd')
 KINDS = (*FORMATS, 'overlay', *MESH_KINDS)
 
 _MESH_FILES = ('obj', 'ply')
@@ -43,6 +45,7 @@ _Vertices = Sequence[np.ndarray | None]
 _PICTURES: dict[str, Callable[[FrameResult, _Vertices], np.ndarray]] = {
     'overlay': lambda result, vertices: result.draw(vertices=vertices),
     'side': lambda result, vertices: result.draw_side(vertices),
+    'side_each': lambda result, vertices: result.draw_side(vertices, each=True),
 }
 _MOVING = ('video', 'camera')
 
@@ -57,24 +60,29 @@ class ResultWriter:
     Args:
         folder: Where to.
         kinds: Which files, of :data:`KINDS`.
+        root: How people move in animations: 'metric' through the scene, 'image' in a plane at one distance,
+            'fixed' on the spot; see :func:`mmhier.tracking.root_motion.root_motion`.
+        feet: Whether feet that stand are held in animations.
 
     Attributes:
         files (list[Path]): Those that are finished.
         left_out (Counter[str]): Bodies that are not in files where others are, by reason.
 
     Raises:
-        ValueError: If there is no such kind.
+        ValueError: If there is no such kind or root.
         FileExistsError: If another run writes to the folder, or it holds results of one that was killed.
         OutputError: If the folder cannot be written to.
         ImportError: If a kind needs a library that is not installed.
     """
 
-    def __init__(self, folder: str | Path, kinds: Sequence[str]):
+    def __init__(self, folder: str | Path, kinds: Sequence[str], root: str = 'metric', feet: bool = True):
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
             raise ValueError(
                 f'no files of the kind {", ".join(unknown) or "nothing"}; there are: {", ".join(KINDS)}'
             )
+        self._new_recorder = partial(MotionRecorder, root, feet)
+        self._new_recorder()  # refuses a wrong root before anything is made
         if 'usd' in kinds:
             _check_usd()
         self.folder = Path(folder)
@@ -161,7 +169,7 @@ class ResultWriter:
             stem = f'{stem}_page_{result.frame_index + 1}'
         self._name = stem if result.kind == 'array' else self._new_name(stem)
         if any(kind in self.kinds for kind in ANIMATIONS):
-            self._recorder = MotionRecorder()
+            self._recorder = self._new_recorder()
 
     def _new_name(self, stem: str) -> str:
         """The stem, with a number if it was used before."""

@@ -5,8 +5,10 @@ from mmhier.tracking.smoothing import (
     OneEuroFilter,
     RotationFilter,
     TrackSmoother,
+    TrendFilter,
     continuous_quaternions,
     smooth_rotations,
+    smooth_rotations_both_ways,
 )
 from mmhier.tracking.tracker import Tracker
 
@@ -15,7 +17,9 @@ __all__ = [
     'RotationFilter',
     'TrackSmoother',
     'Tracker',
+    'TrendFilter',
     'boxes_from_keypoints',
     'continuous_quaternions',
     'smooth_rotations',
+    'smooth_rotations_both_ways',
 ]
