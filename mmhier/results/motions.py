@@ -3,7 +3,7 @@
 People are told apart by ``track_id``. Where nobody has one (a video without tracking), the n-th person of
 each frame counts as the same. Where some have one, people without are left out, unless it is a single frame.
 
-Memory: about 1 kB for every person on every frame.
+Memory: about 2 kB for every person on every frame.
 """
 
 from collections import Counter

@@ -65,7 +65,7 @@ def root_motion(
     """Estimate the path of somebody's root.
 
     Args:
-        places: (T, 3) of the root, from each frame alone; z above 0.
+        places: (T, 3) of the root, from each frame alone. Somebody behind the camera stays as they are.
         times_s: (T,) increasing.
         feet: (T, F, 3) from the root to points of the feet, axes of the camera; None: feet are not used.
         root: 'metric': the path. 'image': the path as it is seen, moved to the median of its depths.
@@ -80,7 +80,7 @@ def root_motion(
     if root == 'fixed' and len(places):
         return RootMotion(np.broadcast_to(np.median(places, axis=0), places.shape).copy(), [])
     stands = []
-    if len(places) > 2:
+    if len(places) > 2 and (places[:, 2] > 0).all():
         places, stands = _Path(places, np.asarray(times_s, np.float64), feet).solve()
     if root == 'image' and len(places):
         return RootMotion(places * (np.median(places[:, 2]) / places[:, 2:]), [])

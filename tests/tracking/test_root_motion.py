@@ -93,6 +93,11 @@ def test_few_frames_are_left_as_they_are(count):
     np.testing.assert_array_equal(root_motion(places, TIMES[:count]).places, places)
 
 
+def test_who_is_behind_the_camera_stays():
+    places = straight() - [0, 0, 5]
+    np.testing.assert_array_equal(root_motion(places, TIMES).places, places)
+
+
 def test_gaps_and_uneven_times():
     """Somebody is away for three seconds and comes back elsewhere: neither pulls the other."""
     times = np.concatenate([TIMES[:40], 3 + TIMES[40:80], 3 + TIMES[80:] + np.arange(40) / 50])
