@@ -57,7 +57,7 @@ _ROUNDS = 4
 class FocalChoice:
     """Where the focal length of a picture is taken from.
 
-    Args:
+    Attributes:
         fov: Degrees that the longer side shows.
         focal: Pixels, or 'official': what HMR2.0 assumes.
 
