@@ -33,6 +33,11 @@ _WINDOW = 'mmhier (q: stop)'
 _STYLES = ('auto', 'skeleton', 'mesh', 'both')
 _COLOURS = ('side', 'person')
 _BACKGROUNDS = ('image', 'dim', 'white', 'black')
+_FOCAL_SOURCES = dict(
+    assumed='assumed (55 degrees over the longer side; --fov or --focal, if you know it)',
+    exif='of EXIF',
+    official='of HMR2.0 (distances mean nothing)',
+)
 _SHOWN = 5  # skips that are listed; all are in results.json
 
 
@@ -55,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--save',
         default='json,overlay',
         metavar='KINDS',
-        help='json, npz, overlay; of mesh models also side, obj, ply, glb, bvh, usd; or none '
+        help='json, npz, overlay; of mesh models also side, side_each, obj, ply, glb, bvh, usd; or none '
         '(default: %(default)s)',
     )
     parser.add_argument('--show', action='store_true', help='show the overlay in a window')
@@ -95,6 +100,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     drawing.add_argument(
         '--line-width', type=float, metavar='PX', help='in pixels (default: follows the size of the person)'
+    )
+    camera = parser.add_argument_group('camera of mesh models')
+    camera.add_argument(
+        '--fov',
+        type=float,
+        metavar='DEGREES',
+        help="what the longer side of the picture shows (default: what the photo's EXIF says, else 55)",
+    )
+    camera.add_argument(
+        '--focal', metavar='PIXELS', help="focal length; or 'official', what HMR2.0 assumes for evaluation"
+    )
+    camera.add_argument(
+        '--root',
+        choices=('fixed', 'image', 'metric'),
+        default='metric',
+        help='in glb, bvh and usd people move: through the scene (metric), in a plane at one distance '
+        '(image), on the spot (fixed) (default: %(default)s)',
+    )
+    camera.add_argument(
+        '--free-feet', action='store_true', help='in glb, bvh and usd feet that stand may slide: for skaters'
     )
     speed = parser.add_argument_group('speed')
     speed.add_argument('--batch-size', type=int, default=8, metavar='N', help='people (default: %(default)s)')
@@ -211,6 +236,8 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
         smooth=args.smooth,
         flip_test=args.flip_test,
         box_padding=args.box_padding,
+        fov=args.fov,
+        focal=_focal(args.focal),
     )
     kinds = [kind for kind in kinds if kind in MESH_KINDS]
     needs_mesh = [f'--save {",".join(kinds)}'] if kinds else []
@@ -219,6 +246,15 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
     if needs_mesh and isinstance(inferencer.estimator, PoseEstimator):
         raise ValueError(f'{" and ".join(needs_mesh)} needs a mesh model, not {inferencer.estimator.name}')
     return inferencer
+
+
+def _focal(text: str | None) -> float | str | None:
+    if text in (None, 'official'):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'--focal {text}: expected pixels, or official') from None
 
 
 def _infer(
@@ -233,7 +269,7 @@ def _infer(
     from mmhier.results.writer_thread import WriterThread
 
     inference = inferencer(stream, args.boxes)
-    writer = ResultWriter(args.out, kinds, style) if kinds else None
+    writer = ResultWriter(args.out, kinds, style, args.root, not args.free_feet) if kinds else None
     files = WriterThread(writer) if writer is not None else None
     seconds = dict(loading=time.perf_counter() - begin)
     complete = False
@@ -353,6 +389,9 @@ def _report(
     """
     print(f'{inference.frames} frames, {inference.people} people in {wall:.1f} s: {_spent(seconds)}')
     print(f'beside that, in other threads: {_spent(beside)}')
+    sources = [_FOCAL_SOURCES[name] for name in inference.focal_sources if name in _FOCAL_SOURCES]
+    if sources:
+        print(f'distances from the camera: focal length {", ".join(sources)}')
     files = [] if writer is None else writer.files
     for path in files[-_SHOWN:]:
         print(_printable(path))

@@ -33,10 +33,10 @@ from mmhier.body_models.joint_sets import joint_set
 from mmhier.engine.checkpoint_match import describe_mismatch
 from mmhier.geometry.cameras import (
     crop_to_full_translation,
-    full_focal_length,
     perspective_projection,
     weak_perspective_to_translation,
 )
+from mmhier.geometry.scene_camera import AUTOMATIC, FocalChoice, Placement, place_in_scene
 from mmhier.inference.crops import Crop, MeshCropper, PoseCropper, make_batch
 from mmhier.inference.engine_network import Network, Outputs, is_file, open_network
 from mmhier.results.frame_result import BodyMesh
@@ -94,9 +94,20 @@ class _Estimator:
             return self._network(images)
 
     def poses(
-        self, outputs: Outputs, crops: Sequence[Crop], image_hws: Sequence[tuple[int, int]]
+        self,
+        outputs: Outputs,
+        crops: Sequence[Crop],
+        image_hws: Sequence[tuple[int, int]],
+        lenses_mm: Sequence[float | None] | None = None,
     ) -> list[Pose]:
-        """Read poses from outputs, given the crops and the sizes of the images they were cut from."""
+        """Read poses from outputs.
+
+        Args:
+            outputs: Of the network.
+            crops: What it was shown.
+            image_hws: Sizes of the images they were cut from.
+            lenses_mm: What these say about their lenses, see :class:`mmhier.media.Frame`.
+        """
         raise NotImplementedError
 
     def _eager(self, images: Tensor) -> Outputs:
@@ -160,7 +171,11 @@ class PoseEstimator(_Estimator):
         return dict(heatmaps=(outputs['heatmaps'] + heatmaps) * 0.5)
 
     def poses(
-        self, outputs: Outputs, crops: Sequence[Crop], image_hws: Sequence[tuple[int, int]]
+        self,
+        outputs: Outputs,
+        crops: Sequence[Crop],
+        image_hws: Sequence[tuple[int, int]],
+        lenses_mm: Sequence[float | None] | None = None,
     ) -> list[Pose]:
         """Decode heatmaps with the decoder of the model's head, if the network has not."""
         if 'keypoints' in outputs:
@@ -182,12 +197,28 @@ class PoseEstimator(_Estimator):
 
 
 class MeshEstimator(_Estimator):
-    """A :class:`mmhier.models.pose_estimators.TopdownMeshEstimator`; arguments as for the base class."""
+    """A :class:`mmhier.models.pose_estimators.TopdownMeshEstimator`; arguments as for the base class.
+
+    Args:
+        model: See above.
+        cfg: See above.
+        name: See above.
+        engine: See above.
+        focal: Where the focal lengths of pictures come from.
+    """
 
     outputs = (('global_orient', 'body_pose', 'betas', 'camera'),)
 
-    def __init__(self, model: nn.Module, cfg: Config, name: str, engine: str | Path = 'eager'):
+    def __init__(
+        self,
+        model: nn.Module,
+        cfg: Config,
+        name: str,
+        engine: str | Path = 'eager',
+        focal: FocalChoice = AUTOMATIC,
+    ):
         super().__init__(model, cfg, name, engine)
+        self.focal = focal
         boxes = [step for step in _evaluation_pipeline(cfg) if step['type'] == 'MeshBox']
         box = {key: value for key, value in boxes[0].items() if key != 'type'}
         self.crop = MeshCropper(**box, **_crop_settings(model.test_cfg, name))
@@ -197,28 +228,49 @@ class MeshEstimator(_Estimator):
         self.body = model.body()
 
     def poses(
-        self, outputs: Outputs, crops: Sequence[Crop], image_hws: Sequence[tuple[int, int]]
+        self,
+        outputs: Outputs,
+        crops: Sequence[Crop],
+        image_hws: Sequence[tuple[int, int]],
+        lenses_mm: Sequence[float | None] | None = None,
     ) -> list[Pose]:
-        """Pose the body model and place it before the camera, as ``TopdownMeshEstimator.predict`` does."""
+        """Pose the body model and place it before the camera of the whole image.
+
+        With the official focal length as ``TopdownMeshEstimator.predict`` does, else see
+        :mod:`mmhier.geometry.scene_camera`.
+        """
         parameters = {name: value.to(self.device).float() for name, value in outputs.items()}
         camera = parameters.pop('camera')
+        lenses_mm = [None] * len(crops) if lenses_mm is None else lenses_mm
+        focals = [self.focal.of(hw, lens) for hw, lens in zip(image_hws, lenses_mm)]
         table = [
-            [*crop.center, crop.size[0], width, height] for crop, (height, width) in zip(crops, image_hws)
+            [*crop.center, crop.size[0], width, height, focal]
+            for crop, (height, width), (focal, _) in zip(crops, image_hws, focals)
         ]
         table = torch.tensor(np.asarray(table, np.float32), device=self.device)
-        center, size, image_wh = table[:, :2], table[:, 2], table[:, 3:]
+        center, size, image_wh, focal = table[:, :2], table[:, 2], table[:, 3:5], table[:, 5]
         with torch.inference_mode():
             joints = self.body(**parameters).joints
             projected = perspective_projection(joints, weak_perspective_to_translation(camera))
-            focal = full_focal_length(image_wh)
-            results = dict(
-                parameters,
-                camera=camera,
-                transl=crop_to_full_translation(camera, center, size, image_wh, focal),
-                joints_3d=joints,
-            )
-            keypoints = (center[:, None] + size[:, None, None] * projected).cpu().numpy()
+            keypoints = center[:, None] + size[:, None, None] * projected
+            orient = parameters['global_orient']
+            if self.focal.is_official:
+                transl = crop_to_full_translation(camera, center, size, image_wh, focal)
+                placed = Placement(orient, transl, joints)
+            else:
+                pelvis = self.body.rest_joints(parameters['betas'])[:, 0]
+                placed = place_in_scene(
+                    joints, pelvis, orient, camera, keypoints, center, size, image_wh, focal
+                )
+        results = dict(
+            parameters,
+            global_orient=placed.global_orient,
+            camera=camera,
+            transl=placed.transl,
+            joints_3d=placed.joints,
+        )
         arrays = {name: value.cpu().numpy() for name, value in results.items()}
+        keypoints = keypoints.cpu().numpy()
         shared = dict(body_model=self.model.body_model_name, joint_set=self.model.joints, body=self.body)
         scores = np.ones(len(self.keypoint_names), np.float32)
         return [
@@ -227,7 +279,8 @@ class MeshEstimator(_Estimator):
                 scores,
                 BodyMesh(
                     **{name: array[row] for name, array in arrays.items()},
-                    focal_length=float(focal[row]),
+                    focal_length=focals[row][0],
+                    focal_source=focals[row][1],
                     **shared,
                 ),
             )
@@ -253,6 +306,7 @@ def load_estimator(
     engine: str | Path = 'eager',
     flip_test: bool = False,
     box_padding: float | None = None,
+    focal: FocalChoice = AUTOMATIC,
 ) -> PoseEstimator | MeshEstimator:
     """Build the model of a config, load its weights and make it ready.
 
@@ -265,6 +319,7 @@ def load_estimator(
             holds its own weights.
         flip_test: Average heatmaps with those of the mirrored crop; twice the work.
         box_padding: Factor on boxes before people are cut out, instead of the model's own.
+        focal: Where the focal lengths of pictures come from, for mesh models.
 
     Raises:
         FileNotFoundError: If there is no such config, or no weights; the message says how to come by them.
@@ -285,6 +340,8 @@ def load_estimator(
             settings.pop(name, None)
         if flip_test:
             raise ValueError(f'{path.stem} is a mesh model: a flip test is for heatmaps only')
+    elif focal != AUTOMATIC:
+        raise ValueError(f'{path.stem} is a pose model: a focal length is for mesh models only')
     elif settings.type != 'TopdownPoseEstimator':
         raise ValueError(f"{path.stem} is a {settings.type}; use MMPose's MMPoseInferencer for it")
     network = MODELS.build(settings)
@@ -293,7 +350,7 @@ def load_estimator(
     if hasattr(network.backbone, 'fuse_for_inference'):
         network.backbone.fuse_for_inference()
     if is_mesh:
-        estimator = MeshEstimator(network, cfg, path.stem, engine)
+        estimator = MeshEstimator(network, cfg, path.stem, engine, focal)
     else:
         meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)
         estimator = PoseEstimator(network, cfg, path.stem, engine, meta, flip_test)

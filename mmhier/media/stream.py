@@ -18,7 +18,7 @@ import numpy as np
 
 from mmhier.file_endings import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
 from mmhier.media.frames import Frame, Skip, Source, to_bgr
-from mmhier.media.pictures import MAX_PIXELS, PICTURE, layout, read_pictures
+from mmhier.media.pictures import MAX_PIXELS, PICTURE, layout, read_lens, read_pictures
 from mmhier.media.video_reader import read_video, video_info
 
 _QUEUE = 8
@@ -193,6 +193,7 @@ class FrameStream:
 
     def _file_frames(self, file: _File) -> Iterator[Frame]:
         name, report = str(file.path), lambda reason, count: self.note(name, reason, count)
+        lens_mm = None
         try:
             if file.is_video:
                 source = Source(name, 'video', name, video_info(file.path).fps)
@@ -202,8 +203,9 @@ class FrameStream:
                 kind = 'video' if found.kind == 'animation' else 'image'
                 source = Source(name, kind, str(file.path.parent) if found == PICTURE else name)
                 pictures = read_pictures(file.path, found, report, self._max_pixels)
+                lens_mm = read_lens(file.path)
             for index, (image, seconds) in enumerate(pictures):
-                yield Frame(image, source, index, seconds)
+                yield Frame(image, source, index, seconds, lens_mm)
                 del image
         except (OSError, ValueError, cv2.error) as error:  # OpenCV refuses images of more than 2**30 pixels
             self.note(name, ' '.join(str(error).split()), 1)

@@ -14,6 +14,7 @@ Convention:
 The JSON form is :data:`SCHEMA`, version :data:`VERSION`; ``CONVENTIONS`` is written into every file.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -42,11 +43,14 @@ CONVENTIONS = {
     'mesh.betas': '(components,) shape of the body model',
     'mesh.camera': '(s, tx, ty) of the square crop: halves of the crop per metre, metres, metres',
     'mesh.transl': '(3,) metres, to be added to joints_3d and vertices to place them before the camera',
-    'mesh.focal_length': 'pixels, assumed',
+    'mesh.focal_length': 'pixels, of the whole image',
+    'mesh.focal_source': 'where it is from: assumed, exif (the photo says it), given, or official (HMR2.0)',
     'mesh.joints_3d': '(joints, 3) metres, axes of the camera, origin of the body',
     'mesh.body_model': 'open (free of licences), or SMPL neutral, male or female, or a file of that format',
     'mesh.joint_set': 'names and order of joints_3d: a joint set of mmhier.body_models.joint_sets',
 }
+# Height of the field of one person over its width, about.
+_TALL = 2.0
 # Decimals in files: less than what float32 resolves.
 _DECIMALS = dict(
     bbox=3, keypoints=3, keypoint_scores=5, joints_3d=6, transl=5, camera=6, betas=6, global_orient=8,
@@ -64,11 +68,14 @@ class BodyMesh:
         betas: (S,).
         camera: (3,), ``(s, tx, ty)`` of the crop, see :mod:`mmhier.geometry.cameras`.
         transl: (3,) metres, in the camera of the full image.
-        focal_length: Of the full image, pixels; assumed.
+        focal_length: Of the full image, pixels.
         joints_3d: (K, 3) metres.
         body_model: What :func:`mmhier.body_models.model_directory.load_body_model` loads.
         joint_set: Of ``joints_3d``, see :mod:`mmhier.body_models.joint_sets`.
+        focal_source: Where the focal length comes from: 'assumed', 'exif' (the photo says it), 'given', or
+            'official' (what HMR2.0 assumes); see :class:`mmhier.geometry.scene_camera.FocalChoice`.
         body: The layer of that model, if it is loaded.
+        unsmoothed: What the frame alone said, if this was smoothed. It is not written to files.
     """
 
     global_orient: np.ndarray
@@ -80,7 +87,9 @@ class BodyMesh:
     joints_3d: np.ndarray
     body_model: str
     joint_set: str
+    focal_source: str = 'official'
     body: 'SMPL | None' = field(default=None, repr=False, compare=False)
+    unsmoothed: 'BodyMesh | None' = field(default=None, repr=False, compare=False)
 
     def layer(self) -> 'SMPL':
         """The body model.
@@ -226,13 +235,18 @@ class FrameResult:
         return canvas
 
     def draw_side(
-        self, vertices: Sequence[np.ndarray | None] | None = None, colours: str = 'side'
+        self,
+        vertices: Sequence[np.ndarray | None] | None = None,
+        colours: str = 'side',
+        each: bool = False,
     ) -> np.ndarray:
         """Draw the meshes as seen from the right of the image, on white: (H, W, 3) uint8 BGR.
 
         Args:
             vertices: Those of :meth:`vertices`, if they are there already.
             colours: 'side': all are blue; 'person': everybody has a colour.
+            each: Everybody in a field of their own, as large as it allows, in the order of the frame; else
+                all in one scene, at their distances.
 
         Raises:
             ValueError: If there are people without a mesh.
@@ -246,7 +260,20 @@ class FrameResult:
                 raise ValueError(f'{self.model} predicts no meshes: a view from the side needs a mesh model')
             return np.full((*self.image_hw, 3), 255, np.uint8)
         posed, faces, focal, _, colours = bodies
-        return side_view(posed, faces, focal, self.image_hw, colours)
+        if not each:
+            return side_view(posed, faces, focal, self.image_hw, colours)
+        height, width = self.image_hw
+        canvas = np.full((height, width, 3), 255, np.uint8)
+        columns = min(len(posed), math.ceil(math.sqrt(len(posed) * _TALL * width / height)))
+        rows = math.ceil(len(posed) / max(columns, 1))
+        for number in range(len(posed)):
+            row, column = divmod(number, columns)
+            top, bottom = (height * edge // rows for edge in (row, row + 1))
+            left, right = (width * edge // columns for edge in (column, column + 1))
+            one = slice(number, number + 1)
+            field_hw = (bottom - top, right - left)
+            canvas[top:bottom, left:right] = side_view(posed[one], faces, focal, field_hw, colours[one])
+        return canvas
 
     def _numbers(self) -> list[int]:
         """What people have their colours by: the track number, or the place in the frame without one."""
@@ -347,7 +374,9 @@ def _person_to_json(person: Person) -> dict[str, Any]:
         fields = ('global_orient', 'body_pose', 'betas', 'camera', 'transl', 'joints_3d')
         content['mesh'] = {name: _numbers(person.mesh, name) for name in fields}
         content['mesh']['focal_length'] = round(float(person.mesh.focal_length), 3)
-        content['mesh'] |= dict(body_model=person.mesh.body_model, joint_set=person.mesh.joint_set)
+        content['mesh'] |= {
+            name: getattr(person.mesh, name) for name in ('focal_source', 'body_model', 'joint_set')
+        }
     return content
 
 

@@ -6,6 +6,7 @@
 | npz      | ``results.npz``, likewise    | the same                                         |
 | overlay  | ``NAME_overlay.jpg``         | ``NAME_overlay.mp4``, same size, times of the video |
 | side     | ``NAME_side.jpg``            | ``NAME_side.mp4``: meshes from the side          |
+| side_each | ``NAME_side_each.jpg``      | ``NAME_side_each.mp4``: each for itself          |
 | obj, ply | ``NAME_person_0.obj`` ...    | ``NAME_obj/000012_person_3.obj`` ...             |
 | glb, usd | ``NAME.glb``: everybody      | ``NAME.glb``: everybody, animated                |
 | bvh      | ``NAME.bvh``, or one per person | the same, animated                            |
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from mmhier.results.frame_result import FrameResult
 from mmhier.results.motions import MotionRecorder
 from mmhier.visualization.style import Style
 
-MESH_KINDS = ('side', 'obj', 'ply', 'glb', 'bvh', 'usd')
+MESH_KINDS = ('side', 'side_each', 'obj', 'ply', 'glb', 'bvh', 'usd')
 KINDS = (*FORMATS, 'overlay', *MESH_KINDS)
 
 _MESH_FILES = ('obj', 'ply')
@@ -47,6 +49,9 @@ _Vertices = Sequence[np.ndarray | None]
 _PICTURES: dict[str, Callable[[FrameResult, _Vertices, dict[str, Any]], np.ndarray]] = {
     'overlay': lambda result, vertices, style: result.draw(vertices, **style),
     'side': lambda result, vertices, style: result.draw_side(vertices, style.get('colours', 'side')),
+    'side_each': lambda result, vertices, style: result.draw_side(
+        vertices, style.get('colours', 'side'), each=True
+    ),
 }
 _MOVING = ('video', 'camera')
 
@@ -62,6 +67,9 @@ class ResultWriter:
         folder: Where to.
         kinds: Which files, of :data:`KINDS`.
         style: How people are drawn: values of :class:`mmhier.visualization.style.Style` by name.
+        root: How people move in animations: 'metric' through the scene, 'image' in a plane at one distance,
+            'fixed' on the spot; see :func:`mmhier.tracking.root_motion.root_motion`.
+        feet: Whether feet that stand are held in animations.
 
     Attributes:
         files (list[Path]): Those that are finished.
@@ -70,18 +78,27 @@ class ResultWriter:
             ``writing``, which includes encoding.
 
     Raises:
-        ValueError: If there is no such kind, or a value of the style is unknown.
+        ValueError: If there is no such kind or root, or a value of the style is unknown.
         FileExistsError: If another run writes to the folder, or it holds results of one that was killed.
         OutputError: If the folder cannot be written to.
         ImportError: If a kind needs a library that is not installed.
     """
 
-    def __init__(self, folder: str | Path, kinds: Sequence[str], style: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        folder: str | Path,
+        kinds: Sequence[str],
+        style: dict[str, Any] | None = None,
+        root: str = 'metric',
+        feet: bool = True,
+    ):
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
             raise ValueError(
                 f'no files of the kind {", ".join(unknown) or "nothing"}; there are: {", ".join(KINDS)}'
             )
+        self._new_recorder = partial(MotionRecorder, root, feet)
+        self._new_recorder()  # refuses a wrong root before anything is made
         if 'usd' in kinds:
             _check_usd()
         self._style = asdict(Style(**(style or {})))
@@ -191,7 +208,7 @@ class ResultWriter:
             stem = f'{stem}_page_{result.frame_index + 1}'
         self._name = stem if result.kind == 'array' else self._new_name(stem)
         if any(kind in self.kinds for kind in ANIMATIONS):
-            self._recorder = MotionRecorder()
+            self._recorder = self._new_recorder()
 
     def _new_name(self, stem: str) -> str:
         """The stem, with a number if it was used before."""

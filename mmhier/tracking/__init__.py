@@ -5,7 +5,9 @@ from mmhier.tracking.smoothing import (
     OneEuroFilter,
     RotationFilter,
     TrackSmoother,
+    TrendFilter,
     smooth_rotations,
+    smooth_rotations_both_ways,
 )
 from mmhier.tracking.tracker import Tracker
 
@@ -14,6 +16,8 @@ __all__ = [
     'RotationFilter',
     'TrackSmoother',
     'Tracker',
+    'TrendFilter',
     'boxes_from_keypoints',
     'smooth_rotations',
+    'smooth_rotations_both_ways',
 ]

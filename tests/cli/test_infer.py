@@ -52,6 +52,7 @@ def test_a_video_to_all_files(clip, tmp_path, anny):
     assert process.returncode == 0, err
     assert re.search('12 frames, 24 people in .* s: loading .* network', out) and 'results.json' in out
     assert '12/12' in err  # progress
+    assert 'focal length assumed (55 degrees' in out
     found = names(tmp_path / 'out')
     assert {'clip.glb', 'clip_overlay.mp4', 'clip_side.mp4', 'results.json', 'results.npz'} <= set(found)
     assert not [name for name in found if 'part' in name or name.endswith('.jsonl')]
@@ -327,6 +328,9 @@ def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
         (['a.jpg', '--model', 'swinpose_s_s3'], 'swinpose_s_s3_coco needs weights'),
         (['a.jpg', *OPTIONS, '--boxes', 'absent.json'], 'absent.json'),
         (['a.jpg', *OPTIONS, '--detector', 'absent.onnx'], 'absent.onnx'),
+        (['a.jpg', *OPTIONS, '--fov', '50'], 'a focal length is for mesh models only'),
+        (['a.jpg', *OPTIONS, '--focal', 'wide'], '--focal wide: expected pixels, or official'),
+        (['a.jpg', *OPTIONS, '--fov', '50', '--focal', '900'], 'the same twice'),
     ],
 )
 def test_errors_of_the_user_are_one_line(tmp_path, monkeypatch, capsys, arguments, message, pictures):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmpose.apis import inference_topdown, init_model
 
+from mmhier.geometry.scene_camera import FocalChoice
 from mmhier.inference import estimators
 from mmhier.inference.estimators import MeshEstimator, PoseEstimator, load_estimator
 from mmhier.zoo.names import find_weights, resolve_config
@@ -45,11 +46,13 @@ def test_keypoints_are_those_of_mmpose(pose_checkpoint, pictures, flip_test):
     assert estimator.keypoint_names[:2] == ('nose', 'left_eye') and (15, 13) in estimator.skeleton
 
 
-def test_bodies_are_those_of_the_model(mesh_inferencer, pictures):
+def test_bodies_are_those_of_the_model(mesh_inferencer, pictures, monkeypatch):
+    """With the focal length that HMR2.0 assumes."""
     from mmengine.structures import InstanceData
     from mmpose.structures import PoseDataSample
 
     estimator = mesh_inferencer.estimator
+    monkeypatch.setattr(estimator, 'focal', FocalChoice(focal='official'))
     found = run(estimator, pictures[0])
     crops = [estimator.crop(pictures[0], box) for box in BOXES]
     samples = []
@@ -67,6 +70,7 @@ def test_bodies_are_those_of_the_model(mesh_inferencer, pictures):
         for name in ('global_orient', 'body_pose', 'betas', 'camera', 'transl'):
             np.testing.assert_allclose(getattr(pose.mesh, name), theirs[name][0], atol=1e-4, err_msg=name)
         assert pose.mesh.focal_length == pytest.approx(theirs.focal_length[0])
+        assert pose.mesh.focal_source == 'official'
     assert estimator.keypoint_names == estimator.body.joint_set.names
 
 

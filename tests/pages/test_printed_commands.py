@@ -143,6 +143,9 @@ GROUPS = {
             'mmhier app --model swinhmr2_s_s3': Run(),
         },
     ),
+    'the scene': Group(
+        ('open_body',), {'python tools/scene_figure.py docs/scene.jpg': Run(makes=('docs/scene.jpg',))}
+    ),
     'exported meshes': Group(
         ('mesh_weights', 'smpl', 'open_body'),
         {
