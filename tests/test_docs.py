@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mmhier.cli import main as cli
 from mmhier.cli.main import main
@@ -141,6 +142,49 @@ def test_meshes_of_your_own_as_described(tmp_path, monkeypatch):
         METRICS.build(cfg.val_evaluator)
     own = cfg.model.mocap
     assert len(DATASETS.build(own)) == 3
+
+
+def test_an_encoder_of_your_own_as_described(tmp_path, monkeypatch):
+    """The class and the config of extending.md, in a folder of their own, take a step of training."""
+    from mmengine.config import Config
+    from mmengine.dataset import pseudo_collate
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import init_default_scope
+    from mmpose.registry import DATASETS, MODELS
+
+    from mmhier.testing.coco import write_dot_people
+
+    init_default_scope('mmpose')
+    (tmp_path / 'configs').mkdir()
+    for name in ('hpe', '_base_'):
+        (tmp_path / 'configs' / name).symlink_to(ROOT / 'configs' / name)
+    for block in blocks(ROOT / 'docs' / 'extending.md', 'python'):
+        if block.title:
+            folder = tmp_path if block.title == 'my_encoder.py' else tmp_path / 'configs'
+            (folder / block.title).write_text(block.text)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        cfg = Config.fromfile(tmp_path / 'configs' / 'my_encoder_pose.py')
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        assert type(model.backbone).__module__ == 'my_encoder'
+        optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+        settings = cfg.train_dataloader.dataset
+        ann_file = write_dot_people(tmp_path, 'train', 2)
+        settings.update(
+            data_root='', ann_file=str(ann_file), data_prefix=dict(img=f'{tmp_path}/images/train/')
+        )
+        people = DATASETS.build(settings)
+        before = {key: value.detach().clone() for key, value in model.named_parameters()}
+        model.train()
+        losses = model.train_step(pseudo_collate([people[0], people[1]]), optimizer)
+        assert losses['loss_kpt'].isfinite() and losses['loss_kpt'] > 0
+        moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
+        assert len(moved) > 0.8 * len(before) and any(key.startswith('backbone.') for key in moved)
+    finally:
+        MODELS.module_dict.pop('MyEncoder', None)
+        sys.modules.pop('my_encoder', None)
 
 
 def test_program_of_your_own_crops_and_returns_as_the_inferencer(tmp_path, monkeypatch):

@@ -67,7 +67,8 @@ def group_of(name):
 
 
 def by_size(name):
-    return SIZES.index(name.split('_')[1]), '_s3_' not in name, name
+    size = name.split('_')[1]
+    return SIZES.index(size) if size in SIZES else len(SIZES), '_s3_' not in name, name
 
 
 GROUPS = {group: [n for n in CONFIGS if group_of(n) == group] for group in sorted(map(group_of, CONFIGS))}
