@@ -286,6 +286,9 @@ GROUPS = {
         ('docs/extending.md',),
         slow=True,
     ),
+    'a mesh data set of your own': Group(
+        (), {'python my_people.py': Run()}, ('docs/mesh_data_set.md',), slow=True
+    ),
     'weights of others': Group(
         ('imagenet_weights', 'vitpose_weights', 'hmr2_weights'),
         {
