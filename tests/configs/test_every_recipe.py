@@ -270,7 +270,7 @@ def test_emdb_by_the_lines_of_its_file(workshop, monkeypatch):
     for boxes in ('dataset', 'joints'):
         for score in ('MPJPE', 'PA-MPJPE', 'PVE'):
             assert math.isfinite(scores[f'mesh/emdb_1_{boxes}_boxes/{score}'])
-    rows = json.loads((workshop.folder / 'work_dirs' / 'on_emdb' / 'skeleton_table.json').read_text())
+    rows = json.loads((workshop.folder / 'work_dirs' / 'on_emdb' / 'smpl_body_table.json').read_text())
     assert {row['samples'] for row in rows if row['dataset'] != 'all'} == {2}
 
 
