@@ -5,8 +5,7 @@ kind. Sizes that a file only claims are compared with the bytes that are there b
 is bounded, and the checksums of a ZIP archive are compared. Whatever is wrong becomes one sentence with the
 name of the file: a ``FileNotFoundError``, a ``PermissionError``, and for the rest a ``ValueError``.
 
-Standard library and numpy only. Pickles: :mod:`mmhier.body_models.smpl_pickle` and
-:mod:`mmhier.compat.checkpoint`.
+Standard library and numpy only. Pickles: :mod:`mmhier.safe_pickle` and :mod:`mmhier.compat.checkpoint`.
 """
 
 import errno

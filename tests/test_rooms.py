@@ -154,3 +154,26 @@ def test_rooms_that_stand_alone(room):
     for path in paths:
         known = {name.partition('.')[0] for name in imports_of(path)}
         assert not known & STACK, f'{path.name} of {room} imports {known & STACK}'
+
+
+# What has one home: a word that begins a definition, and where such definitions may stand.
+HOMES = {
+    r'class \w+\(pickle\._?Unpickler\)': {'safe_pickle.py'},
+    r'def (?:axis_angle|matrix|quaternion|rotation_6d)_to_(?!euler)\w+': {
+        'geometry/rotations.py', 'geometry/array_rotations.py'
+    },
+    r'def _?\w*iou\(|def \w*keypoint_similarity': {
+        'geometry/similarity.py', 'compat/shims/torchvision_boxes.py'  # which stands in for another package
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('words', HOMES)
+def test_one_home_each(words):
+    root = Path(mmhier.__file__).parent
+    found = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob('*.py')
+        if re.search(words, path.read_text(encoding='utf-8'))
+    }
+    assert found == HOMES[words]

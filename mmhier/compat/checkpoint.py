@@ -8,7 +8,8 @@ the list of what the file asks for, found by reading its instructions, not by fo
 
 Trusted or not, a file has to be whole: bytes that changed since it was written are found where it has
 checksums (:mod:`mmhier.compat.torch_archive`), and no size that it claims is believed. Values that lie in one
-another deeper than :data:`MAX_NESTING` are refused; the hash of such a tuple would end the process.
+another deeper than :data:`mmhier.safe_pickle.MAX_NESTING` are refused; the hash of such a tuple would end the
+process.
 
 Trust a file explicitly with ``MMHIER_TRUST_CHECKPOINT=1`` in the environment, with ``--trust-checkpoint`` of
 the tools, or with :func:`trust_checkpoints`.
@@ -16,7 +17,6 @@ the tools, or with :func:`trust_checkpoints`.
 Unnecessary once MMEngine reads with ``weights_only=True`` and a list of its own.
 """
 
-import _compat_pickle
 import hashlib
 import logging
 import os
@@ -36,6 +36,7 @@ import torch
 from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
 from mmhier.compat.torch_archive import TorchArchive
 from mmhier.safe_files import Bounded, open_file
+from mmhier.safe_pickle import named_globals
 
 logger = logging.getLogger('mmhier')
 
@@ -45,11 +46,6 @@ HOW_TO_TRUST = f'If you trust its origin, set {TRUST_VARIABLE}=1 or pass --trust
 # First pickle of a file written by torch before 1.6; four more follow it, then the raw numbers.
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PICKLES = 5
-
-MAX_NESTING = 200
-_PUT = ('MEMOIZE', 'PUT', 'BINPUT', 'LONG_BINPUT')
-_GET = ('GET', 'BINGET', 'LONG_BINGET')
-_FILL = ('APPEND', 'APPENDS', 'SETITEM', 'SETITEMS', 'ADDITEMS', 'BUILD')
 
 _lock = threading.RLock()
 
@@ -184,85 +180,6 @@ def check_plain(file: BinaryIO, name: str) -> None:
         torch.load(file, map_location='cpu', weights_only=True)
     except Exception as error:
         raise UntrustedCheckpointError(f'{name}: {_reason(error)}') from error
-
-
-def named_globals(stream: BinaryIO | Bounded | bytes) -> set[str]:
-    """Names that the pickle at the position of ``stream`` would import, found without running it.
-
-    Raises:
-        ValueError: The stream is not a whole pickle, or nests values more than :data:`MAX_NESTING` deep.
-    """
-    found, texts, memo, protocol, nesting = set(), [], {}, 0, _Nesting()
-    for code, value, _ in pickletools.genops(stream):
-        nesting.follow(code, value)
-        if code.name == 'PROTO':
-            protocol = value
-        elif code.name in ('GLOBAL', 'INST'):
-            found.add(_today(*value.split(' ', 1), protocol))
-        elif code.name == 'STACK_GLOBAL':
-            found.add('.'.join(texts[-2:]))
-        elif code.name.startswith('EXT'):
-            found.add(f'copyreg extension {value}')
-        elif code.name in _PUT:
-            memo[len(memo) if value is None else int(value)] = texts[-1] if texts else '?'
-        elif code.name in _GET:
-            texts.append(memo.get(int(value), '?'))
-        elif isinstance(value, str):
-            texts.append(value)
-    return found
-
-
-class _Nesting:
-    """How deep the values on a pickle's stack are, followed without making them.
-
-    What is put into a list or dictionary after it went into another one is not counted for the other one.
-    """
-
-    def __init__(self) -> None:
-        self._stack: list[int | None] = []  # None: a mark
-        self._memo: dict[int, int] = {}
-
-    def follow(self, code: pickletools.OpcodeInfo, value: Any) -> None:
-        """Do to the depths what an instruction does to the values."""
-        stack = self._stack
-        try:
-            if code.name == 'MARK':
-                stack.append(None)
-            elif code.name in _PUT:
-                self._memo[len(self._memo) if value is None else int(value)] = stack[-1] or 0
-            elif code.name in _GET:
-                stack.append(self._memo[int(value)])
-            elif code.name == 'DUP':
-                stack.append(stack[-1])
-            else:
-                self._replace(code)
-        except LookupError as error:
-            raise ValueError(f'its instruction {code.name} finds nothing to work on') from error
-
-    def _replace(self, code: pickletools.OpcodeInfo) -> None:
-        """Take what an instruction takes from the stack, and put what it makes of it."""
-        items, wanted = [], list(code.stack_before)
-        if pickletools.markobject in wanted:
-            while (item := self._stack.pop()) is not None:
-                items.append(item)
-            wanted = wanted[: wanted.index(pickletools.markobject)]
-        items += [self._stack.pop() or 0 for _ in wanted]
-        depth = 1 + max(items, default=-1)
-        if code.name in _FILL:
-            depth = max(items[-1], 1 + max(items[:-1], default=-1))
-        if depth > MAX_NESTING:
-            raise ValueError(f'its values lie in one another more than {MAX_NESTING} deep')
-        self._stack += [depth] * len(code.stack_after)
-
-
-def _today(module: str, name: str, protocol: int) -> str:
-    """Full name in Python 3 of a global in an old pickle (``__builtin__`` -> ``builtins``)."""
-    if protocol < 3:
-        if (module, name) in _compat_pickle.NAME_MAPPING:
-            module, name = _compat_pickle.NAME_MAPPING[module, name]
-        else:
-            module = _compat_pickle.IMPORT_MAPPING.get(module, module)
-    return f'{module}.{name}'
 
 
 def _load(file: BinaryIO, name: str, map_location: Any) -> Any:

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from mmhier.compat.checkpoint import MAX_NESTING, load_checkpoint_file, load_like_torch, named_globals
+from mmhier.compat.checkpoint import load_checkpoint_file, load_like_torch
 from mmhier.compat.torch_archive import TorchArchive
 from mmhier.convert.lightning import read_lightning_checkpoint
 from mmhier.deploy.program_files import open_script
+from mmhier.safe_pickle import MAX_NESTING, named_globals
 
 FLIPS = 150
 

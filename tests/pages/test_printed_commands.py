@@ -273,6 +273,25 @@ GROUPS = {
         },
         slow=True,
     ),
+    'an encoder of your own': Group(
+        ('open_body',),
+        {
+            'python my_encoder.py': Run(),
+            'mmhier synth data/synth --train 200 --val 20 --seed 0 --scenes simple': Run(
+                swap={'200': '8', '20': '4'}, says='8 train images'
+            ),
+            'PYTHONPATH=.:$PYTHONPATH mmhier train configs/my_encoder_pose.py': Run(
+                one_epoch(4), makes=('work_dirs/my_encoder_pose/epoch_1.pth',), says='coco/AP'
+            ),
+            'PYTHONPATH=.:$PYTHONPATH python -m pytest tests/models/test_backbone_properties.py '
+            '-p my_encoder -k MyEncoder': Run(says='34 passed'),
+        },
+        ('docs/extending.md',),
+        slow=True,
+    ),
+    'a mesh data set of your own': Group(
+        (), {'python my_people.py': Run()}, ('docs/mesh_data_set.md',), slow=True
+    ),
     'weights of others': Group(
         ('imagenet_weights', 'vitpose_weights', 'hmr2_weights'),
         {
@@ -395,7 +414,7 @@ def clone(folder: Path, pages: tuple[str, ...]) -> Path:
     (folder / 'configs').mkdir(parents=True)
     for path in (ROOT / 'configs').iterdir():
         (folder / 'configs' / path.name).symlink_to(path)
-    for name in ('tools', 'notebooks', 'requirements'):
+    for name in ('tools', 'notebooks', 'requirements', 'tests'):
         (folder / name).symlink_to(ROOT / name)
     for page, (programs, configs) in PROGRAMS.items():
         if text := untitled(programs):

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from mmhier.cost.table import markdown
 from rows import add_rows
 
 from mmhier.body_models.open_body import load_open_body
 from mmhier.body_models.skinning import pose_body
 from mmhier.body_models.smpl_file import COCO17_NAMES, BodyModelData
-from mmhier.cost.table import markdown
 from mmhier.datasets.synthetic.dataset_format import SKELETON
 from mmhier.datasets.synthetic.poses import sample_pose
 from mmhier.rasterizer import native

@@ -13,7 +13,7 @@ up to the last one it returns. Two choices that are easily made in silence are m
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.model import BaseModule
 from torch import nn
@@ -153,9 +153,10 @@ class TruncatedEncoder(BaseModule):
     """What the truncated encoders have in common.
 
     A subclass sets ``layer_keys``, and ``undecayed`` if it has parameters of several dimensions that are no
-    matrices of a product; ``weights``, if checkpoints of its family are converted. It fills ``feature_info``,
-    says in :meth:`parts_of_stage` what is frozen with a stage, and calls :meth:`freeze` at the end of its
-    constructor.
+    matrices of a product; ``weights``, if checkpoints of its family are converted; ``small``, arguments of a
+    network of four small stages on which ``tests/models/test_backbone_properties.py`` tries everything. It
+    fills ``feature_info``, says in :meth:`parts_of_stage` what is frozen with a stage, and calls
+    :meth:`freeze` at the end of its constructor.
 
     Args:
         truncation: What is kept.
@@ -169,6 +170,7 @@ class TruncatedEncoder(BaseModule):
     weights: Family | None = None
     layer_keys: LayerKeys
     undecayed: tuple[str, ...] = ()  # last words of names
+    small: dict[str, Any] | None = None
 
     def __init__(self, truncation: Truncation, frozen_stages: int = -1, init_cfg: dict | list | None = None):
         super().__init__(init_cfg=init_cfg)

@@ -158,6 +158,7 @@ class ViT(TruncatedEncoder):
     """
 
     undecayed = ('pos_embed',)
+    small = dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48))
 
     def __init__(
         self,
