@@ -76,13 +76,14 @@ def test_the_package_says_that_it_is_typed():
 ARROWS = {
     'geometry': '',
     'ops': '',
+    'rasterizer': '',
     'body_models': 'geometry ops',
-    'scene_files': 'body_models geometry visualization datasets',
-    'visualization': 'datasets',
+    'scene_files': 'body_models geometry rasterizer',
+    'visualization': 'rasterizer',
     'media': '',
     'tracking': 'geometry',
     'detection': 'compat geometry',
-    'datasets': 'body_models geometry media',
+    'datasets': 'body_models geometry media rasterizer',
     'compat': 'datasets',  # its patches put checks of data sets into MMPose
     'convert': 'compat',
     'models': 'body_models convert geometry ops',
@@ -95,8 +96,8 @@ ARROWS = {
     'inference': 'body_models datasets deploy detection engine geometry media results tracking zoo',
     'web': 'inference media results zoo',
     'apis': 'body_models deploy inference results',
-    'cli': 'body_models compat convert cost datasets deploy engine inference media ops results visualization '
-    'web zoo',
+    'cli': 'body_models compat convert cost datasets deploy engine inference media ops rasterizer results '
+    'visualization web zoo',
     'testing': 'body_models compat datasets engine geometry models results',
 }
 # Rooms and modules that know nothing of the OpenMMLab stack, so that they can be used and tested alone.

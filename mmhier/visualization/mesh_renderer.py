@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmhier.palette import BODY_BLUE
 from mmhier.rasterizer import NEAR, FrameBuffer, project, vertex_normals
-from mmhier.visualization.style import BODY_BLUE
 
 WHITE = 255
 

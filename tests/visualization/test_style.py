@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mmhier.cli import infer
+from mmhier.palette import PALETTE
 from mmhier.visualization import style
-from mmhier.visualization.style import PALETTE, Style, person_colour, person_size
+from mmhier.visualization.style import Style, person_colour, person_size
 
 
 def test_the_command_offers_what_there_is():

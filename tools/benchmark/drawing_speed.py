@@ -14,7 +14,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmhier.cost.table import markdown
 from rows import add_rows
 
 from mmhier.body_models.open_body import load_open_body
@@ -23,6 +22,7 @@ from mmhier.body_models.smpl_file import COCO17_NAMES, BodyModelData
 from mmhier.datasets.synthetic.dataset_format import SKELETON
 from mmhier.datasets.synthetic.poses import sample_pose
 from mmhier.rasterizer import native
+from mmhier.tables import markdown
 from mmhier.visualization.mesh_renderer import render_people, side_view
 from mmhier.visualization.skeleton import paint_skeleton
 
