@@ -92,7 +92,7 @@ ARROWS = {
     'cost': '',
     'deploy': 'body_models compat cost models ops',
     'zoo': '',
-    'results': 'body_models media scene_files visualization',
+    'results': 'body_models media scene_files tracking visualization',
     'inference': 'body_models datasets deploy detection engine geometry media results tracking zoo',
     'web': 'inference media results zoo',
     'apis': 'body_models deploy inference results',
