@@ -10,6 +10,7 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmhier.apis.app_gate import Gate, app_folder
+from mmhier.apis.app_gate import Gate, app_folder, host_name
 from mmhier.apis.cli import USER_ERRORS
 from mmhier.trust import add_trust_option, apply_trust
 
@@ -85,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='address to listen at; 0.0.0.0 lets everybody in your network use the page, without a password '
         '(default: %(default)s)',
     )
-    parser.add_argument('--port', type=int, help='default: the first that is free from 7860')
+    parser.add_argument('--port', type=int, help='default: the first that is free from 7860; 0: any')
     parser.add_argument(
         '--allow-host',
         action='append',
@@ -428,12 +429,15 @@ def launch(
     Args:
         page: From :func:`build_page`.
         host: Address to listen at.
-        port: By default the first that is free from 7860.
-        names: Further names under which the page may be opened.
+        port: By default the first that is free from 7860; 0: any that is free.
+        names: Further names under which the page may be opened; a port in them does not matter.
 
     Raises:
-        ValueError: If the address cannot be listened at.
+        ValueError: If the address cannot be listened at, or a name is none.
     """
+    names = [host_name(name) for name in names]
+    if port is not None and not 0 <= port < 2**16:
+        raise ValueError(f'--port {port}: expected 1 to 65535, or 0 for any that is free')
     gr = _import_gradio()
     from starlette.middleware import Middleware
 
@@ -443,6 +447,7 @@ def launch(
     # Of the weight 600, gradio 6 brings a file without Latin letters.
     font = gr.themes.LocalFont('Source Sans Pro', weights=(400, 700))
     try:
+        port = free_port(host) if port == 0 else port
         _, url, _ = page.launch(
             server_name=host, server_port=port, share=False, prevent_thread_lock=True, quiet=True,
             show_error=True, footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False,
@@ -455,6 +460,13 @@ def launch(
             f'cannot listen at {host}:{port or "7860 and above"} ({error}); try --port'
         ) from None
     return url
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens at."""
+    with socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET) as listener:
+        listener.bind((host, 0))
+        return listener.getsockname()[1]
 
 
 def _import_gradio(folder: Path | None = None):
