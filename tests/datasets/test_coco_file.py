@@ -107,7 +107,8 @@ def person(**fields):
 
 def two_of_nothing(content):
     for number in (98, 99):
-        content['annotations'].append(dict(content['annotations'][0], id=number, keypoints=[0] * 51))
+        nothing = dict(id=number, keypoints=[0] * 51, num_keypoints=0)
+        content['annotations'].append(content['annotations'][0] | nothing)
 
 
 def crowds_elsewhere(content):
@@ -135,7 +136,7 @@ REPAIRED = {
     ),
     'two people in one box': (person(keypoints=[12, 14, 2] * 17), ''),
     'a crowd around a person': (person(iscrowd=1), ''),
-    'two of whom nothing is labelled': (two_of_nothing, 'num_keypoints that does not fit'),
+    'two of whom nothing is labelled': (two_of_nothing, ''),
     'crowds elsewhere': (crowds_elsewhere, ''),
     'people twice, other ids': (people_twice, 'people listed twice were read once .4, first: annotation 5'),
     'labelled at 0, 0': (
