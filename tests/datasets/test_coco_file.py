@@ -107,7 +107,7 @@ def person(**fields):
 
 def two_of_nothing(content):
     for number in (98, 99):
-        nothing = dict(id=number, keypoints=[0] * 51, num_keypoints=0)
+        nothing = dict(id=number, keypoints=[0] * 51, num_keypoints=0, bbox=[1, 1, 9, 9])
         content['annotations'].append(content['annotations'][0] | nothing)
 
 

@@ -157,3 +157,10 @@ def test_a_best_checkpoint_that_is_gone_is_said(tmp_path, caplog):
     runner.train()
     (line,) = [line for line in said if best.name in line]
     assert 'is not there any more' in line and 'score' in line
+
+
+def test_a_run_that_diverged_goes_back_to_where_it_had_not(folder):
+    torch.save(dict(WHOLE, state_dict=dict(a=torch.tensor([torch.nan]))), folder / 'epoch_11.pth')
+    name, said = newest(folder)
+    assert name == 'epoch_10.pth'
+    assert 'epoch_11.pth' in said and 'state_dict.a holds NaN' in said
