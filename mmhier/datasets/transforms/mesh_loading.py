@@ -105,8 +105,11 @@ def is_tagged(content: bytes) -> bool:
     """Whether a JPEG has EXIF data that turn or mirror it."""
     if not content.startswith(_JPEG) or b'Exif\0\0' not in content[:_HEAD]:
         return False
-    with Image.open(io.BytesIO(content)) as image:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    except Exception:  # Pillow meets damaged EXIF data, which are of no use anyway, with errors of many kinds
+        return False
 
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:

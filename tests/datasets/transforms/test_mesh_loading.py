@@ -100,3 +100,9 @@ def test_pictures_that_a_viewer_would_turn_are_said_once_per_data_set(monkeypatc
     assert line.startswith('own: a.tar:1.jpg') and 'EXIF' in line and 'as it is stored' in line
     load(dict(sample, dataset_name='other'))
     assert len(lines) == 2
+    start = stream.getvalue().index(b'Exif') + 6
+    for junk in (b'XX', b'MM\0*\xff\xff\xff\xff'):
+        damaged = bytearray(stream.getvalue())
+        damaged[start : start + len(junk)] = junk
+        assert load(dict(sample, dataset_name='third', img_bytes=bytes(damaged)))['img'].shape == (20, 30, 3)
+    assert len(lines) == 2
