@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='address to listen at; 0.0.0.0 lets everybody in your network use the page, without a password '
         '(default: %(default)s)',
     )
-    parser.add_argument('--port', type=int, help='default: the first that is free from 7860')
+    parser.add_argument('--port', type=int, help='default: the first that is free from 7860; 0: any')
     parser.add_argument(
         '--allow-host',
         action='append',

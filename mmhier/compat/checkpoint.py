@@ -32,6 +32,7 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 import torch
+from torch import Tensor
 
 from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
 from mmhier.compat.torch_archive import TorchArchive
@@ -82,11 +83,36 @@ def load_checkpoint_file(path: str | PathLike, map_location: Any = 'cpu') -> Any
     path = os.path.expanduser(os.fspath(path))
     try:
         with open_file(path) as file:
-            if not path.endswith('.safetensors'):
-                return _load(file, path, map_location)
+            safetensors = path.endswith('.safetensors')
+            content = None if safetensors else _load(file, path, map_location)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'checkpoint {path} does not exist') from error
-    return _load_safetensors(path, map_location)
+    return _without_nan(_load_safetensors(path, map_location) if safetensors else content, path)
+
+
+def _without_nan(content: Any, path: str) -> Any:
+    """The content of a checkpoint in which no number is NaN.
+
+    Raises:
+        ValueError: If one is.
+    """
+    for name, tensor in _tensors(content, ''):
+        if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
+            continue
+        tensor = tensor if tensor.itemsize > 1 else tensor.float()  # numbers of 8 bits cannot be compared
+        if tensor.isnan().any():
+            raise ValueError(f'checkpoint {path} is corrupt, or of a failed training: {name} holds NaN')
+    return content
+
+
+def _tensors(content: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of a checkpoint with their places, without what was logged in training."""
+    if isinstance(content, Tensor):
+        yield name, content
+    elif isinstance(content, dict | list | tuple):
+        for key, child in content.items() if isinstance(content, dict) else enumerate(content):
+            if name or key != 'message_hub':
+                yield from _tensors(child, f'{name}.{key}' if name else str(key))
 
 
 def load_url(
@@ -146,7 +172,8 @@ def load_like_torch(file: str | PathLike | BinaryIO, map_location: Any = None, *
     """Stand in for ``torch.load`` inside MMEngine's loader, whatever ``weights_only`` it asks for."""
     if isinstance(file, (str, PathLike)):
         return _with_weights(load_checkpoint_file(file, map_location), os.fspath(file))
-    return _with_weights(_load(file, 'in memory', map_location), 'in memory')
+    content = _without_nan(_load(file, 'in memory', map_location), 'in memory')
+    return _with_weights(content, 'in memory')
 
 
 def _with_weights(checkpoint: Any, name: str) -> dict[str, Any]:
@@ -284,13 +311,9 @@ def _load_safetensors(path: str, map_location: Any) -> dict[str, torch.Tensor]:
     except ImportError as error:
         raise ImportError(f'{path} needs safetensors. Run: pip install safetensors') from error
     try:
-        tensors = load_file(path, device=str(map_location or 'cpu'))
+        return load_file(path, device=str(map_location or 'cpu'))
     except (SafetensorError, OSError) as error:
         raise ValueError(f'checkpoint {path} is truncated or corrupt: {error}') from error
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and tensor.isnan().any():
-            raise ValueError(f'checkpoint {path} is corrupt, or of a failed training: {name} holds NaN')
-    return tensors
 
 
 @contextmanager

@@ -178,7 +178,7 @@ def repair_boxes(
         _repair_areas(annotations, names, indices, boxes, limits, labelled[indices] > 0, repairs)
         crowd = np.array([_crowd(file.path, annotations[index], names[index]) for index in indices], bool)
         person = (labelled[indices] > 0) & ~crowd
-        usable = (covered > 0).all(1) & (boxes[:, 2:] > 0).all(1)
+        usable = (covered > 0).all(1)
         file.people += int((person & usable).sum())
         file.boxless += [
             f'{names[indices[row]]}: {annotations[indices[row]]["bbox"]}'

@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.fileio import get
 from PIL import Image, UnidentifiedImageError
 
-from mmhier.safe_files import check_local
+from mmhier.safe_files import MAX_PICTURE_BYTES, check_local
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG_START, _PNG_END = b'\x89PNG', b'IEND\xaeB`\x82'
@@ -36,7 +36,7 @@ def read_image(
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty, truncated or not an image.
     """
-    check_local(path)
+    check_local(path, MAX_PICTURE_BYTES)
     try:
         content = get(path, backend_args=backend_args)
     except FileNotFoundError:

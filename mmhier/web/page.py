@@ -8,6 +8,7 @@ is started again. Requests of other pages and under other names are refused (:mo
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmhier.user_errors import USER_ERRORS
-from mmhier.web.gate import Gate
+from mmhier.web.gate import Gate, host_name
 
 if TYPE_CHECKING:
     import gradio
@@ -340,12 +341,15 @@ def launch(
     Args:
         page: From :func:`build_page`.
         host: Address to listen at.
-        port: By default the first that is free from 7860.
-        names: Further names under which the page may be opened.
+        port: By default the first that is free from 7860; 0: any that is free.
+        names: Further names under which the page may be opened; a port in them does not matter.
 
     Raises:
-        ValueError: If the address cannot be listened at.
+        ValueError: If the address cannot be listened at, or a name is none.
     """
+    names = [host_name(name) for name in names]
+    if port is not None and not 0 <= port < 2**16:
+        raise ValueError(f'--port {port}: expected 1 to 65535, or 0 for any that is free')
     gr = import_gradio()
     from starlette.middleware import Middleware
 
@@ -355,6 +359,7 @@ def launch(
     # Of the weight 600, gradio 6 brings a file without Latin letters.
     font = gr.themes.LocalFont('Source Sans Pro', weights=(400, 700))
     try:
+        port = free_port(host) if port == 0 else port
         _, url, _ = page.launch(
             server_name=host, server_port=port, share=False, prevent_thread_lock=True, quiet=True,
             show_error=True, footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False,
@@ -367,6 +372,13 @@ def launch(
             f'cannot listen at {host}:{port or "7860 and above"} ({error}); try --port'
         ) from None
     return url
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens at."""
+    with socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET) as listener:
+        listener.bind((host, 0))
+        return listener.getsockname()[1]
 
 
 def import_gradio(folder: Path | None = None):

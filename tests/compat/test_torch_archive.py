@@ -99,6 +99,23 @@ def test_files_without_checksums_are_read_and_it_is_said(tmp_path, caplog):
     assert f'{tmp_path / "a.pth"} was written without checksums' in caplog.text
 
 
+@pytest.mark.parametrize('legacy', [False, True])
+def test_nan_is_refused_wherever_it_would_be_used(tmp_path, legacy):
+    path = tmp_path / 'a.pth'
+    wrong = torch.tensor([1.0, torch.nan])
+    for content, name in (
+        (dict(a=wrong), 'a'),
+        (dict(state_dict=dict(a=torch.ones(2), b=wrong.half())), 'state_dict.b'),
+        (dict(state_dict={}, optimizer=dict(state={3: dict(exp_avg=wrong)})), 'optimizer.state.3.exp_avg'),
+    ):
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(ValueError, match=rf'a.pth is corrupt, or of a failed training: {name} holds NaN'):
+            load_checkpoint_file(path)
+    content = dict(state_dict=dict(a=torch.tensor([torch.inf])), message_hub=dict(loss=wrong))
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    assert load_checkpoint_file(path)['state_dict']['a'] == torch.inf
+
+
 def test_safetensors_with_nan_is_refused(tmp_path):
     save_file = pytest.importorskip('safetensors.torch').save_file
     path = tmp_path / 'a.safetensors'

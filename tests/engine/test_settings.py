@@ -64,6 +64,7 @@ def test_an_option_wins_over_what_follows(leaf):
         ('model.head.loss.use_target_weights', 'use_target_weight'),
         ('model.test_cfg.flip_tests', 'flip_test'),
         ('default_hooks.checkpont.interval', 'checkpoint'),
+        ('default_hooks.weather.interval', 'checkpoint'),
         ('default_hooks.checkpoint.save_lst', 'save_last'),
         ('default_hooks.logger.intervals', 'interval'),
         ('env_cfg.cudnn_bench', 'cudnn_benchmark'),
@@ -244,6 +245,11 @@ def test_modules_named_by_an_option_are_imported(leaf, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     load_settings(leaf, {'custom_imports.imports': ['mmhier', 'module_of_an_option']})
     assert 'module_of_an_option' in sys.modules
+    (tmp_path / 'module_of_another.py').write_text('')
+    file = tmp_path / 'config.yaml'
+    file.write_text('custom_imports:\n  imports: [mmhier]\n')
+    load_settings(str(file), {'custom_imports.imports': ['mmhier', 'module_of_another']})
+    assert 'module_of_another' in sys.modules
 
 
 def test_a_pattern_of_custom_keys_has_to_be_in_the_name_of_a_parameter():

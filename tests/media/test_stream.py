@@ -359,3 +359,12 @@ def test_names_that_are_not_utf_8(tmp_path, video):
     stream = FrameStream(tmp_path)
     found = [Path(frame.source.name).name for frame in stream]
     assert found == [names[1]] * 30 + [names[0]] and stream.skips == []
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/version'), reason='no /proc here')
+@pytest.mark.parametrize('ending', ['png', 'gif', 'tif', 'mp4'])
+def test_a_file_of_the_kernel_is_no_picture_and_no_video(tmp_path, ending):
+    path = tmp_path / f'a.{ending}'
+    path.symlink_to('/proc/version')
+    with pytest.raises(ValueError, match=rf'a\.{ending} holds data although its size is 0'):
+        list(FrameStream(path))

@@ -385,3 +385,21 @@ def test_video_and_bad_input_in_a_browser(browser_page, clip, long_clip, tmp_pat
     if video.evaluate('video => video.canPlayType(\'video/mp4; codecs="avc1.42E01E"\')'):
         page.wait_for_function('document.querySelector("video").videoWidth == 128')
     assert len(json.loads(download(page, 'results.json'))['frames']) == 4
+
+
+def test_port_0_is_any_that_is_free(anny, tmp_path):
+    gradio = pytest.importorskip('gradio')
+    with gradio.Blocks() as page:
+        url = app.launch(page, port=0)
+    try:
+        assert int(url.rstrip('/').rpartition(':')[2]) > 0
+        assert ask(url)[0] == 200
+    finally:
+        page.close(verbose=False)
+
+
+@pytest.mark.parametrize('port', [-1, 65536])
+def test_no_port(port):
+    pytest.importorskip('gradio')
+    with pytest.raises(ValueError, match=f'--port {port}: expected 1 to 65535, or 0'):
+        app.launch(None, port=port)
