@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'names',
         nargs='*',
-        metavar='CONFIG',
-        help='configs; * and ? stand for others (default: the small ones)',
+        metavar='NAME',
+        help='models, * and ? stand for others: mmhier models lists them (default: the small ones)',
     )
     parser.add_argument('--batch', type=_positive, nargs='+', default=[1, 8], metavar='N')
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (default: cpu)')

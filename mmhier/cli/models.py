@@ -16,7 +16,13 @@ SCORES = {False: 'AP reported', True: 'PA-MPJPE reported, mm'}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('names', nargs='*', metavar='NAME', help='configs; * and ? stand for others')
+    parser.add_argument(
+        'names',
+        nargs='*',
+        metavar='NAME',
+        help='config file or name; * and ? stand for others, mmpose::* for all of MMPose (default: those '
+        'for COCO and for the mix of HMR2.0)',
+    )
     parser.add_argument('--csv', type=Path, metavar='FILE', help='write the table as CSV, too')
     parser.add_argument(
         '--plot', type=Path, metavar='FILE', help='draw cost against reported AP into a picture'
@@ -31,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from mmhier.cost.macs import FORMULA, cost_of
     from mmhier.zoo.names import find_configs
 
-    costs = [cost_of(path) for path in find_configs(args.names, task=None)]
+    costs = [cost_of(path) for path in find_configs(args.names)]
     if args.csv:
         write_csv(args.csv, (*COLUMNS, 'Score reported'), [row(cost) for cost in costs])
     if args.plot:

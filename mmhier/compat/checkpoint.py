@@ -36,6 +36,7 @@ import torch
 from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
 from mmhier.compat.torch_archive import TorchArchive
 from mmhier.safe_files import Bounded, open_file
+from mmhier.suggestions import similar_path
 
 logger = logging.getLogger('mmhier')
 
@@ -89,7 +90,7 @@ def load_checkpoint_file(path: str | PathLike, map_location: Any = 'cpu') -> Any
             if not path.endswith('.safetensors'):
                 return _load(file, path, map_location)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'checkpoint {path} does not exist') from error
+        raise FileNotFoundError(f'checkpoint {path} does not exist{similar_path(path)}') from error
     return _load_safetensors(path, map_location)
 
 

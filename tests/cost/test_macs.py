@@ -116,9 +116,7 @@ def test_mesh_decoder_costs_what_the_official_graph_does():
 
 
 def test_mesh_models():
-    found, pose = (
-        cost_of(find_configs([name], task=None)[0]) for name in ('gmfhmr2_s_s3_mixed', 'gmfpose_s_s3_coco')
-    )
+    found, pose = (cost_of(find_configs([name])[0]) for name in ('gmfhmr2_s_s3_mixed', 'gmfpose_s_s3_coco'))
     assert (found.encoder_params, found.encoder_macs) == (pose.encoder_params, pose.encoder_macs)
     assert found.params == found.encoder_params + 2_280_989  # no discriminator
     assert found.has_mesh and not pose.has_mesh
