@@ -68,7 +68,7 @@ def resolve_config(name: str | PathLike) -> Path:
     if _SEVERAL.search(text):
         raise ValueError(f'{text!r} may be several models, one is wanted here; `{_listing(text)}` lists them')
     package, word = _parts(text)
-    for known in (_of_package(package, text),) if package else (_ours(), _of_package(STOCK)):
+    for known in (_of_package(package),) if package else (_ours(), _of_package(STOCK, False)):
         for ending in ENDINGS:
             found = [path for full, path in known.items() if word + ending in (full, path.stem)]
             if len(found) > 1:
@@ -97,7 +97,7 @@ def find_configs(patterns: Sequence[str] | None = None, task: str | None = None)
             paths = [resolve_config(pattern)]
         else:
             package, word = _parts(pattern)
-            known = _of_package(package, pattern) if package else _ours(task)
+            known = _of_package(package) if package else _ours(task)
             paths = [path for full, path in known.items() if fnmatch(full, word) or fnmatch(path.stem, word)]
             if not paths and patterns:
                 raise FileNotFoundError(f'{pattern!r} fits the name of no model{_hint(pattern)}')
@@ -128,25 +128,37 @@ def _order(path: Path) -> tuple:
     return family, sizes.get(rest[0] if rest else '', 9), rest
 
 
-def _of_package(package: str, name: str = '') -> dict[str, Path]:
-    """Configs of a package by their paths in it, without ending.
+def package_configs(package: str) -> Path:
+    """Return the folder that holds the configs of a package, of which nothing is imported.
 
-    Args:
-        package: Its name; nothing of it is imported.
-        name: What is looked for there, for the error. Without, a package that is absent has no configs.
+    Raises:
+        ImportError: If it is not installed, or has none.
     """
     try:
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
     except ValueError:  # of a module without one
         spec = None
     for home in (spec and spec.submodule_search_locations) or ():
-        folder = Path(home) / '.mim' / 'configs'
-        files = sorted(path for path in folder.rglob('*.py') if '_base_' not in path.parts)
-        if files:
-            return {path.relative_to(folder).with_suffix('').as_posix(): path for path in files}
-    if name:
-        raise ImportError(f'{name!r} is of {package}, which is not installed, or not with its configs')
-    return {}
+        if (folder := Path(home) / '.mim' / 'configs').is_dir():
+            return folder
+    raise ImportError(f'{package} is not installed, or not with its configs')
+
+
+def _of_package(package: str, must_exist: bool = True) -> dict[str, Path]:
+    """Configs of a package by their paths in it, without ending.
+
+    Args:
+        package: Its name.
+        must_exist: Whether it is an error if it is not installed; else it has no configs.
+    """
+    try:
+        folder = package_configs(package)
+    except ImportError:
+        if must_exist:
+            raise
+        return {}
+    files = sorted(path for path in folder.rglob('*.py') if '_base_' not in path.parts)
+    return {path.relative_to(folder).with_suffix('').as_posix(): path for path in files}
 
 
 def _listing(name: str) -> str:
@@ -160,7 +172,7 @@ def _hint(name: str) -> str:
     package, word = _parts(name)
     hint = similar_path(name) if Path(name).suffix in _CONFIGS and not package else ''
     if not hint:
-        known = _of_package(package) if package else _ours() | _of_package(STOCK)
+        known = _of_package(package) if package else _ours() | _of_package(STOCK, False)
         short = {path.stem: (f'{package}::' if package else '') + path.stem for path in known.values()}
         hint = did_you_mean(Path(word).name, short)
     return f'{hint or ";"} `{_listing(name)}` lists them'

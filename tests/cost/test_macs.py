@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmhier.cost.macs import build_model, cost_of, count_macs, count_parameters, reported
+from mmhier.cost.macs import build_model, cost_of, count_macs, count_parameters
 from mmhier.models.heads.hmr2_head import HMR2Head
 from mmhier.zoo.names import find_configs
 
@@ -84,15 +84,6 @@ def test_a_module_adds_what_it_knows_of():
     network = nn.Sequential(Scan(3, 2), nn.Linear(2, 2))
     assert count_macs(network, lambda: network(torch.zeros(4, 3))) == 4 * (3 * 2 + 2 * 2) + 4000
     assert not network[0]._forward_hooks
-
-
-def test_reported_score_is_read_from_the_head_of_a_config(tmp_path):
-    path = tmp_path / 'a.py'
-    path.write_text('# COCO val: 74.6 AP (paper, arXiv 1). Not run by us yet.\nx = 1\n')
-    assert reported(path, 'AP') == (74.6, 'paper, arXiv 1')
-    assert reported(path, 'PA-MPJPE on Human3.6M') == (None, '')
-    path.write_text('# Not run by us yet.\ny = "75.0 AP (made up)"\n')
-    assert reported(path, 'AP') == (None, '')
 
 
 def test_building_needs_no_download_and_computes():
