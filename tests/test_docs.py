@@ -88,7 +88,7 @@ def test_config_names_that_are_given_to_commands_exist():
             for name in words[2:]:
                 if name.startswith('-'):
                     break
-                assert find_configs([name], task=None)
+                assert find_configs([name])
                 count += 1
             continue
         else:

@@ -89,7 +89,7 @@ ARROWS = {
     'models': 'body_models convert geometry ops',
     'evaluation': 'body_models datasets geometry',
     'engine': 'body_models compat datasets',
-    'cost': '',
+    'cost': 'zoo',
     'deploy': 'body_models compat cost models ops',
     'zoo': '',
     'results': 'body_models media scene_files tracking visualization',

@@ -15,7 +15,11 @@ from mmhier.web.page import MAX_FRAMES, Analyzer, build_page, find_models, impor
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = 'Models that have a checkpoint in pretrained/ or work_dirs/ can be chosen in the page.'
-    parser.add_argument('--model', metavar='NAME', help='offer this model first, see mmhier models')
+    parser.add_argument(
+        '--model',
+        metavar='NAME',
+        help='offer this model first; config file or name',
+    )
     parser.add_argument('--weights', metavar='FILE', help='its checkpoint')
     parser.add_argument(
         '--detector',

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmhier.cli.trust import add_trust_option, apply_trust
+from mmhier.suggestions import similar_path
 
 if TYPE_CHECKING:
     from mmhier.inference.inferencer import Inferencer, InferenceRun
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('inputs', nargs='*', metavar='INPUT', help='image, video, folder or pattern')
     parser.add_argument('--webcam', type=int, metavar='N', help='read camera N, 0 is the first')
-    parser.add_argument('--model', metavar='NAME', help='model or config file, see mmhier models')
+    parser.add_argument('--model', metavar='NAME', help='config file or name, see mmhier models')
     parser.add_argument(
         '--weights', metavar='FILE', help='checkpoint (default: pretrained/NAME.pth, then work_dirs/NAME/)'
     )
@@ -412,7 +413,7 @@ def _finish(lines: Path) -> int:
     from mmhier.results.files import FORMATS, finish
 
     if not lines.is_file():
-        raise FileNotFoundError(f'{lines} does not exist')
+        raise FileNotFoundError(f'{lines} does not exist{similar_path(lines)}')
     try:
         for path in finish(lines, FORMATS, complete=False):
             print(_printable(path))

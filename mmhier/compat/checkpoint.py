@@ -38,6 +38,7 @@ from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
 from mmhier.compat.torch_archive import TorchArchive
 from mmhier.safe_files import Bounded, open_file
 from mmhier.safe_pickle import named_globals
+from mmhier.suggestions import similar_path
 
 logger = logging.getLogger('mmhier')
 
@@ -86,7 +87,7 @@ def load_checkpoint_file(path: str | PathLike, map_location: Any = 'cpu') -> Any
             safetensors = path.endswith('.safetensors')
             content = None if safetensors else _load(file, path, map_location)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'checkpoint {path} does not exist') from error
+        raise FileNotFoundError(f'checkpoint {path} does not exist{similar_path(path)}') from error
     return _without_nan(_load_safetensors(path, map_location) if safetensors else content, path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.detection.detector import Detections, check_image, clip_to_image, count_others, select
+from mmhier.suggestions import similar_path
 
 TORCHVISION_PERSON = 1  # in torchvision's list of COCO's classes, where 0 is the background
 
@@ -51,7 +52,9 @@ class TorchvisionDetector:
                     f"dict(type='torchvision', name='{name}', weights=...)"
                 ) from error
         elif not Path(weights).is_file():
-            raise FileNotFoundError(f'{weights}: there is no such file of weights for torchvision:{name}')
+            raise FileNotFoundError(
+                f'{weights}: there is no such file of weights for torchvision:{name}{similar_path(weights)}'
+            )
         else:
             model = get_model(name, weights=None, weights_backbone=None)
             _load_weights(model, weights, name)
@@ -111,7 +114,9 @@ class MMDetDetector:
             ) from error
         for path in (config, weights):
             if not Path(path).is_file():
-                raise FileNotFoundError(f'{path}: there is no such file for the mmdet detector')
+                raise FileNotFoundError(
+                    f'{path}: there is no such file for the mmdet detector{similar_path(path)}'
+                )
         self.score_threshold = score_threshold
         self.left_out: Counter[str] = Counter()
         self._inference = inference_detector

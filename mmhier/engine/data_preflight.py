@@ -30,6 +30,7 @@ from mmhier.datasets.coco_values import CocoFile
 from mmhier.datasets.keypoint_set import check_keypoint_set, read_keypoint_set, words_of
 from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
 from mmhier.datasets.mesh.npz_file import read_npz
+from mmhier.suggestions import similar_path
 
 logger = logging.getLogger('mmhier')
 
@@ -386,7 +387,7 @@ def _check_evaluator(
         return
     if path and not osp.isfile(path):
         raise FileNotFoundError(
-            f'{path} does not exist ({name}.ann_file). --cfg-options {name}.ann_file=PATH'
+            f'{path} does not exist ({name}.ann_file){similar_path(path)}. --cfg-options {name}.ann_file=PATH'
         )
     if not path and len({osp.realpath(file.path) for file in files}) > 1:
         raise ValueError(

@@ -12,6 +12,8 @@ from mmengine.device import get_device
 from mmengine.fileio import exists
 
 from mmhier.engine.data_preflight import check_data, data_sets
+from mmhier.suggestions import similar_path
+from mmhier.zoo.names import check_checkpoint
 
 _STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
 # Options of codecs on which the targets do not depend.
@@ -27,8 +29,8 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         loaders: The data loaders about to be used, e.g. ``('train_dataloader', 'val_dataloader')``.
 
     Raises:
-        FileNotFoundError: If an annotation file, a box file, an image folder, the file of the encoder's
-            initial weights, a picture or a body model is missing.
+        FileNotFoundError: If a checkpoint, an annotation file, a box file, an image folder, the file of the
+            encoder's initial weights, a picture or a body model is missing.
         ValueError: If nothing would be trained, an annotation file holds something wrong or does not fit (see
             :mod:`mmhier.engine.data_preflight`), input size and heatmap size of the codec do not fit each
             other, the optimizers do not fit the model, or there is no GPU for mixed precision.
@@ -36,6 +38,8 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
     if 'train_dataloader' in loaders:
         _check_precision(cfg.get('optim_wrapper') or {})
         _check_length(cfg.get('train_cfg') or {})
+    if cfg.get('load_from'):
+        check_checkpoint(cfg.load_from)
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
     _check_pipelines(cfg, loaders)
@@ -84,7 +88,9 @@ def _check_paths(field: str, dataset: ConfigDict) -> None:
     for name, path in paths.items():
         if path and '://' not in path and not exists(path):
             remedy = _PATH_REMEDY.format(field=f'{field}.{name}')
-            raise FileNotFoundError(f'{path} does not exist ({field}.{name}, data_root={root!r}). {remedy}')
+            raise FileNotFoundError(
+                f'{path} does not exist ({field}.{name}, data_root={root!r}){similar_path(path)}. {remedy}'
+            )
 
 
 def _check_initial_weights(backbone: ConfigDict) -> None:
@@ -115,8 +121,8 @@ def _check_prior(model: ConfigDict, optim_wrapper: ConfigDict) -> None:
     path = model.mocap.get('ann_file')
     if path and not exists(path):
         raise FileNotFoundError(
-            f'{path} does not exist (model.mocap.ann_file). --cfg-options model.mocap.ann_file=PATH names '
-            'another'
+            f'{path} does not exist (model.mocap.ann_file){similar_path(path)}. --cfg-options '
+            'model.mocap.ann_file=PATH names another'
         )
 
 

@@ -22,6 +22,7 @@ from torch import nn
 
 from mmhier.compat.config_variables import read_config
 from mmhier.engine.setting_kinds import check_kind
+from mmhier.suggestions import did_you_mean
 
 # Top-level settings beside the arguments of Runner that MMEngine, MMPose or mmhier read.
 _TOP_LEVEL = {
@@ -267,8 +268,8 @@ def _refuse(keys: list[str], depth: int, allowed: set[str]) -> None:
 
 
 def _meant(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, names, 3, 0.6)
-    return f'; did you mean {" or ".join(close)}?' if close else f'; it takes {", ".join(sorted(names)[:40])}'
+    names = set(names)
+    return did_you_mean(name, names) or f'; it takes {", ".join(sorted(names)[:40])}'
 
 
 def _known_keys(place: Mapping, path: list[str], before: Config) -> set[str] | None:

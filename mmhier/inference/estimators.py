@@ -25,6 +25,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint
 from mmpose.apis.inference import dataset_meta_from_config
+from mmpose.models.heads import HeatmapHead
 from mmpose.models.utils.tta import flip_heatmaps
 from mmpose.registry import MODELS
 from torch import Tensor, nn
@@ -40,11 +41,10 @@ from mmhier.geometry.scene_camera import AUTOMATIC, FocalChoice, Placement, plac
 from mmhier.inference.crops import Crop, MeshCropper, PoseCropper, make_batch
 from mmhier.inference.engine_network import Network, Outputs, is_file, open_network
 from mmhier.results.frame_result import BodyMesh
-from mmhier.zoo.names import find_weights, resolve_config
+from mmhier.zoo.names import RANDOM, check_weights, resolve_config
 
 logger = logging.getLogger('mmhier')
 
-RANDOM = 'random'
 # Parts of a mesh model that only training needs.
 _PRIOR = ('discriminator', 'adversarial_loss', 'mocap')
 
@@ -115,7 +115,9 @@ class _Estimator:
 
 
 class PoseEstimator(_Estimator):
-    """A top-down pose model of MMPose with heatmaps; arguments as for the base class.
+    """A top-down pose model of MMPose; arguments as for the base class.
+
+    Heads without heatmaps (SimCC, RTMPose, regression) decode by themselves, and run eagerly only.
 
     Args:
         model: See above.
@@ -141,7 +143,10 @@ class PoseEstimator(_Estimator):
         meta = dataset_meta or {}
         self.crop = PoseCropper(_evaluation_pipeline(cfg))
         channels, count = getattr(model.head, 'out_channels', None), meta['num_keypoints']
-        plain = getattr(model.head.decoder, 'heatmap_type', 'gaussian') == 'gaussian'
+        self._has_heatmaps = isinstance(model.head, HeatmapHead)
+        if flip_test and not self._has_heatmaps:
+            raise ValueError(f'{name}: a flip test is for heatmaps, a {type(model.head).__name__} gives none')
+        plain = getattr(getattr(model.head, 'decoder', None), 'heatmap_type', 'gaussian') == 'gaussian'
         if plain and isinstance(channels, int) and channels != count:
             raise ValueError(
                 f'{name}: model.head.out_channels is {channels}, but its metainfo describes {count} keypoints'
@@ -193,7 +198,16 @@ class PoseEstimator(_Estimator):
         ]
 
     def _eager(self, images: Tensor) -> Outputs:
-        return dict(heatmaps=self.model(images, None, mode='tensor'))
+        if self._has_heatmaps:
+            return dict(heatmaps=self.model(images, None, mode='tensor'))
+        found = self.model.head.predict(self.model.extract_feat(images), [], {})
+        found = found[0] if isinstance(found, tuple) else found  # beside what only pictures show
+        keypoints, scores = (
+            torch.from_numpy(np.concatenate([getattr(one, name) for one in found]).astype(np.float32))
+            for name in ('keypoints', 'keypoint_scores')
+        )
+        size = torch.tensor(self.crop.input_wh)
+        return dict(keypoints=keypoints * ((size - 1) / size), scores=scores)
 
 
 class MeshEstimator(_Estimator):
@@ -377,11 +391,9 @@ def _load_weights(model: nn.Module, config: Path, weights: str | Path | None) ->
     if str(weights) == RANDOM:
         logger.warning('%s has random weights: its results mean nothing', config.stem)
         return {}
-    place = find_weights(config) if weights is None else weights
+    place = check_weights(config, weights)
     if weights is None:
         logger.warning('weights of %s: %s', config.stem, place)
-    if '://' not in str(place) and not Path(place).is_file():
-        raise FileNotFoundError(f'the checkpoint {place} does not exist')
     checkpoint = _load_checkpoint(str(place), map_location='cpu', logger='silent')
     state = checkpoint.pop('state_dict', checkpoint)
     state = {name: value for name, value in state.items() if name.split('.')[0] != 'discriminator'}

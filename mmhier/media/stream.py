@@ -20,6 +20,7 @@ from mmhier.file_endings import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
 from mmhier.media.frames import Frame, Skip, Source, to_bgr
 from mmhier.media.pictures import MAX_PIXELS, PICTURE, layout, read_lens, read_pictures
 from mmhier.media.video_reader import read_video, video_info
+from mmhier.suggestions import similar_path
 
 _QUEUE = 8
 # Of the frames that wait: eight of 4K. A single one may have more.
@@ -329,7 +330,9 @@ def _files(text: str | Path, left_out: Counter[str]) -> list[_File]:
     elif has_magic(str(path)):
         found = [Path(name) for name in sorted(glob(str(path), recursive=True))]
     else:
-        raise FileNotFoundError(f'{text} does not exist; expected an image, a video, a folder or a pattern')
+        raise FileNotFoundError(
+            f'{text} does not exist{similar_path(text)}; expected an image, a video, a folder or a pattern'
+        )
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     files = []
     for entry in found:

@@ -68,15 +68,15 @@ def find_models(name: str | None = None, weights: str | Path | None = None) -> d
         FileNotFoundError: If no model has weights, or the one asked for is not there.
         ValueError: If there are weights without a name.
     """
-    from mmhier.zoo.names import find_configs, find_weights, resolve_config
+    from mmhier.zoo.names import check_weights, find_configs, find_weights, resolve_config
 
     models = {}
     if name is not None:
         config = resolve_config(name)
-        models[config.stem] = Model(config, weights or find_weights(config))
+        models[config.stem] = Model(config, check_weights(config, weights))
     elif weights is not None:
         raise ValueError(f'--weights {weights} needs --model: the name of the model that it is of')
-    for config in find_configs(['*'], task=None):
+    for config in find_configs(['*']):
         try:
             models.setdefault(config.stem, Model(config, find_weights(config)))
         except FileNotFoundError:
