@@ -309,3 +309,11 @@ def test_a_value_that_its_reader_cannot_take(leaf, option, value, expected):
 )
 def test_a_value_of_another_kind_that_its_reader_takes(leaf, option, value):
     load_settings(leaf, {option: value})
+
+
+def test_a_kind_that_the_file_itself_has_is_taken(tmp_path):
+    file = tmp_path / 'config.py'
+    file.write_text("model = dict(head=dict(type='HeatmapHead', in_channels=8, out_channels=17.0))\n")
+    assert load_settings(str(file), {'model.head.out_channels': 18.0}).model.head.out_channels == 18.0
+    with pytest.raises(ValueError, match='expected a whole number'):
+        load_settings(str(file), {'model.head.in_channels': 9.0})
