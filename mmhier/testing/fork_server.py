@@ -34,7 +34,14 @@ import torch  # noqa: F401  isort: skip
 
 # The text of a config goes into the log as it is: to lay it out takes as long as the imports.
 mmengine.config.config.FormatCode = lambda text, **options: (text, True)
-ALLOWED = ('mmhier.atomic', 'mmhier.compat', 'mmhier.safe_files', 'mmhier.suggestions', 'mmhier.version')
+ALLOWED = (
+    'mmhier.atomic',
+    'mmhier.compat',
+    'mmhier.network',
+    'mmhier.safe_files',
+    'mmhier.suggestions',
+    'mmhier.version',
+)
 POLL_S = 0.02
 
 
