@@ -36,6 +36,7 @@ from torch import Tensor
 
 from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
 from mmhier.compat.torch_archive import TorchArchive
+from mmhier.network import DownloadError, downloading
 from mmhier.safe_files import Bounded, open_file
 from mmhier.safe_pickle import named_globals
 from mmhier.suggestions import similar_path
@@ -126,33 +127,73 @@ def load_url(
 ) -> Any:
     """Download a checkpoint, once, and read it with :func:`load_checkpoint_file`.
 
-    Takes the arguments of ``torch.hub.load_state_dict_from_url`` and keeps the file in the same place. A hash
-    in the name (``-62d7a712.pth``, or with OpenMMLab's date, ``-62d7a712_20230314.pth``) is compared with
-    what was downloaded.
+    Takes the arguments of ``torch.hub.load_state_dict_from_url`` and keeps the file in the same place; errors
+    as of :func:`fetch`.
+    """
+    path = fetch(url, model_dir, progress, check_hash, file_name)
+    return _with_weights(load_checkpoint_file(path, map_location), path)
+
+
+def fetch(
+    url: str,
+    model_dir: str | None = None,
+    progress: bool = True,
+    check_hash: bool = False,
+    file_name: str | None = None,
+) -> str:
+    """Download a checkpoint, if it is not there, and return its path; arguments as of :func:`load_url`.
+
+    A hash in the name (``-62d7a712.pth``, or with OpenMMLab's date, ``-62d7a712_20230314.pth``) is compared
+    with what was downloaded.
 
     Raises:
+        DownloadError: If it cannot be downloaded, or not whole; the message says where to put it by hand.
         ValueError: With ``check_hash`` if the name has no hash or the file has another one, and the file is
             not kept. Without it another hash is a warning, since some files were replaced under their names.
     """
     folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
     name = file_name or os.path.basename(url.partition('?')[0].partition('#')[0])
     path = os.path.join(folder, name)
-    if not os.path.exists(path):
-        os.makedirs(folder, exist_ok=True)
-        logger.info('downloading %s to %s', url, path)
-        known = _hash_in(name)
-        if check_hash and known is None:
-            raise ValueError(f'{name} has no hash in its name to check: download it without check_hash')
+    if os.path.exists(path):
+        return path
+    os.makedirs(folder, exist_ok=True)
+    logger.info('downloading %s to %s', url, path)
+    known = _hash_in(name)
+    if check_hash and known is None:
+        raise ValueError(f'{name} has no hash in its name to check: download it without check_hash')
+    remedy = f'fetch it elsewhere and put it at {path}'
+    with downloading(url, remedy):
         torch.hub.download_url_to_file(url, path, progress=progress)
-        if known is not None:
-            found = _sha256(path)
-            if not found.startswith(known):
-                problem = f'{url} has the SHA-256 {found}, its name says {known}...: damaged, or replaced'
-                if check_hash:
-                    os.unlink(path)
-                    raise ValueError(problem)
-                logger.warning('%s; kept as %s', problem, path)
-    return _with_weights(load_checkpoint_file(path, map_location), path)
+    if problem := _damage(path):
+        os.unlink(path)
+        raise DownloadError(f'{url} cannot be downloaded whole, or is no checkpoint ({problem}): {remedy}')
+    if known is not None:
+        found = _sha256(path)
+        if not found.startswith(known):
+            problem = f'{url} has the SHA-256 {found}, its name says {known}...: damaged, or replaced'
+            if check_hash:
+                os.unlink(path)
+                raise ValueError(problem)
+            logger.warning('%s; kept as %s', problem, path)
+    return path
+
+
+def _damage(path: str) -> str:
+    """What is wrong with the outside of a file that has just been downloaded, if anything."""
+    if path.endswith('.safetensors'):
+        try:
+            _load_safetensors(path, 'cpu')
+        except ValueError as error:
+            return str(error)
+        return ''
+    try:
+        with open_file(path) as file:
+            _inspect(file, path)
+    except UntrustedCheckpointError:
+        return ''  # whole, and refused when it is read
+    except ValueError as error:
+        return str(error)
+    return ''
 
 
 def _sha256(path: str) -> str:

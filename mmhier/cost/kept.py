@@ -135,7 +135,7 @@ def _key(path: Path) -> str | None:
     texts: dict[Path, str] = {}
     try:
         _collect(path.resolve(), texts)
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, ImportError):
         return None
     return _digest([path.stem, *texts.values()])
 

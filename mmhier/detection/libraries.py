@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.detection.detector import Detections, check_image, clip_to_image, count_others, select
+from mmhier.network import DownloadError, downloading
 from mmhier.suggestions import similar_path
 
 TORCHVISION_PERSON = 1  # in torchvision's list of COCO's classes, where 0 is the background
@@ -44,12 +45,15 @@ class TorchvisionDetector:
         if name not in known:
             raise ValueError(f'torchvision has no detection model {name!r}: it has {", ".join(known)}')
         if weights is None:
+            remedy = f"give a file, detector=dict(type='torchvision', name='{name}', weights=FILE)"
             try:
-                model = get_model(name, weights='DEFAULT')
-            except OSError as error:
-                raise ValueError(
-                    f'the weights of torchvision:{name} cannot be downloaded ({error}): give a file, '
-                    f"dict(type='torchvision', name='{name}', weights=...)"
+                with downloading(f'the weights of torchvision:{name}', remedy):
+                    model = get_model(name, weights='DEFAULT')
+            except RuntimeError as error:  # of torch.hub
+                if 'invalid hash' not in str(error):
+                    raise
+                raise DownloadError(
+                    f'torchvision:{name} is downloaded damaged ({error}): {remedy}'
                 ) from error
         elif not Path(weights).is_file():
             raise FileNotFoundError(

@@ -12,6 +12,7 @@ from mmengine.device import get_device
 from mmengine.fileio import exists
 
 from mmhier.engine.data_preflight import check_data, data_sets
+from mmhier.engine.initial_weights import check_initial_weights, checkpoint_address, fetch_once
 from mmhier.suggestions import similar_path
 from mmhier.zoo.names import check_checkpoint
 
@@ -29,6 +30,7 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         loaders: The data loaders about to be used, e.g. ``('train_dataloader', 'val_dataloader')``.
 
     Raises:
+        DownloadError: If a checkpoint cannot be downloaded.
         FileNotFoundError: If a checkpoint, an annotation file, a box file, an image folder, the file of the
             encoder's initial weights, a picture or a body model is missing.
         ValueError: If nothing would be trained, an annotation file holds something wrong or does not fit (see
@@ -48,9 +50,11 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
             for field, dataset in data_sets(cfg[loader].get('dataset'), f'{loader}.dataset'):
                 _check_paths(field, dataset)
             check_data(cfg, loader)
+    if cfg.get('load_from') and (address := checkpoint_address(cfg.load_from, 'load_from')):
+        fetch_once(address)
     model = cfg.get('model') or {}
     if 'train_dataloader' in loaders:
-        _check_initial_weights(model.get('backbone') or {})
+        check_initial_weights(model)
     if model.get('type') == 'TopdownMeshEstimator':
         _check_body_model(model)
         if 'train_dataloader' in loaders and model.get('mocap'):
@@ -91,17 +95,6 @@ def _check_paths(field: str, dataset: ConfigDict) -> None:
             raise FileNotFoundError(
                 f'{path} does not exist ({field}.{name}, data_root={root!r}){similar_path(path)}. {remedy}'
             )
-
-
-def _check_initial_weights(backbone: ConfigDict) -> None:
-    init_cfg = backbone.get('init_cfg')
-    path = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
-    if path and '://' not in path and not exists(path):
-        raise FileNotFoundError(
-            f'{path} does not exist (model.backbone.init_cfg.checkpoint). The head of the config says where '
-            'to get it; --cfg-options model.backbone.init_cfg.checkpoint=PATH names another, '
-            'model.backbone.init_cfg=None starts from random weights'
-        )
 
 
 def _check_body_model(model: ConfigDict) -> None:

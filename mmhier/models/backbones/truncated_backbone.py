@@ -28,6 +28,7 @@ from mmhier.models.backbones.foreign_network import (
 )
 from mmhier.models.backbones.network_survey import LISTS, number_layers, plain_name, survey, timm_undecayed
 from mmhier.models.backbones.truncation import FeatureInfo, TruncatedEncoder, Truncation
+from mmhier.network import DownloadError, downloading
 
 
 def remove_unused(network: nn.Module, images: Tensor, source: str) -> Trace:
@@ -195,7 +196,15 @@ class TruncatedBackbone(TruncatedEncoder):
             path = init_cfg['checkpoint']
             self._load_timm(unwrap(CheckpointLoader.load_checkpoint(path, map_location='cpu'), path), path)
         elif self.config.get('pretrained'):
-            self._load_timm(True, "timm's file")
+            source = f"timm's weights of {self.config['name']}"
+            remedy = "fetch a file elsewhere and name it, init_cfg=dict(type='Pretrained', checkpoint=FILE)"
+            try:
+                with downloading(source, remedy):
+                    self._load_timm(True, source)
+            except OSError as error:
+                if isinstance(error, DownloadError) or error.errno is not None:  # such as a full disk
+                    raise
+                raise DownloadError(f'{source} cannot be downloaded ({error}): {remedy}') from error
 
     def _load_timm(self, weights: Mapping[str, Tensor] | bool, source: str) -> None:
         """Let timm load weights into networks of its own, and take over what is kept here."""
