@@ -313,7 +313,11 @@ def test_a_value_of_another_kind_that_its_reader_takes(leaf, option, value):
 
 def test_a_kind_that_the_file_itself_has_is_taken(tmp_path):
     file = tmp_path / 'config.py'
-    file.write_text("model = dict(head=dict(type='HeatmapHead', in_channels=8, out_channels=17.0))\n")
+    head = "dict(type='HeatmapHead', in_channels=8, out_channels=17.0, loss_cfg=dict(weight=1))"
+    file.write_text(f'model = dict(head={head})\n')
     assert load_settings(str(file), {'model.head.out_channels': 18.0}).model.head.out_channels == 18.0
+    load_settings(str(file), {'model.head.loss_cfg.weight': 0.5})
+    with pytest.raises(ValueError, match='loss_cfg.weight=.half.: expected a number, such as 1'):
+        load_settings(str(file), {'model.head.loss_cfg.weight': 'half'})
     with pytest.raises(ValueError, match='expected a whole number'):
         load_settings(str(file), {'model.head.in_channels': 9.0})
