@@ -12,11 +12,20 @@ from mmengine.device import get_device
 from mmengine.fileio import exists
 
 from mmhier.engine.data_preflight import check_data, data_sets
+from mmhier.engine.name_preflight import check_names
+from mmhier.engine.schedule_preflight import check_schedule
 
 _STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
 # Options of codecs on which the targets do not depend.
 _DECODING = {'blur_kernel_size', 'unbiased', 'decode_visibility', '_scope_'}
 _PATH_REMEDY = 'Set it with --cfg-options {field}=PATH, or see "Train on COCO" in the README'
+
+
+def check_run(cfg: Config, loaders: tuple[str, ...]) -> None:
+    """Check names, settings of the run, and then paths and sizes; arguments and errors of the three."""
+    check_names(cfg, loaders)
+    check_schedule(cfg, loaders)
+    check_config(cfg, loaders)
 
 
 def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
