@@ -127,6 +127,8 @@ def _check(place: Any, path: list[str]) -> None:
         if path == ['optim_wrapper'] and isinstance(place.get('constructor'), str):
             _check_type(dict(type=place['constructor']), f'{where}.constructor', 'OPTIM_WRAPPER_CONSTRUCTORS')
     for key, child in place.items():
+        if key == 'metainfo':  # types of keypoints are other ones
+            continue
         if isinstance(child, Mapping | list | tuple) or _home([*path, str(key)]):
             _check(child, [*path, str(key)])
 

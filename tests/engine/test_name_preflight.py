@@ -12,8 +12,8 @@ from mmhier.engine.name_preflight import check_names
 
 LOADERS = ('train_dataloader', 'val_dataloader')
 STOCK = Path(mmpose.__file__).parent / '.mim' / 'configs'
-# Its _base_ is a file that MMPose does not ship.
-BROKEN = 'edpose_res50_8xb2-50e_coco-800x1333.py'
+# Its _base_ is a file that MMPose does not ship; and one that gives PackPoseInputs what it does not take.
+UNREADABLE, BROKEN = 'edpose_res50_8xb2-50e_coco-800x1333.py', 'yoloxpose_tiny_4xb64-300e_coco-416.py'
 
 
 @pytest.fixture(scope='module')
@@ -135,10 +135,8 @@ def test_what_is_built_has_a_type_and_its_arguments(cfg):
     other.default_hooks = [dict(type='LoggerHook')]
     with pytest.raises(ValueError, match='default_hooks is a list, expected a dictionary'):
         check_names(other, ())
-    other = copy.deepcopy(cfg)
-    del other['default_scope']
     with pytest.raises(ValueError, match="default_scope is missing.*add default_scope = 'mmpose'"):
-        check_names(other, LOADERS)
+        check_names(_changed(cfg, dict(default_scope=None)), LOADERS)
 
 
 @pytest.mark.parametrize(
@@ -161,13 +159,15 @@ def test_all_of_mmpose_are_taken():
     """But for those that need a package which is not installed: then it is named."""
     checked, absent = 0, set()
     for path in sorted(STOCK.rglob('*.py')):
-        if '_base_' in path.parts or path.name == BROKEN:
+        if '_base_' in path.parts or path.name == UNREADABLE:
             continue
         cfg = Config.fromfile(path)
         for loaders in (LOADERS, ('test_dataloader',)):
             try:
                 check_names(cfg, loaders)
             except ValueError as error:
+                if path.name == BROKEN and 'extra_mapping_labels' in str(error):
+                    continue
                 assert 'there is no package ' in str(error), f'{path}: {error}'
                 absent.add(str(error).partition('there is no package ')[2].split()[0])
         checked += 1
