@@ -19,6 +19,7 @@ from mmpose.registry import TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 
 from mmhier.datasets.coco_pictures import describe_wrong_size
+from mmhier.heif_file import is_heif, read_heif
 from mmhier.safe_files import check_local
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
@@ -102,6 +103,8 @@ def read_image(
         ) from None
     except OSError as error:
         raise ValueError(f'image {path} cannot be read ({error})') from error
+    if is_heif(content):
+        return read_heif(content, path, color_type)
     problem = _damage(content)
     try:
         image = None if problem else mmcv.imfrombytes(content, flag=color_type, backend=decoder)
