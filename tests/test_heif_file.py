@@ -1,4 +1,4 @@
-"""HEIF photos are read upright where pillow-heif is installed; otherwise one sentence says what is missing."""
+"""HEIF photos are read upright with pillow-heif; without it one sentence says what is missing."""
 
 from pathlib import Path
 
