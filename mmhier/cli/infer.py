@@ -10,13 +10,13 @@ import argparse
 import signal
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmhier.cli.out import check_folder
 from mmhier.cli.trust import add_trust_option, apply_trust
 from mmhier.suggestions import similar_path
 
@@ -56,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/infer'), metavar='DIR', help='default: %(default)s'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='first remove what earlier runs have left in the folder'
     )
     parser.add_argument(
         '--save',
@@ -159,12 +162,12 @@ def run(args: argparse.Namespace) -> int:
     if args.finish is not None:
         return _finish(args.finish)
     kinds = _kinds(args)
-    if not args.model:
+    check_folder(args.out, '--out')
+    if not args.model and not Path(args.engine).suffix:  # an exported file says of which model it is
         raise ValueError(
             '--model is missing: the name of a model (mmhier models lists them) or a config file'
         )
     stream = _stream(args)
-    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     from mmhier.results.writer import OutputError
 
     style = _style(args)
@@ -270,7 +273,11 @@ def _infer(
     from mmhier.results.writer_thread import WriterThread
 
     inference = inferencer(stream, args.boxes)
-    writer = ResultWriter(args.out, kinds, style, args.root, not args.free_feet) if kinds else None
+    writer = (
+        ResultWriter(args.out, kinds, style, args.root, not args.free_feet, overwrite=args.overwrite)
+        if kinds
+        else None
+    )
     files = WriterThread(writer) if writer is not None else None
     seconds = dict(loading=time.perf_counter() - begin)
     complete = False

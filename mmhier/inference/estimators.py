@@ -39,7 +39,14 @@ from mmhier.geometry.cameras import (
 )
 from mmhier.geometry.scene_camera import AUTOMATIC, FocalChoice, Placement, place_in_scene
 from mmhier.inference.crops import Crop, MeshCropper, PoseCropper, make_batch
-from mmhier.inference.engine_network import Network, Outputs, is_file, open_network
+from mmhier.inference.engine_network import (
+    Network,
+    Outputs,
+    check_keypoints,
+    exported_config,
+    is_file,
+    open_network,
+)
 from mmhier.results.frame_result import BodyMesh
 from mmhier.zoo.names import RANDOM, check_weights, resolve_config
 
@@ -314,7 +321,7 @@ def _crop_settings(test_cfg: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def load_estimator(
-    model: str | Path,
+    model: str | Path | None,
     weights: str | Path | None = None,
     device: str = 'auto',
     engine: str | Path = 'eager',
@@ -325,7 +332,8 @@ def load_estimator(
     """Build the model of a config, load its weights and make it ready.
 
     Args:
-        model: Config file or name, see :func:`mmhier.zoo.names.resolve_config`.
+        model: Config file or name, see :func:`mmhier.zoo.names.resolve_config`; None: that of
+            an exported file.
         weights: Checkpoint; by default what training has left, see
             :func:`mmhier.zoo.names.find_weights`. ``'random'``: random weights, for tests and timing.
         device: 'auto' takes a GPU if there is one.
@@ -342,7 +350,9 @@ def load_estimator(
     if box_padding is not None and not 0.1 <= box_padding <= 10:
         raise ValueError(f'box_padding={box_padding}: expected a factor from 0.1 to 10')
     init_default_scope('mmpose')
-    path = resolve_config(model)
+    if model is None and not is_file(engine):
+        raise ValueError('model is missing: the name of a model, or a config file')
+    path = exported_config(engine) if model is None else resolve_config(model)
     cfg = Config.fromfile(path)
     settings = cfg.model
     if 'init_cfg' in settings.get('backbone', {}):
@@ -368,6 +378,8 @@ def load_estimator(
     else:
         meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)
         estimator = PoseEstimator(network, cfg, path.stem, engine, meta, flip_test)
+    if is_file(engine):
+        check_keypoints(engine, estimator.keypoint_names)
     if box_padding is not None:
         estimator.crop.padding = box_padding
     return estimator
