@@ -16,6 +16,7 @@ import pytest
 from mmhier.cli import main as cli
 from mmhier.compat.checkpoint import TRUST_VARIABLE, is_trusted
 from mmhier.media import VideoWriter
+from mmhier.results.earlier import NAME
 from mmhier.results.files import ResultLines, read_results
 from mmhier.testing.results import make_result
 
@@ -39,7 +40,7 @@ def start(*arguments, **options):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != NAME)
 
 
 def test_a_video_to_all_files(clip, tmp_path, anny):
@@ -354,20 +355,20 @@ def test_a_box_file_without_one_of_the_images(photos, tmp_path, capsys):
     assert 'boxes.json has no boxes for' in capsys.readouterr().err
 
 
-def test_leftovers_of_an_earlier_run(photos, tmp_path, capsys):
+def test_leftovers_of_an_earlier_run(photos, tmp_path, caplog):
     out = tmp_path / 'out'
     arguments = ['infer', *OPTIONS, '--out', str(out)]
     assert cli.main([*arguments, str(photos / 'a.png')]) == 0
     (out / 'mine.txt').write_text('mine')
     (out / 'a_overlay.txt').write_text('mine, too')
-    assert 'of earlier runs' not in capsys.readouterr().err
+    assert 'of earlier runs' not in caplog.text
     assert cli.main([*arguments, str(photos / 'b.png')]) == 0
-    error = capsys.readouterr().err
-    assert f'{out} holds 2 files of earlier runs' in error and '--overwrite' in error
-    own = {'mine.txt', 'a_overlay.txt', '.mmhier.files'}
+    assert f'{out} holds 2 files of earlier runs' in caplog.text and '--overwrite' in caplog.text
+    caplog.clear()
+    own = {'mine.txt', 'a_overlay.txt'}
     assert {*names(out)} - own == {'a_overlay.jpg', 'b_overlay.jpg', 'results.json'}
     assert cli.main([*arguments, '--overwrite', str(photos / 'c.png')]) == 0
-    assert 'of earlier runs' not in capsys.readouterr().err
+    assert 'of earlier runs' not in caplog.text
     assert {*names(out)} - own == {'c_overlay.jpg', 'results.json'}
 
 
