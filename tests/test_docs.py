@@ -16,6 +16,7 @@ import torch
 
 from mmhier.cli import main as cli
 from mmhier.cli.main import main
+from mmhier.engine.preflight import check_run
 from mmhier.testing.pages import blocks, printed_commands
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,8 +116,8 @@ def test_python_blocks_compile(page):
         compile(block.text, f'{page.name} {block.title}', 'exec')
 
 
-def test_meshes_of_your_own_as_described(tmp_path, monkeypatch):
-    """The script and both configs of training.md, on synthetic people as the page says."""
+def test_data_of_your_own_as_described(tmp_path, monkeypatch):
+    """The scripts and configs of training.md, on synthetic people as the page says."""
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
     from mmpose.registry import DATASETS, METRICS
@@ -131,7 +132,8 @@ def test_meshes_of_your_own_as_described(tmp_path, monkeypatch):
     found = blocks(ROOT / 'docs' / 'training.md', 'python')
     titled = {block.title: block.text for block in found if block.title}
     exec(titled.pop('my_npz.py'), {})
-    assert set(titled) == {'my_pose.py', 'my_mesh.py'}
+    exec(titled.pop('my_five.py'), {})
+    assert [*titled] == ['my_pose.py', 'my_points.py', 'my_mesh.py']
     for name, block in titled.items():
         path = tmp_path / 'configs' / name
         path.write_text(block)
@@ -141,6 +143,9 @@ def test_meshes_of_your_own_as_described(tmp_path, monkeypatch):
             assert len(dataset) == count
             assert dataset[0]['inputs'].shape[0] == 3
         METRICS.build(cfg.val_evaluator)
+        if name != 'my_mesh.py':
+            check_run(cfg, ('train_dataloader', 'val_dataloader'))
+            assert dataset.metainfo['num_keypoints'] == dict(my_pose=17, my_points=5)[path.stem]
     own = cfg.model.mocap
     assert len(DATASETS.build(own)) == 3
 
@@ -227,6 +232,13 @@ def test_a_mesh_data_set_of_your_own_as_described(tmp_path, monkeypatch):
         sys.modules.pop('my_people', None)
 
 
+def _program(title):
+    (program,) = [
+        block for block in blocks(ROOT / 'docs' / 'deployment.md', 'python') if block.title == title
+    ]
+    return program.text
+
+
 def test_program_of_your_own_crops_and_returns_as_the_inferencer(tmp_path, monkeypatch):
     """The program of deployment.md with a network that finds the centre of a spot."""
     onnxruntime = pytest.importorskip('onnxruntime')
@@ -250,15 +262,50 @@ def test_program_of_your_own_crops_and_returns_as_the_inferencer(tmp_path, monke
     monkeypatch.setattr(onnxruntime, 'InferenceSession', Spot)
     facts = dict(input=dict(size_wh=[width, height]), outputs=['keypoints', 'scores'])
     Path('pose.onnx.json').write_text(json.dumps(facts))
-    (program,) = [block for block in blocks(ROOT / 'docs' / 'deployment.md', 'python') if block.title]
     names = {}
-    exec(program.text, names)
+    exec(_program('my_program.py'), names)
     spot = np.array([131.0, 77.0])
     rows, columns = np.indices((200, 300))
     image = np.zeros((200, 300, 3), np.uint8)
     image[..., 2] = 255 * np.exp(-((columns - spot[0]) ** 2 + (rows - spot[1]) ** 2) / 50)
     keypoint, score = names['find_keypoints'](image, [40.0, 30.0, 150.0, 190.0])
     assert np.abs(keypoint - spot).max() < 0.05 and score == 1
+
+
+@pytest.mark.slow
+def test_programs_of_your_own_need_neither_mmhier_nor_torch_and_agree(tmp_path, monkeypatch, capsys):
+    """As printed, with a small model: the one for OpenVINO gives what that for onnxruntime gives."""
+    pytest.importorskip('onnxscript')
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('openvino')
+    monkeypatch.chdir(tmp_path)
+    small = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
+    Path('crops').mkdir()
+    for path in ('photo.jpg', 'crops/photo.jpg'):
+        cv2.imwrite(path, cv2.resize(small, (120, 160), interpolation=cv2.INTER_CUBIC))
+    export = ['export', 'swinpose_micro_s3_synth', '--dynamic-batch', '--decode', '--input', 'rgb-uint8']
+    export += ['--crops', 'crops', '--num-crops', '1', '--bound', '1000']
+    for name in ('pose.xml', 'pose.onnx'):
+        torch.manual_seed(0)
+        assert main([*export[:2], 'random', *export[2:], '--out', name]) == 0
+    programs = dict(openvino=_program('my_openvino.py'), onnxruntime=_program('my_program.py'))
+    programs['onnxruntime'] += """
+keypoints, scores = find_keypoints(cv2.imread('photo.jpg'), (0, 0, 120, 160))
+for name, (x, y), score in zip(facts['keypoint_names'], keypoints, scores):
+    print(f'{name}: {x:.1f}, {y:.1f} ({score:.2f})')
+"""
+    found = {}
+    for name, text in programs.items():
+        Path('program.py').write_text(
+            f"import sys\nsys.modules['torch'] = sys.modules['mmhier'] = None\n{text}"
+        )
+        done = subprocess.run([sys.executable, 'program.py'], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        lines = re.findall(r'^(\w+): (-?[\d.]+), (-?[\d.]+) \(', done.stdout, re.MULTILINE)
+        assert len(lines) == 17 and lines[0][0] == 'nose'
+        found[name] = np.array([[float(x), float(y)] for _, x, y in lines])
+    assert np.ptp(found['openvino'], axis=0).min() > 5, 'a network that looks'
+    assert np.abs(found['openvino'] - found['onnxruntime']).max() < 0.3
 
 
 def test_tables_and_help_are_filled_in():

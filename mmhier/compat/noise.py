@@ -1,4 +1,4 @@
-"""Warnings of others that a user can do nothing about: each named here, with its module; others are shown.
+"""Warnings of others that nobody can do anything about: each named, with its module; all others are shown.
 
 Unnecessary once MMEngine does without ``pkg_resources`` and ``FileClient``, and MMPose looks for its own
 descriptions of keypoints without saying so.

@@ -32,8 +32,9 @@ _VIVID = np.array(
 SIDES = {'left': (90, 200, 60), 'right': (40, 130, 250), 'middle': (235, 170, 60)}
 
 _WHITE, _BLACK, _DIM = 255, 0, 0.35
-# A line is this share of the person's size wide.
+# A line is this share of the size of a person wide, and never wider than so many pixels.
 _LINE = 1 / 80
+_WIDEST = 1000
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Style:
                 raise ValueError(f'{name}={getattr(self, name)!r}: there are {", ".join(known)}')
         if not 0 <= self.score_thr <= 1:
             raise ValueError(f'score_thr={self.score_thr}: expected a score from 0 to 1')
-        if self.line_width is not None and not 0 < self.line_width <= 1000:
-            raise ValueError(f'line_width={self.line_width}: expected pixels, above 0 and up to 1000')
+        if self.line_width is not None and not 0 < self.line_width <= _WIDEST:
+            raise ValueError(f'line_width={self.line_width}: expected pixels, above 0 and up to {_WIDEST}')
 
     def canvas(self, image: np.ndarray | None, image_hw: tuple[int, int]) -> np.ndarray:
         """What people are drawn on, new: (H, W, 3) uint8; white where there is no image."""
@@ -80,7 +81,7 @@ class Style:
 
     def width(self, size: float) -> int:
         """Width of the lines, in pixels, of a person of this size in pixels."""
-        return max(1, round(size * _LINE if self.line_width is None else self.line_width))
+        return max(1, round(min(size * _LINE, _WIDEST) if self.line_width is None else self.line_width))
 
     def body_colour(self, number: int) -> np.ndarray:
         """Of the body of somebody with this number."""

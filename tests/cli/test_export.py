@@ -49,6 +49,27 @@ def test_mistakes_are_one_line(options, message, capsys):
     assert message in error
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--out', 'pose.xml', '--format', 'onnx'], 'pose.xml ends in .xml, but --format onnx writes .onnx'),
+        (['--out', 'pose.trt'], 'pose.trt ends in .trt, but no format is called that: .onnx (onnx), .pt'),
+        (['--out', 'pose'], 'pose ends in nothing, but'),
+        (['--out', '.'], '. is a folder; name a file in it'),
+        (
+            ['--out', 'pose.pt', '--int8', 'nowhere'],
+            '--int8 is for the formats onnx and openvino, not torchscript',
+        ),
+    ],
+)
+def test_a_name_and_a_format_that_do_not_fit_are_refused_before_a_model_is_loaded(
+    options, message, capsys, monkeypatch
+):
+    monkeypatch.setattr('mmhier.inference.estimators.load_estimator', None)
+    assert main(['export', MICRO, 'random', *options]) == 1
+    assert message in capsys.readouterr().err
+
+
 def test_boxes_of_another_format(folder, tmp_path, capsys):
     boxes = tmp_path / 'boxes.json'
     boxes.write_text('[1, 2]')

@@ -16,6 +16,7 @@ import pytest
 from mmhier.cli import main as cli
 from mmhier.compat.checkpoint import TRUST_VARIABLE, is_trusted
 from mmhier.media import VideoWriter
+from mmhier.results.earlier import NAME
 from mmhier.results.files import ResultLines, read_results
 from mmhier.testing.results import make_result
 
@@ -39,7 +40,7 @@ def start(*arguments, **options):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != NAME)
 
 
 def test_a_video_to_all_files(clip, tmp_path, anny):
@@ -396,3 +397,84 @@ def test_help_imports_nothing_large():
     assert done.returncode == 0 and done.stdout.endswith('[]\n')
     assert time.perf_counter() - begin < 5  # 0.1 s on an idle machine
     assert 'Exit status' in done.stdout
+
+
+@pytest.fixture
+def photos(tmp_path, pictures):
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    for number, picture in enumerate(pictures[:3]):
+        cv2.imwrite(str(folder / f'{"abc"[number]}.png'), picture)
+    return folder
+
+
+def test_a_box_file_without_one_of_the_images(photos, tmp_path, capsys):
+    boxes = {'a.png': [[8, 6, 60, 90]], 'c.png': [[8, 6, 60, 90], [70, 10, 120, 92]]}
+    (tmp_path / 'boxes.json').write_text(json.dumps(boxes))
+    arguments = ['infer', str(photos), *OPTIONS, '--boxes', str(tmp_path / 'boxes.json')]
+    arguments += ['--save', 'json', '--out', str(tmp_path / 'out')]
+    assert cli.main(arguments) == 3
+    error = capsys.readouterr().err
+    assert f'skipped 1 in {photos / "b.png"}: nobody, as the file of boxes does not mention it' in error
+    results = list(read_results(tmp_path / 'out' / 'results.json'))
+    assert [len(result.people) for result in results] == [1, 0, 2]
+    (tmp_path / 'boxes.json').write_text(json.dumps({'d.png': [[8, 6, 60, 90]]}))
+    assert cli.main(arguments) == 1
+    assert 'boxes.json has no boxes for' in capsys.readouterr().err
+
+
+def test_leftovers_of_an_earlier_run(photos, tmp_path, caplog):
+    out = tmp_path / 'out'
+    arguments = ['infer', *OPTIONS, '--out', str(out)]
+    assert cli.main([*arguments, str(photos / 'a.png')]) == 0
+    (out / 'mine.txt').write_text('mine')
+    (out / 'a_overlay.txt').write_text('mine, too')
+    assert 'of earlier runs' not in caplog.text
+    assert cli.main([*arguments, str(photos / 'b.png')]) == 0
+    assert f'{out} holds 2 files of earlier runs' in caplog.text and '--overwrite' in caplog.text
+    caplog.clear()
+    own = {'mine.txt', 'a_overlay.txt'}
+    assert {*names(out)} - own == {'a_overlay.jpg', 'b_overlay.jpg', 'results.json'}
+    assert cli.main([*arguments, '--overwrite', str(photos / 'c.png')]) == 0
+    assert 'of earlier runs' not in caplog.text
+    assert {*names(out)} - own == {'c_overlay.jpg', 'results.json'}
+
+
+def test_out_is_a_file(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr('mmhier.inference.inferencer.Inferencer', None)  # no model is loaded for it
+    file = tmp_path / 'out'
+    file.write_text('mine')
+    for place, message in (
+        (file, f'{file} is a file; name a folder'),
+        (file / 'x', f'below the file {file}'),
+    ):
+        assert cli.main(['infer', str(photos), *OPTIONS, '--out', str(place)]) == 1
+        assert message in capsys.readouterr().err
+    assert file.read_text() == 'mine'
+
+
+def test_an_exported_file_says_of_which_model_it_is(photos, tmp_path, capsys):
+    exported = tmp_path / 'pose.pt'
+    export = ['export', POSE, 'random', '--crops', str(photos), '--num-crops', '2', '--bound', '1000']
+    assert cli.main([*export, '--out', str(exported)]) == 0, 'the format is that of the name'
+    arguments = ['infer', str(photos / 'a.png'), '--engine', str(exported), '--out', str(tmp_path / 'out')]
+    assert cli.main(arguments) == 0
+    (result,) = read_results(tmp_path / 'out' / 'results.json')
+    assert result.model == POSE and len(result.keypoint_names) == 17
+    capsys.readouterr()
+    description = tmp_path / 'pose.pt.json'
+    facts = json.loads(description.read_text())
+    for change, message in (
+        (
+            dict(config='my_pose'),
+            'is an export of my_pose, which is no model of mmhier: name its config file',
+        ),
+        (dict(keypoint_names=['tip', 'tail']), 'gives 2 keypoints (tip, tail ...), the model 17 (nose, '),
+        (dict(config=None), 'does not say of which model it is'),
+    ):
+        description.write_text(json.dumps(facts | change))
+        assert cli.main(arguments) == 1
+        assert message in capsys.readouterr().err
+    description.unlink()
+    assert cli.main(arguments) == 1
+    assert 'pose.pt.json does not exist' in capsys.readouterr().err

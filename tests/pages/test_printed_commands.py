@@ -109,12 +109,13 @@ GROUPS = {
             'mmhier export swinpose_s_s3 CHECKPOINT.pth --out pose.onnx --dynamic-batch': Run(
                 FEW_CROPS, makes=('pose.onnx', 'pose.onnx.json')
             ),
-            'mmhier infer --engine pose.onnx': Run(
-                'photo.jpg --model swinpose_s_s3', makes=(f'{OUT}/results.json',)
-            ),
+            'mmhier infer --engine pose.onnx': Run('photo.jpg', makes=(f'{OUT}/results.json',)),
             'mmhier export swinpose_s_s3 CHECKPOINT.pth --out pose.onnx --dynamic-batch --decode '
             '--input rgb-uint8': Run(FEW_CROPS, makes=('pose.onnx', 'pose.onnx.json')),
             'python my_program.py': Run(),
+            'mmhier export swinpose_s_s3 CHECKPOINT.pth --out pose.xml --dynamic-batch --decode '
+            '--input rgb-uint8': Run(FEW_CROPS, makes=('pose.xml', 'pose.bin', 'pose.xml.json')),
+            'python my_openvino.py': Run(says='left_ankle: '),
             'python deployment.py': Run(),
             'mmhier export swinpose_s_s3 FILE.pth --format openvino --int8 photos/': Run(
                 ANY_DRIFT, makes=('swinpose_s_s3_coco.xml', 'swinpose_s_s3_coco.xml.json')

@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 
 from mmhier.media import Skip
+from mmhier.results.earlier import NAME
 from mmhier.results.files import read_results
 from mmhier.results.writer import KINDS, OutputError, ResultWriter
 from mmhier.testing.results import make_result
 
 
 def names(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
+    files = (path for path in folder.rglob('*') if path.is_file() and path.name != NAME)
+    return sorted(str(path.relative_to(folder)) for path in files)
 
 
 def frames_of(path):
