@@ -178,19 +178,18 @@ def _hint(name: str) -> str:
     return f'{hint or ";"} `{_listing(name)}` lists them'
 
 
-def check_checkpoint(name: str | PathLike, what: str = 'checkpoint') -> str:
+def check_checkpoint(name: str | PathLike) -> str:
     """Return what names a checkpoint: an address as it is, or a file that is there.
 
     Args:
         name: File or address.
-        what: Its part in the run, for the error.
 
     Raises:
         FileNotFoundError: If there is no such file; with the one that is most alike.
     """
     text = str(name)
     if '://' not in text and not Path(text).expanduser().is_file():
-        raise FileNotFoundError(f'{what} {text} does not exist{similar_path(text)}')
+        raise FileNotFoundError(f'checkpoint {text} does not exist{similar_path(text)}')
     return text
 
 

@@ -129,7 +129,7 @@ def test_pictures_of_predictions_and_tensorboard(repo_root, config, data, traine
 @pytest.mark.parametrize(
     ('script', 'arguments', 'option', 'message'),
     [
-        ('train', ['nowhere.py'], None, 'nowhere.py does not exist'),
+        ('train', ['nowhere.py'], None, "'nowhere.py' is neither a config file nor the name of a model"),
         ('test', ['{config}', 'nowhere.pth'], None, 'checkpoint nowhere.pth does not exist'),
         ('test', ['{config}', '{checkpoint}'], 'model.backbone.num_stages=2', 'is not of this model'),
         ('train', ['{config}'], 'model.backbone.num_stages=7', 'num_stages'),

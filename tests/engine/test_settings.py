@@ -139,7 +139,7 @@ def test_place_that_is_not_there(leaf):
 def test_decoder_and_targets_of_two_codecs(leaf, monkeypatch):
     monkeypatch.setattr('mmhier.engine.preflight._check_paths', lambda *arguments: None)
     monkeypatch.setattr('mmhier.engine.preflight.check_data', lambda *arguments: None)
-    monkeypatch.setattr('mmhier.engine.preflight._check_initial_weights', lambda backbone: None)
+    monkeypatch.setattr('mmhier.engine.preflight.check_initial_weights', lambda model: None)
     loaders = ('train_dataloader', 'val_dataloader')
     check_config(load_settings(leaf, {'codec.sigma': 3}), loaders)
     with pytest.raises(ValueError, match=r'pipeline\.6\.encoder has sigma=2.*decoder sigma=3'):

@@ -129,6 +129,24 @@ class StandIns:
         ):
             link(self._weights('swinpose_s_s3'), folder / name)
 
+    def stock_weights(self, folder: Path) -> None:
+        """A stock model of MMPose, and its encoder where PyTorch keeps downloads."""
+        from mmengine.config import Config
+
+        from mmhier.engine.initial_weights import checkpoint_address
+        from mmhier.zoo.names import resolve_config
+
+        name = 'mmpose::td-hm_mobilenetv2_8xb64-210e_coco-256x192'
+        address = checkpoint_address(Config.fromfile(resolve_config(name)).model.backbone.init_cfg.checkpoint)
+        state = torch.load(self._weights(name), weights_only=True)['state_dict']
+        for key, value in state.items():
+            if value.ndim == 4 and 'final_layer' not in key:
+                torch.nn.init.kaiming_normal_(value)  # as they are, 50 layers leave next to nothing
+        weights = self.store / 'stock.pth'
+        torch.save(dict(state_dict=state, meta={}), weights)
+        for place in ('FILE.pth', f'torch_home/hub/checkpoints/{address.rpartition("/")[2]}'):
+            link(weights, folder / place)
+
     def mesh_weights(self, folder: Path) -> None:
         """SwinHMR2-S-S3 under every name that the pages give it."""
         for name in (

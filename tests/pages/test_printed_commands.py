@@ -80,6 +80,7 @@ COCO = 'configs/hpe/swinpose_s_s3_coco.py'
 MIXED = 'configs/hmr/swinhmr2_s_s3_mixed.py'
 TEST_COCO = f'python tools/test.py {COCO} CHECKPOINT.pth'
 OUT = 'work_dirs/infer'
+STOCK = 'mmpose::td-hm_mobilenetv2_8xb64-210e_coco-256x192'
 SYNTH_POSE = 'work_dirs/swinpose_t_s3_synth/epoch_1.pth'
 MICRO_MESHES = f'{OUT}/*_side.jpg', f'{OUT}/*.glb'
 BEST = 'work_dirs/my_pose/best_coco_AP_epoch_{}.pth'
@@ -240,6 +241,23 @@ GROUPS = {
         },
         slow=True,
     ),
+    'models of MMPose': Group(
+        ('pictures', 'coco', 'stock_weights'),
+        {
+            f'mmhier infer photo.jpg --model {STOCK} --weights FILE.pth': Run(
+                makes=(f'{OUT}/results.json', f'{OUT}/photo_overlay.jpg')
+            ),
+            f'mmhier train {STOCK}': Run(one_epoch(2), makes=(f'work_dirs/{STOCK[8:]}/epoch_1.pth',)),
+            f'mmhier test {STOCK} FILE.pth': Run(says='coco/AP'),
+            f'mmhier export {STOCK} FILE.pth --out stock.onnx': Run(
+                ANY_DRIFT, makes=('stock.onnx', 'stock.onnx.json')
+            ),
+            f'mmhier benchmark {STOCK} swinpose_s_s3 --batch 1': Run('--runs 1', says=f'`{STOCK[8:]}`'),
+            'mmhier models "mmpose::*mobilenetv2*coco-256x192"': Run(says=f'`{STOCK[8:]}`'),
+        },
+        slow=True,
+        packages=('onnxscript', 'onnxruntime'),
+    ),
     'body models': Group(
         ('smpl_files', 'open_body'),
         {
@@ -299,6 +317,9 @@ GROUPS = {
         ('imagenet_weights', 'vitpose_weights', 'hmr2_weights'),
         {
             'mmhier convert swin_small_patch4_window7_224.pth swin_small_s3.pth --num-stages 3': Run(
+                makes=('swin_small_s3.pth',)
+            ),
+            'mmhier convert swin_small_patch4_window7_224.pth swin_small_s3.pth --model swinpose_s_s3': Run(
                 makes=('swin_small_s3.pth',)
             ),
             'mmhier convert vitpose-b.pth vitpose_b_coco.pth --whole-model': Run(

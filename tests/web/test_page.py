@@ -106,6 +106,7 @@ def test_models_with_weights_are_offered(tmp_path, monkeypatch):
     place.parent.mkdir()
     place.touch()
     assert {name: model.weights for name, model in find_models().items()} == {'swinpose_s_s3_coco': place}
+    Path('mine.pth').touch()
     found = find_models(MESH, 'mine.pth')
     assert list(found) == [MESH, 'swinpose_s_s3_coco']
     assert found[MESH] == Model(resolve_config(MESH), 'mine.pth')
