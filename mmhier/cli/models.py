@@ -24,10 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--write', type=Path, metavar='FILE', help='put the tables between their marks in a text file'
     )
+    from mmhier.cli.model_files import add_options
+
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the tables, or do something with files of released weights."""
+    from mmhier.cli.model_files import ACTIONS, run_action, weights_table
+
+    if args.names and args.names[0] in ACTIONS:
+        return run_action(args.names[0], args.names[1:], args.accept_licence)
     from mmhier.cost.macs import FORMULA, cost_of
     from mmhier.zoo.names import find_configs
 
@@ -46,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
             if content:
                 text = replace_between(text, MARKS[has_mesh], content, str(args.write))
         write_text(args.write, text)
-    print('\n\n'.join([*filter(None, tables.values()), FORMULA]))
+    released = weights_table([cost.name for cost in costs] if args.names else [])
+    print('\n\n'.join([*filter(None, [*tables.values(), released]), FORMULA]))
     return 0
 
 
