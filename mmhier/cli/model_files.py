@@ -51,6 +51,8 @@ def _path(entries: list[Weights]) -> int:
 def _verify(entries: list[Weights]) -> int:
     """Hash files again; the status is 1 if one is damaged, or of those asked for one is not there."""
     asked, status = bool(entries), 0
+    if not asked and not any(cache.present(entry) for entry in read_registry().values()):
+        print(f'There are no files to verify in {cache.home() / "models"}')
     for entry in entries or read_registry().values():
         paths = cache.present(entry)
         if asked and not paths:

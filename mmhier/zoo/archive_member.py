@@ -89,7 +89,8 @@ def _from_tar(file: BinaryIO, archive: str, member: str, part: Path, expected: i
                 _check_size(info.size, expected, name, archive)
                 with part.open('wb') as out:
                     _copy(tar.extractfile(info), out, info.size, archive)
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, RecursionError) as error:
+        # RecursionError: tarfile calls itself for every header that stands before another one
         raise ValueError(f'{archive} is not a ZIP or tar archive, or a damaged one ({error})') from error
     if not fitting:
         raise ValueError(f'{archive} has no member {member}')
