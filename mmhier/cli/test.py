@@ -3,9 +3,11 @@
 import argparse
 import json
 import os.path as osp
+import re
 
 from mmhier.atomic import new_file
 from mmhier.cli.train import add_shared_arguments, load_config, start
+from mmhier.compat.checkpoint import NAME
 
 # Evaluators that write a table, and its name in the work directory.
 TABLES = dict(MeshMetric='mesh_table', SkeletonMetric='skeleton_table')
@@ -30,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from mmhier.engine.launch import finish_distributed
 
     cfg = load_config(args)
-    if '://' not in args.checkpoint and not osp.isfile(args.checkpoint):
+    is_elsewhere = '://' in args.checkpoint or re.match(NAME, args.checkpoint)
+    if not is_elsewhere and not osp.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     cfg.load_from = args.checkpoint
     evaluators = cfg.get('test_evaluator') or []

@@ -42,6 +42,9 @@ logger = logging.getLogger('mmhier')
 TRUST_VARIABLE = 'MMHIER_TRUST_CHECKPOINT'
 HOW_TO_TRUST = f'If you trust its origin, set {TRUST_VARIABLE}=1 or pass --trust-checkpoint to the tools.'
 
+# What looks like the name of released weights: words with dashes, no dots, no folders.
+NAME = r'[a-z0-9]+(-[a-z0-9]+)+$'
+
 # First pickle of a file written by torch before 1.6; four more follow it, then the raw numbers.
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PICKLES = 5
@@ -412,8 +415,34 @@ class _SafeTorch(ModuleType):
         return getattr(torch, name)
 
 
+def load_by_name(name: str, map_location: Any = None) -> dict[str, Any]:
+    """Read released weights by their name, for ``init_cfg`` and ``load_from``; whole models are converted.
+
+    Raises:
+        FileNotFoundError: There is neither a file nor an entry of this name.
+        OSError: It cannot be fetched.
+        ValueError: It is damaged, or its licence has to be accepted first.
+    """
+    if os.path.isfile(name):
+        return load_like_torch(name, map_location)
+    from mmhier.zoo.conversion import converted
+    from mmhier.zoo.fetch import fetch_entry
+    from mmhier.zoo.registry import find_entry
+
+    try:
+        entry = find_entry(name)
+    except ValueError as error:
+        raise FileNotFoundError(f'checkpoint {name} does not exist, and {error}') from error
+    path = fetch_entry(entry)
+    if entry.kind in ('pose', 'mesh'):
+        return dict(state_dict=converted(entry, path).state_dict)
+    return load_like_torch(path, map_location)
+
+
 def protect(module: ModuleType) -> None:
     """Make a module of MMEngine that reads checkpoints use the functions of this file."""
+    if hasattr(module, 'CheckpointLoader'):
+        module.CheckpointLoader.register_scheme(NAME, load_by_name, force=True)
     if hasattr(module, 'torch'):
         module.torch = _SafeTorch('torch')
     if hasattr(module, 'load_url'):

@@ -5,12 +5,14 @@ size that does not fit the input size as a shape mismatch inside the loss of the
 """
 
 import os.path as osp
+import re
 from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.fileio import exists
 
+from mmhier.compat.checkpoint import NAME
 from mmhier.engine.data_preflight import check_data, data_sets
 
 _STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
@@ -79,7 +81,7 @@ def _check_paths(field: str, dataset: ConfigDict) -> None:
 def _check_initial_weights(backbone: ConfigDict) -> None:
     init_cfg = backbone.get('init_cfg')
     path = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
-    if path and '://' not in path and not exists(path):
+    if path and '://' not in path and not re.match(NAME, path) and not exists(path):
         raise FileNotFoundError(
             f'{path} does not exist (model.backbone.init_cfg.checkpoint). The head of the config says where '
             'to get it; --cfg-options model.backbone.init_cfg.checkpoint=PATH names another, '

@@ -6,6 +6,7 @@ or a corrected converter makes another one.
 
 import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,8 +56,12 @@ def convert_model_file(path: str | Path) -> Ready:
     """
     is_lightning = Path(path).suffix == '.ckpt'
     read = read_lightning_checkpoint if is_lightning else load_checkpoint_file
-    weights = unwrap(read(path), str(path))
-    found = _convert(weights, str(path))
+    return convert_model(read(path), str(path))
+
+
+def convert_model(checkpoint: Mapping, source: str) -> Ready:
+    """The same for what has been read; ``source`` is for messages."""
+    found = _convert(unwrap(checkpoint, source), source)
     return Ready({key: value.contiguous() for key, value in found.state_dict.items()}, found.format)
 
 

@@ -189,8 +189,8 @@ def _open(request: urllib.request.Request, part: Path):
             raise _Refused(
                 f'its certificate is not trusted ({reason.verify_message}); SSL_CERT_FILE names others'
             ) from error
-        # A name that is not found will not be found in a second either.
-        kind = _Interrupted if isinstance(reason, ConnectionError | TimeoutError | ssl.SSLError) else _Refused
+        # A name that is not found, or a host that does not answer, will be no better in a second.
+        kind = _Interrupted if isinstance(reason, ConnectionError | ssl.SSLError) else _Refused
         raise kind(' '.join(str(reason).split())) from error
     except TimeoutError as error:
         raise _Interrupted(f'nothing came for {TIMEOUT_S:g} s') from error

@@ -441,6 +441,8 @@ def environment(folder: Path) -> dict[str, str]:
         OMP_NUM_THREADS='1',
         TORCH_HOME=str(folder / 'torch_home'),
         MMHIER_BODY_MODELS=str(folder / 'body_models'),
+        MMHIER_HOME=str(folder / 'mmhier_home'),
+        MMHIER_OFFLINE='1',
         http_proxy=nowhere,
         https_proxy=nowhere,
         no_proxy='127.0.0.1,localhost',
