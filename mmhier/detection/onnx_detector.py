@@ -40,8 +40,8 @@ INPUT_TYPES = {'tensor(float)': np.float32, 'tensor(float16)': np.float16}
 
 EXPECTED = (
     'expected YOLOX with one output (batch, cells, 5 + classes), RTMDet or YOLOX of MMDeploy with the '
-    'outputs dets (batch, boxes, 5) and labels (batch, boxes), or D-FINE with logits (batch, boxes, classes) and '
-    'pred_boxes (batch, boxes, 4)'
+    'outputs dets (batch, boxes, 5) and labels (batch, boxes), or D-FINE with logits (batch, boxes, classes) '
+    'and pred_boxes (batch, boxes, 4)'
 )
 
 
