@@ -12,7 +12,9 @@ INPUTS = ('normalised', 'rgb-float', 'rgb-uint8')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('config', help='config file or name of a pose or mesh model')
-    parser.add_argument('checkpoint', help="checkpoint file; 'random': random weights, for timing")
+    parser.add_argument(
+        'checkpoint', help="checkpoint file, or name of released weights; 'random': for timing"
+    )
     parser.add_argument('--format', choices=FORMATS, default='onnx', help='default: onnx')
     parser.add_argument('--out', type=Path, help='file (default: <config>.<ending of the format>)')
     parser.add_argument('--dynamic-batch', action='store_true', help='take any number of images at a time')

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from mmengine.config import DictAction
 
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or name of released weights')
     parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config>)')
     parser.add_argument('--out', help='write the metrics to this JSON file')
     parser.add_argument(

@@ -61,18 +61,20 @@ def find_models(name: str | None = None, weights: str | Path | None = None) -> d
 
     Args:
         name: Model or config file that comes first.
-        weights: Its checkpoint; by default the one :func:`mmhier.zoo.names.find_weights` finds.
+        weights: Its checkpoint; by default those of :func:`mmhier.zoo.choice.choose_weights`.
 
     Raises:
         FileNotFoundError: If no model has weights, or the one asked for is not there.
         ValueError: If there are weights without a name.
     """
+    from mmhier.zoo.choice import AUTO, default_weights
     from mmhier.zoo.names import find_configs, find_weights, resolve_config
 
     models = {}
     if name is not None:
         config = resolve_config(name)
-        models[config.stem] = Model(config, weights or find_weights(config))
+        released = AUTO if default_weights(config) else None
+        models[config.stem] = Model(config, weights or released or find_weights(config))
     elif weights is not None:
         raise ValueError(f'--weights {weights} needs --model: the name of the model that it is of')
     for config in find_configs(['*'], task=None):

@@ -295,6 +295,8 @@ def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
 )
 def test_errors_of_the_user_are_one_line(tmp_path, monkeypatch, capsys, arguments, message, pictures):
     monkeypatch.chdir(tmp_path)
+    for name in ('MMHIER_HOME', 'MMHIER_BODY_MODELS'):
+        monkeypatch.setenv(name, str(tmp_path / 'empty'))
     cv2.imwrite('a.jpg', pictures[0])
     assert infer(*arguments) == 1
     err = capsys.readouterr().err.splitlines()

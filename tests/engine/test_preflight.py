@@ -107,7 +107,7 @@ def test_missing_initial_weights_name_the_remedy(cfg, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'pretrained/nobody\.pth.*init_cfg=None starts from random'):
         check_config(cfg, LOADERS)
     check_config(cfg, ('test_dataloader',))  # a checkpoint replaces them
-    for checkpoint in ('https://a/b.pth', str(tmp_path / 'people.json')):
+    for checkpoint in ('https://a/b.pth', str(tmp_path / 'people.json'), 'swin-tiny-in1k'):
         cfg.model.backbone.init_cfg.checkpoint = checkpoint
         check_config(cfg, LOADERS)
     cfg.model.backbone.init_cfg = [dict(type='TruncNormal', layer='Linear')]

@@ -129,6 +129,10 @@ class StandIns:
         ):
             link(self._weights('swinpose_s_s3'), folder / name)
 
+    def default_weights(self, folder: Path) -> None:
+        """Of the model that is taken where none is named, which would be fetched."""
+        link(self._weights('vitpose_s'), folder / 'pretrained/vitpose_s_coco.pth')
+
     def mesh_weights(self, folder: Path) -> None:
         """SwinHMR2-S-S3 under every name that the pages give it."""
         for name in (

@@ -90,8 +90,11 @@ ANY_DRIFT = f'{FEW_CROPS} --bound 1000'
 
 GROUPS = {
     'poses': Group(
-        ('pictures', 'clip', 'detector', 'pose_weights'),
+        ('pictures', 'clip', 'detector', 'pose_weights', 'default_weights'),
         {
+            'mmhier infer photo.jpg': Run(
+                makes=(f'{OUT}/results.json', f'{OUT}/photo_overlay.jpg'), says='model vitpose_s_coco'
+            ),
             'mmhier infer photo.jpg --model swinpose_s_s3 --weights swinpose_s_s3.pth': Run(
                 makes=(f'{OUT}/results.json', f'{OUT}/photo_overlay.jpg')
             ),
