@@ -41,7 +41,7 @@ from mmhier.geometry.cameras import (
 from mmhier.inference.crops import Crop, MeshCropper, PoseCropper, make_batch
 from mmhier.inference.engine_network import Network, Outputs, is_file, open_network
 from mmhier.results.frame_result import BodyMesh
-from mmhier.zoo.choice import choose_weights
+from mmhier.zoo.choice import AUTO, choose_weights
 from mmhier.zoo.conversion import Ready, convert_model, convert_model_file, converted
 from mmhier.zoo.names import resolve_config
 
@@ -331,7 +331,7 @@ def _load_weights(
         logger.warning('%s has random weights: its results mean nothing', config.stem)
         return {}, None
     place, entry = choose_weights(config, weights)
-    if weights is None:
+    if weights is None or str(weights) == AUTO:
         logger.warning('weights of %s: %s', config.stem, place)
     checkpoint, ready = {}, None
     if entry is not None:

@@ -56,7 +56,8 @@ def fetch_entry(entry: Weights, accept_licence: bool = False) -> Path:
             _tell(f'{entry.name}: taken from {path}')
             return _unpacked(entry, source, path, f'put there by hand ({path})', accept_licence)
         again = 'again: ' if cache.path_of(entry).is_file() else ''
-        _tell(f'{entry.name}: fetching {again}{entry.size}; {licence_line(entry)}')
+        doubt = f'; uncertain: {entry.uncertain}' if entry.uncertain else ''
+        _tell(f'{entry.name}: fetching {again}{entry.size}; {licence_line(entry)}{doubt}')
         return _downloaded(entry, accept_licence)
 
 

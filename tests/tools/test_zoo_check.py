@@ -25,6 +25,8 @@ BASE |= dict(page='https://example.org')
 def check(repo_root, tmp_path, monkeypatch, capsys):
     """The script's ``main`` with a registry of given entries: exit status, output, registry afterwards."""
     monkeypatch.setenv(cache.HOME_VARIABLE, str(tmp_path / 'home'))
+    for name in (*cache.OFFLINE_VARIABLES, cache.FOLDERS_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(download, 'BACK_OFF_S', 0.0)
     spec = importlib.util.spec_from_file_location('zoo_check', repo_root / SCRIPT)
     module = importlib.util.module_from_spec(spec)

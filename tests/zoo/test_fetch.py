@@ -99,10 +99,11 @@ def test_of_a_prefix_as_much_is_checked(server, make_entry, caplog):
     assert fetch_entry(right).read_bytes() == CONTENT
 
 
-def test_what_has_no_published_hash_stays_what_it_was(server, make_entry, caplog):
+def test_what_has_no_published_hash_stays_what_it_was(server, make_entry, caplog, capsys):
     server.files['/a'] = Served(CONTENT)
-    entry = make_entry(sources=[server.url('/a')])
+    entry = make_entry(sources=[server.url('/a')], uncertain='no SHA-256 is known')
     path = fetch_entry(entry)
+    assert 'uncertain: no SHA-256 is known' in capsys.readouterr().err
     path.write_bytes(CONTENT[::-1])
     with caplog.at_level(logging.WARNING, 'mmhier'):
         assert fetch_entry(entry).read_bytes() == CONTENT
