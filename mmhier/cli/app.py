@@ -16,12 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = 'Models that have a checkpoint in pretrained/ or work_dirs/ can be chosen in the page.'
     parser.add_argument('--model', metavar='NAME', help='offer this model first, see mmhier models')
-    parser.add_argument('--weights', metavar='FILE', help='its checkpoint')
+    parser.add_argument('--weights', metavar='WEIGHTS', help='its checkpoint, or name of released ones')
     parser.add_argument(
         '--detector',
         metavar='SPEC',
-        help='FILE.onnx (YOLOX, RTMDet), torchvision, mmdet:CONFIG,WEIGHTS (default: the whole image is one '
-        'person)',
+        help='name of a released one (yolox-s ...), FILE.onnx (YOLOX, RTMDet, D-FINE), torchvision, '
+        'mmdet:CONFIG,WEIGHTS (default: the whole image is one person)',
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
     parser.add_argument(

@@ -12,7 +12,6 @@ may be the PyTorch model or an engine of :mod:`mmhier.deploy`, with the same out
 Letters: B people of a batch, K keypoints, J joints of the body but the root, S shape components.
 """
 
-import contextlib
 import logging
 import warnings
 from collections.abc import Sequence
@@ -48,6 +47,8 @@ from mmhier.zoo.names import resolve_config
 logger = logging.getLogger('mmhier')
 
 RANDOM = 'random'
+# Names of weights that only other projects have.
+_OTHERS = ('keypoint_head.', 'smpl_head.', 'backbone.embeddings.', 'backbone.cls_token')
 # Parts of a mesh model that only training needs.
 _PRIOR = ('discriminator', 'adversarial_loss', 'mocap')
 
@@ -343,9 +344,12 @@ def _load_weights(
     state = ready.state_dict if ready else checkpoint.pop('state_dict', checkpoint)
     problem = _mismatch(model, state)
     if problem and ready is None:
-        with contextlib.suppress(ValueError):  # of no other project that is known
+        try:
             ready = convert_model(state, str(place))
             state, problem = ready.state_dict, _mismatch(model, ready.state_dict)
+        except ValueError as error:
+            if any(key.startswith(_OTHERS) for key in state):
+                raise ValueError(f'{place} cannot be made a checkpoint of {config.stem}: {error}') from error
     if problem:
         of = f'; it is for {", ".join(entry.configs)}' if entry else ''
         raise ValueError(

@@ -169,7 +169,7 @@ GROUPS = {
             'mmhier train configs/hmr/swinhmr2_micro_s3_synth.py': Run(
                 makes=('work_dirs/swinhmr2_micro_s3_synth/epoch_14.pth',)
             ),
-            'mmhier infer data/synth/images/val --model swinhmr2_micro_s3_synth '
+            'mmhier infer data/synth/images/val --model swinhmr2_micro_s3_synth --detector whole_image '
             '--save json,overlay,side,glb': Run(makes=MICRO_MESHES),
             'mmhier infer people/ --model swinhmr2_micro_s3_synth --boxes people.json '
             '--save json,overlay,side,glb': Run(makes=MICRO_MESHES),
@@ -186,9 +186,8 @@ GROUPS = {
             f'mmhier test configs/my_pose.py {BEST_16}': Run(swap={BEST_16: BEST_FOUND}, says='coco/Phi'),
             'python my_npz.py': Run(makes=('data/own/annotations/my_mesh_val.npz',)),
             'mmhier train configs/my_mesh.py': Run(makes=('work_dirs/my_mesh/epoch_14.pth',)),
-            'mmhier infer data/own/images/val --model configs/my_mesh.py --save json,overlay,side': Run(
-                makes=(f'{OUT}/results.json', f'{OUT}/*_side.jpg')
-            ),
+            'mmhier infer data/own/images/val --model configs/my_mesh.py --detector whole_image '
+            '--save json,overlay,side': Run(makes=(f'{OUT}/results.json', f'{OUT}/*_side.jpg')),
             'python tools/prepare/synth_to_npz.py data/own': Run(
                 makes=('data/own/annotations/mesh_train.npz',)
             ),

@@ -175,6 +175,15 @@ def test_a_file_of_another_project_is_converted_on_the_way(network, config, tmp_
     assert isinstance(estimator.model.head.decoder, ViTPoseUDPHeatmap)
 
 
+def test_a_file_that_cannot_be_converted_says_why(network, config, tmp_path):
+    path = tmp_path / 'vitpose.pth'
+    path.write_bytes(as_file(released(network, 'vitpose') | {'keypoint_head.extra': torch.zeros(1)}, 'pth'))
+    with pytest.raises(
+        ValueError, match='cannot be made a checkpoint of vitpose_s_coco: .* keypoint_head.extra'
+    ):
+        load_estimator(config, path, 'cpu')
+
+
 def test_names_in_configs(released_entry, config, network):
     """``load_from`` gets the whole model under our names, ``init_cfg`` of a backbone finds its part."""
     loaded = CheckpointLoader.load_checkpoint('my-net')['state_dict']
