@@ -35,7 +35,15 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmhier', 'mmhier.*']),
-    package_data={'mmhier': ['py.typed', 'ops/selective_scan/*.cpp', 'ops/selective_scan/*.h', 'zoo/*.json']},
+    package_data={
+        'mmhier': [
+            'py.typed',
+            'ops/selective_scan/*.cpp',
+            'ops/selective_scan/*.h',
+            'rasterizer/*.cpp',
+            'zoo/*.json',
+        ]
+    },
     cmdclass={'build_py': BuildWithConfigs},
     install_requires=requirements('runtime'),
     extras_require={name: requirements(name) for name in ('synth', 'tests', 'docs', 'optional')},

@@ -13,7 +13,7 @@ _PACKAGE = __name__.partition('.')[0]
 def code_digest(module: str) -> str:
     """Digest of a module of this package and of all of the package that it imports, directly or not.
 
-    Comments, docstrings and layout do not count. Nothing is imported but the packages that hold the modules.
+    Comments, docstrings and layout do not count. Nothing is imported.
 
     Args:
         module: Its dotted name.
@@ -35,10 +35,13 @@ def code_digest(module: str) -> str:
 
 
 def _source(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f'{name} has no source file')
-    return Path(spec.origin)
+    """The file of a module, found without importing the packages that hold it."""
+    package = importlib.util.find_spec(_PACKAGE)
+    path = Path(package.origin).parents[1].joinpath(*name.split('.'))
+    for source in (path.with_suffix('.py'), path / '__init__.py'):
+        if source.is_file():
+            return source
+    raise ModuleNotFoundError(f'{name} has no source file')
 
 
 def _imports(tree: ast.Module) -> list[str]:
@@ -56,8 +59,8 @@ def _imports(tree: ast.Module) -> list[str]:
 
 def _is_module(name: str) -> bool:
     try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # its parent is no package
+        return bool(_source(name))
+    except ModuleNotFoundError:
         return False
 
 

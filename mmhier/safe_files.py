@@ -1,12 +1,12 @@
 """The gate through which files from outside are read: nothing in them hangs, floods or ends the process.
 
-What is read has to be a regular file (a pipe or a device would block or never end) of a size that fits its
-kind. Sizes that a file only claims are compared with the bytes that are there before memory is taken, nesting
-is bounded, and the checksums of a ZIP archive are compared. Whatever is wrong becomes one sentence with the
-name of the file: a ``FileNotFoundError``, a ``PermissionError``, and for the rest a ``ValueError``.
+What is read has to be a regular file (a pipe or a device would block or never end, and so would some files of
+/proc, whose size says 0) of a size that fits its kind. Sizes that a file only claims are compared with the
+bytes that are there before memory is taken, nesting is bounded, and the checksums of a ZIP archive are
+compared. Whatever is wrong becomes one sentence with the name of the file: a ``FileNotFoundError``, a
+``PermissionError``, and for the rest a ``ValueError``.
 
-Standard library and numpy only. Pickles: :mod:`mmhier.body_models.smpl_pickle` and
-:mod:`mmhier.compat.checkpoint`.
+Standard library and numpy only. Pickles: :mod:`mmhier.safe_pickle` and :mod:`mmhier.compat.checkpoint`.
 """
 
 import errno
@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 MAX_TEXT_BYTES = 1 << 30
+MAX_PICTURE_BYTES = 1 << 30
 # The largest annotation files in use have 1 to 2 GB.
 MAX_JSON_BYTES = 4 << 30
 # A ZIP archive may unpack to this many bytes, or to this many times its own size if that is more.
@@ -66,6 +67,10 @@ def open_file(path: str | os.PathLike, max_bytes: int | None = None) -> Iterator
     with os.fdopen(descriptor, 'rb') as file:
         if max_bytes is not None and about.st_size > max_bytes:
             raise ValueError(f'{path} has {about.st_size:,} bytes, such a file has at most {max_bytes:,}')
+        if not about.st_size and _holds_something(descriptor, path):
+            raise ValueError(
+                f'{path} holds data although its size is 0, as files of /proc do: expected a regular file'
+            )
         try:
             yield file
         except OSError as error:
@@ -74,16 +79,23 @@ def open_file(path: str | os.PathLike, max_bytes: int | None = None) -> Iterator
             raise _explained(error, path) from error
 
 
+def _holds_something(descriptor: int, path: str) -> bool:
+    try:
+        return bool(os.read(descriptor, 1))
+    except OSError as error:
+        raise _explained(error, path) from error
+
+
 def check_file(path: str | os.PathLike, max_bytes: int | None = None) -> Path:
     """Make sure that another library can open a file by its name; errors as of :func:`open_file`."""
     with open_file(path, max_bytes):
         return Path(path)
 
 
-def check_local(path: str | os.PathLike) -> None:
+def check_local(path: str | os.PathLike, max_bytes: int | None = None) -> None:
     """The same for what may also be an address: what is not on this machine is left to who reads it."""
     if os.path.exists(path):
-        check_file(path)
+        check_file(path, max_bytes)
 
 
 def read_bytes(path: str | os.PathLike, max_bytes: int = MAX_TEXT_BYTES) -> bytes:

@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from mmhier.cli import main as cli
 from mmhier.cli.main import main
@@ -91,7 +93,7 @@ def test_config_names_that_are_given_to_commands_exist():
             for name in words[2:]:
                 if name.startswith('-'):
                     break
-                assert find_configs([name], task=None)
+                assert find_configs([name])
                 count += 1
             continue
         else:
@@ -146,6 +148,88 @@ def test_meshes_of_your_own_as_described(tmp_path, monkeypatch):
         METRICS.build(cfg.val_evaluator)
     own = cfg.model.mocap
     assert len(DATASETS.build(own)) == 3
+
+
+def test_an_encoder_of_your_own_as_described(tmp_path, monkeypatch):
+    """The class and the config of extending.md, in a folder of their own, take a step of training."""
+    from mmengine.config import Config
+    from mmengine.dataset import pseudo_collate
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import init_default_scope
+    from mmpose.registry import DATASETS, MODELS
+
+    from mmhier.testing.coco import write_dot_people
+
+    init_default_scope('mmpose')
+    (tmp_path / 'configs').mkdir()
+    for name in ('hpe', '_base_'):
+        (tmp_path / 'configs' / name).symlink_to(ROOT / 'configs' / name)
+    for block in blocks(ROOT / 'docs' / 'extending.md', 'python'):
+        if block.title:
+            folder = tmp_path if block.title == 'my_encoder.py' else tmp_path / 'configs'
+            (folder / block.title).write_text(block.text)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        cfg = Config.fromfile(tmp_path / 'configs' / 'my_encoder_pose.py')
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        assert type(model.backbone).__module__ == 'my_encoder'
+        optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+        settings = cfg.train_dataloader.dataset
+        ann_file = write_dot_people(tmp_path, 'train', 2)
+        settings.update(
+            data_root='', ann_file=str(ann_file), data_prefix=dict(img=f'{tmp_path}/images/train/')
+        )
+        people = DATASETS.build(settings)
+        before = {key: value.detach().clone() for key, value in model.named_parameters()}
+        model.train()
+        losses = model.train_step(pseudo_collate([people[0], people[1]]), optimizer)
+        assert losses['loss_kpt'].isfinite() and losses['loss_kpt'] > 0
+        moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
+        assert len(moved) > 0.8 * len(before) and any(key.startswith('backbone.') for key in moved)
+    finally:
+        MODELS.module_dict.pop('MyEncoder', None)
+        sys.modules.pop('my_encoder', None)
+
+
+def test_a_mesh_data_set_of_your_own_as_described(tmp_path, monkeypatch):
+    """The class and the config of mesh_data_set.md give what the table of fields says."""
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+    from mmpose.registry import DATASETS, METRICS
+
+    from mmhier.mesh_sample import INSTANCE_SHAPES, JOINTS, LABEL_SHAPES
+
+    init_default_scope('mmpose')
+    monkeypatch.chdir(tmp_path)
+    for name in ('hmr', '_base_'):
+        (tmp_path / 'configs').mkdir(exist_ok=True)
+        (tmp_path / 'configs' / name).symlink_to(ROOT / 'configs' / name)
+    for block in blocks(ROOT / 'docs' / 'mesh_data_set.md', 'python'):
+        (tmp_path / ('' if block.title == 'my_people.py' else 'configs') / block.title).write_text(block.text)
+    (tmp_path / 'data/mine/images').mkdir(parents=True)
+    cv2.imwrite('data/mine/images/a.png', np.full((120, 160, 3), 90, np.uint8))
+    person = dict(file='a.png', box=[40, 20, 60, 90], joints=dict(left_wrist=[50.0, 60.0]))
+    for split in ('train', 'val'):
+        Path(f'data/mine/{split}.json').write_text(json.dumps([person, dict(person, joints={})]))
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        cfg = Config.fromfile('configs/my_people_mesh.py')
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            people = DATASETS.build(cfg[loader].dataset)
+            assert len(people) == 2 and type(people).__module__ == 'my_people'
+            sample = people[0]['data_samples']
+            for fields, shapes in (('gt_instance_labels', LABEL_SHAPES), ('gt_instances', INSTANCE_SHAPES)):
+                assert {key: tuple(value.shape[1:]) for key, value in sample.get(fields).items()} == shapes
+            known = sample.gt_instances.keypoints_confidence[0]
+            assert np.flatnonzero(known).tolist() == [JOINTS.names.index('left_wrist')]
+            np.testing.assert_allclose(sample.gt_instances.keypoints[0][known > 0], [[50, 60]])
+            assert not sample.gt_instance_labels.has_body_pose.any()
+        METRICS.build(cfg.val_evaluator)
+    finally:
+        DATASETS.module_dict.pop('MyPeople', None)
+        sys.modules.pop('my_people', None)
 
 
 def test_program_of_your_own_crops_and_returns_as_the_inferencer(tmp_path, monkeypatch):

@@ -173,7 +173,6 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmhier.datasets.mesh.benchmark_images import read_coco, read_lsp_extended
     from mmhier.datasets.mesh.npz_file import read_npz
     from mmhier.datasets.mesh.shard import list_samples
-    from mmhier.datasets.transforms.loading import read_image
     from mmhier.datasets.transforms.mesh_filters import PosePrior
     from mmhier.datasets.transforms.mesh_loading import LoadMeshImage
     from mmhier.deploy import load_exported
@@ -181,6 +180,7 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmhier.detection.libraries import _load_weights
     from mmhier.inference.boxes import load_boxes
     from mmhier.inference.sample_crops import _read_boxes, _read_image
+    from mmhier.media.image_file import read_image
     from mmhier.models.heads.hmr2_head import read_mean_params
     from mmhier.scene_files.bvh_file import read_bvh
     from mmhier.visualization.curves import read_scalars
@@ -363,7 +363,8 @@ RAW = {
     'datasets/mesh/tar_dataset.py': 'the same',
     'zoo/archive_member.py': 'opened by the gate, read within a budget',
     'datasets/mesh/benchmark_images.py': 'joints.mat, opened by the gate',
-    'datasets/transforms/loading.py': 'an image in memory',
+    'media/image_file.py': 'an image in memory',
+    'datasets/transforms/mesh_loading.py': 'the same',
 }
 CALLS = (
     r'json\.loads?\(|\b(np|numpy)\.(load|fromfile|memmap)\(|ZipFile\('

@@ -1,5 +1,6 @@
 """The rooms of the package: each thing has one place, and its test the same one."""
 
+import ast
 import re
 import subprocess
 from importlib.resources import files
@@ -15,7 +16,9 @@ GONE = (
         'app app_gate benchmark boxes cli crops doctor estimators export infer inferencer model_zoo models '
         'motions networks people_over_time quickstart result_files result_writer results test train'
     ).split()),
-    'mmhier.trust', 'mmhier.convert.cli', 'mmhier.datasets.synthetic.cli', 'mmhier.body_models.setup_command',
+    'mmhier.trust', 'mmhier.cost.table', 'mmhier.datasets.mesh_sample', 'mmhier.convert.cli',
+    'mmhier.datasets.synthetic.cli', 'mmhier.datasets.synthetic.rasterizer',
+    'mmhier.body_models.setup_command',
 )  # fmt: skip
 # Tests of what several modules do together.
 TOGETHER = {
@@ -66,3 +69,112 @@ def test_tests_mirror_the_package(repo_root):
 
 def test_the_package_says_that_it_is_typed():
     assert (files('mmhier') / 'py.typed').is_file()
+
+
+# Room -> the rooms that it may import; an arrow that is not here is one too many. Modules beside the rooms
+# (atomic, safe_files, version ...) are below all of them.
+ARROWS = {
+    'geometry': '',
+    'ops': '',
+    'rasterizer': '',
+    'body_models': 'geometry ops',
+    'scene_files': 'body_models geometry rasterizer',
+    'visualization': 'rasterizer',
+    'media': '',
+    'tracking': 'geometry',
+    'detection': 'compat geometry zoo',
+    'datasets': 'body_models geometry media rasterizer',
+    'compat': 'datasets',  # its patches put checks of data sets into MMPose
+    'convert': 'compat',
+    'models': 'body_models convert geometry ops',
+    'evaluation': 'body_models datasets geometry',
+    'engine': 'body_models compat datasets zoo',
+    'cost': 'zoo',
+    'deploy': 'body_models compat cost models ops',
+    'zoo': 'compat convert',  # released weights get our names
+    'results': 'body_models media scene_files tracking visualization',
+    'inference': 'body_models datasets deploy detection engine geometry media results tracking zoo',
+    'web': 'inference media results zoo',
+    'apis': 'body_models deploy inference results',
+    'cli': 'body_models compat convert cost datasets deploy engine inference media ops rasterizer results '
+    'visualization web zoo',
+    'testing': 'body_models compat datasets engine geometry inference models results',
+}
+# Rooms and modules that know nothing of the OpenMMLab stack, so that they can be used and tested alone.
+ALONE = ('geometry', 'ops', 'body_models', 'evaluation/functional', 'tracking', 'scene_files', 'results')
+STACK = {'mmengine', 'mmcv', 'mmpose', 'mmdet', 'mmpretrain'}
+
+
+def imports_of(path):
+    """Full names of the modules, or of things in them, that a file imports anywhere in it."""
+    package = Path(mmhier.__file__).parents[1]
+    here = path.relative_to(package).with_suffix('').parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = here[: len(here) - node.level + 1] if node.level else ()
+            module = '.'.join([*start, *filter(None, [node.module])])
+            yield from (f'{module}.{name.name}' for name in node.names)
+
+
+def test_arrows_between_rooms():
+    """Also imports inside of functions are arrows: they say who knows whom."""
+    root = Path(mmhier.__file__).parent
+    rooms = {path.name for path in root.iterdir() if (path / '__init__.py').is_file()}
+    assert rooms == set(ARROWS)
+    found = {}
+    for path in sorted(root.rglob('*.py')):
+        here = path.relative_to(root).parts[0]
+        for name in imports_of(path):
+            words = name.split('.')
+            if words[0] == 'mmhier' and len(words) > 1 and words[1] in rooms - {here}:
+                found.setdefault(here, {}).setdefault(words[1], f'{path.relative_to(root)} imports {name}')
+    assert sum(map(len, found.values())) > 50
+    for here, others in found.items():
+        if here in ('__init__.py', '__main__.py'):
+            continue
+        allowed = ARROWS[here].split() if here in rooms else ['body_models', 'geometry']
+        for room, where in others.items():
+            assert room in allowed, f'{where}: no arrow leads from {here} to {room}'
+
+
+def test_arrows_make_no_circle():
+    below = {room: set(others.split()) for room, others in ARROWS.items()}
+    while below:
+        lowest = [room for room, others in below.items() if not others & set(below)]
+        assert lowest, f'a circle among {", ".join(below)}'
+        for room in lowest:
+            del below[room]
+
+
+@pytest.mark.parametrize('room', ALONE)
+def test_rooms_that_stand_alone(room):
+    paths = list((Path(mmhier.__file__).parent / room).rglob('*.py'))
+    assert paths
+    for path in paths:
+        known = {name.partition('.')[0] for name in imports_of(path)}
+        assert not known & STACK, f'{path.name} of {room} imports {known & STACK}'
+
+
+# What has one home: a word that begins a definition, and where such definitions may stand.
+HOMES = {
+    r'class \w+\(pickle\._?Unpickler\)': {'safe_pickle.py'},
+    r'def (?:axis_angle|matrix|quaternion|rotation_6d)_to_(?!euler)\w+': {
+        'geometry/rotations.py', 'geometry/array_rotations.py'
+    },
+    r'def _?\w*iou\(|def \w*keypoint_similarity': {
+        'geometry/similarity.py', 'compat/shims/torchvision_boxes.py'  # which stands in for another package
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('words', HOMES)
+def test_one_home_each(words):
+    root = Path(mmhier.__file__).parent
+    found = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob('*.py')
+        if re.search(words, path.read_text(encoding='utf-8'))
+    }
+    assert found == HOMES[words]

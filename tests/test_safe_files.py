@@ -136,3 +136,23 @@ def test_it_needs_numpy_only():
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout == 'False False\n'
     assert safe_files.open_file is open_file
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/pagemap'), reason='no /proc here')
+@pytest.mark.parametrize('name', ['/proc/version', '/proc/self/pagemap', '/proc/self/mem', '/proc/kmsg'])
+def test_files_of_the_kernel_are_refused(tmp_path, name):
+    """Their size says 0 and they hold something, without end some of them."""
+    path = tmp_path / 'picture.png'
+    path.symlink_to(name)
+    for reader in (read_bytes, check_local, read_json):
+        with pytest.raises((ValueError, PermissionError)) as error:
+            reader(path)
+        assert str(path) in str(error.value) and '\n' not in str(error.value)
+    if name == '/proc/version':
+        with pytest.raises(ValueError, match='holds data although its size is 0, as files of /proc do'):
+            check_local(path)
+
+
+def test_an_empty_file_is_read(tmp_path):
+    (tmp_path / 'a').touch()
+    assert read_bytes(tmp_path / 'a') == b''

@@ -6,3 +6,5 @@ _base_ = [
     './datasets/hmr_eval.py',
     './models/mesh_hmr2.py',
 ]
+
+model = dict(mocap=dict(ann_file=_base_.data_root + 'cmu_mocap.npz'))

@@ -6,5 +6,5 @@ default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=5_000, save_best='mesh/PCK@0.05'),
     visualization=dict(_delete_=True, type='MeshVisualizationHook', enable=False),
 )
-custom_hooks = [dict(type='SyncBuffersHook'), dict(type='DrawHook')]
+custom_hooks = [dict(type='SyncBuffersHook'), dict(type='ResumeDrawsHook')]
 log_processor = dict(by_epoch=False)

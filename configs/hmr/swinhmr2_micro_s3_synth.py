@@ -3,12 +3,7 @@
 # 300 held-out images of simple synthetic scenes: MPJPE 144.8, PA-MPJPE 100.7 mm (our log of make quickstart);
 # the mean pose has 259.3 and 142.1.
 # Initial weights: the encoder of the pose model, trained with configs/hpe/swinpose_micro_s3_synth.py.
-_base_ = [
-    '../_base_/hmr_synth_runtime.py',
-    '../_base_/schedules/hmr2_synth.py',
-    '../_base_/datasets/hmr_synth.py',
-    '../_base_/models/mesh_synth.py',
-]
+_base_ = '../_base_/hmr2_synth.py'
 
 model = dict(
     data_preprocessor=dict(type='MeshDataPreprocessor', shrink=2),

@@ -2,12 +2,7 @@
 # python tools/train.py configs/hmr/swinhmr2_t_s3_synth.py
 # Held-out synthetic people: not run by us yet.
 # Initial weights: the encoder of a pose model, trained with configs/hpe/swinpose_t_s3_synth.py.
-_base_ = [
-    '../_base_/hmr_synth_runtime.py',
-    '../_base_/schedules/hmr2_synth.py',
-    '../_base_/datasets/hmr_synth.py',
-    '../_base_/models/mesh_synth.py',
-]
+_base_ = '../_base_/hmr2_synth.py'
 
 model = dict(
     backbone=dict(

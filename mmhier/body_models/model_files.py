@@ -23,8 +23,9 @@ import numpy as np
 
 from mmhier.body_models.joint_regressor import NUM_SMPL_VERTICES
 from mmhier.body_models.smpl_file import LANDMARK_GROUPS, PARENTS, BodyModelData, body_from_arrays
-from mmhier.body_models.smpl_pickle import SMPL_KEYS, Array, StandIn, read_pickle, to_array
+from mmhier.body_models.smpl_pickle import SMPL_KEYS
 from mmhier.safe_files import Archive, npy_header, open_zip, parse_npy, read_bytes
+from mmhier.safe_pickle import Array, StandIn, read_pickle, to_array
 
 GENDERS = ('neutral', 'male', 'female')
 NUM_SMPL_FACES = 13776

@@ -29,7 +29,7 @@ from mmhier.body_models.anny_source import (
 )
 from mmhier.body_models.decimation import decimate
 from mmhier.body_models.open_landmarks import fit_weights, landmark_regressors
-from mmhier.body_models.skinning import axis_angle_to_matrix, skin
+from mmhier.body_models.skinning import skin
 from mmhier.body_models.smpl_file import (
     COCO17_NAMES,
     JOINT_NAMES,
@@ -40,6 +40,7 @@ from mmhier.body_models.smpl_file import (
     write_npz,
 )
 from mmhier.digest import code_digest
+from mmhier.geometry.array_rotations import axis_angle_to_matrix, shortest_rotation
 
 NUM_SAMPLES = 300
 NUM_BETAS = 10
@@ -251,7 +252,7 @@ def _to_t_pose(points: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> t
             first, second = ((_mirror_name(n) if mirror else n) for n in (name, child))
             target = np.asarray(direction) * ([-1.0, 1.0, 1.0] if mirror else [1.0, 1.0, 1.0])
             joint, end = JOINT_NAMES.index(first), JOINT_NAMES.index(second)
-            turn = _shortest_rotation(joints[:, end] - joints[:, joint], target / np.linalg.norm(target))
+            turn = shortest_rotation(joints[:, end] - joints[:, joint], target / np.linalg.norm(target))
             world[:, joint] = axis_angle_to_matrix(turn)
             world[:, end] = world[:, joint] if 'wrist' in first else world[:, end]
             if 'shoulder' in first:
@@ -263,14 +264,6 @@ def _to_t_pose(points: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> t
     chunks = [slice(start, start + 20) for start in range(0, len(points), 20)]
     skinned = [skin(weights, points[c], world[c], joints[c], posed[c]) for c in chunks]
     return np.concatenate(skinned), posed
-
-
-def _shortest_rotation(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Axis-angle (S, 3) of the smallest rotation that turns directions ``start`` (S, 3) into ``end`` (3,)."""
-    start = start / np.linalg.norm(start, axis=1, keepdims=True)
-    axis = np.cross(start, end)
-    sine = np.linalg.norm(axis, axis=1, keepdims=True)
-    return axis / np.maximum(sine, 1e-12) * np.arctan2(sine, (start @ end)[:, None])
 
 
 def _principal_components(bodies: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -25,8 +25,8 @@ Letters: V vertices, K shape components, C candidate vertices.
 import numpy as np
 
 from mmhier.body_models.joint_sets import H36M17_NAMES, J19_NAMES, SURFACE_NAMES, mirror_name
-from mmhier.body_models.skinning import axis_angle_to_matrix
 from mmhier.body_models.smpl_file import COCO17_NAMES, JOINT_NAMES, PARENTS
+from mmhier.geometry.array_rotations import axis_angle_to_matrix
 
 PATCH = 20  # vertices that share a landmark on the skin
 RING_CANDIDATES = 300

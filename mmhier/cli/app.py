@@ -15,8 +15,14 @@ from mmhier.web.page import MAX_FRAMES, Analyzer, build_page, find_models, impor
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = 'Models that have a checkpoint in pretrained/ or work_dirs/ can be chosen in the page.'
-    parser.add_argument('--model', metavar='NAME', help='offer this model first, see mmhier models')
-    parser.add_argument('--weights', metavar='WEIGHTS', help='its checkpoint, or name of released ones')
+    parser.add_argument(
+        '--model',
+        metavar='NAME',
+        help='offer this model first; config file or name',
+    )
+    parser.add_argument(
+        '--weights', metavar='WEIGHTS', help='its weights: file, address, or name of released ones'
+    )
     parser.add_argument(
         '--detector',
         metavar='SPEC',
@@ -42,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='address to listen at; 0.0.0.0 lets everybody in your network use the page, without a password '
         '(default: %(default)s)',
     )
-    parser.add_argument('--port', type=int, help='default: the first that is free from 7860')
+    parser.add_argument('--port', type=int, help='default: the first that is free from 7860; 0: any')
     parser.add_argument(
         '--allow-host',
         action='append',

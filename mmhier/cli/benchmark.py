@@ -1,11 +1,11 @@
-"""``mmhier benchmark``: time and memory of pose models on this machine."""
+"""``mmhier benchmark``: time and memory of models on this machine."""
 
 import argparse
 import os
 import platform
 from pathlib import Path
 
-from mmhier.cost.table import markdown, write_csv
+from mmhier.tables import markdown, write_csv
 
 HEADER = (
     'Config', 'Engine', 'Batch', 'Median, ms', 'p95, ms', 'Images/s', 'Peak memory, MB', 'Model, M',
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'names',
         nargs='*',
-        metavar='CONFIG',
-        help='configs; * and ? stand for others (default: the small ones)',
+        metavar='NAME',
+        help='models, * and ? stand for others: mmhier models lists them (default: the small ones)',
     )
     parser.add_argument('--batch', type=_positive, nargs='+', default=[1, 8], metavar='N')
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (default: cpu)')
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print the table."""
     import torch
 
-    from mmhier.cost.macs import FORMULA, cost_of
+    from mmhier.cost.kept import FORMULA, find_cost
     from mmhier.deploy.engines import ENGINES
     from mmhier.zoo.names import find_configs
 
@@ -59,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     paths = find_configs(args.names or DEFAULT)
-    costs = {path: cost_of(path) for path in paths}
+    costs = {path: find_cost(path) for path in paths}
+    if args.stages and (meshes := [cost.name for cost in costs.values() if cost.has_mesh]):
+        raise ValueError(f'--stages is for pose models, {", ".join(meshes)} recover meshes')
     groups = [paths] if args.in_turns else [[path] for path in paths]
     results = [row for group in groups for row in _measure(group, costs, args)]
     turns = 'models in turns' if args.in_turns else 'one model after the other'

@@ -1,7 +1,6 @@
 """``mmhier convert IN OUT``: weights of another project -> a file with our names, which are OpenMMLab's."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from mmhier.atomic import new_file
@@ -16,6 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'source', metavar='IN', help='checkpoint or .safetensors; nothing in it is executed unless trusted'
     )
     parser.add_argument('target', metavar='OUT', type=Path, help='.pth, .pt or .safetensors')
+    parser.add_argument(
+        '--model',
+        metavar='NAME',
+        help='keep the stages of this model (config file, or name: mmhier models lists them), instead of '
+        '--num-stages and --out-indices',
+    )
     parser.add_argument('--num-stages', type=int, help='stages to keep (default: all)')
     parser.add_argument(
         '--out-indices', type=int, nargs='+', help='stages whose closing norm is kept (default: the last)'
@@ -31,37 +36,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert a file and say what was left out; return the exit status."""
+    """Convert a file and say what was left out."""
     apply_trust(args)
     from mmhier.compat.checkpoint import load_checkpoint_file
     from mmhier.convert import Report, unwrap
     from mmhier.convert.lightning import read_lightning_checkpoint
 
-    try:
-        if args.target.suffix not in ENDINGS:
-            raise ValueError(f'{args.target} must end in one of {", ".join(ENDINGS)}')
-        # Lightning's files hold configurations beside the weights; their objects are not made.
-        is_lightning = Path(args.source).suffix == '.ckpt'
-        read = read_lightning_checkpoint if is_lightning else load_checkpoint_file
-        weights = unwrap(read(args.source), args.source)
-        state_dict, name, dropped = _convert(weights, args)
-        _write(state_dict, args.target, dict(source=args.source, format=name))
-    except (OSError, ValueError) as error:
-        print(f'mmhier convert: {error}', file=sys.stderr)
-        return 1
+    if args.target.suffix not in ENDINGS:
+        raise ValueError(f'{args.target} must end in one of {", ".join(ENDINGS)}')
+    kept = (*_stages(args), args.prefix)
+    # Lightning's files hold configurations beside the weights; their objects are not made.
+    is_lightning = Path(args.source).suffix == '.ckpt'
+    read = read_lightning_checkpoint if is_lightning else load_checkpoint_file
+    weights = unwrap(read(args.source), args.source)
+    state_dict, name, dropped = _convert(weights, kept, args)
+    _write(state_dict, args.target, dict(source=args.source, format=name))
     print(f'{Report(args.source, name, sorted(state_dict), dropped, [])}; wrote {args.target}')
     return 0
 
 
-def _convert(weights: dict, args: argparse.Namespace):
+def _convert(weights: dict, kept: tuple, args: argparse.Namespace):
     from mmhier.convert import VIT, convert, find_family
     from mmhier.convert.hmr2 import convert_hmr2
     from mmhier.convert.vit import convert_vitpose_model, pick_dataset, without_heads
 
-    kept = (args.num_stages, args.out_indices, args.prefix)
     if args.whole_model:
         if any(option is not None for option in kept):
-            raise ValueError('--whole-model goes without --num-stages, --out-indices and --prefix')
+            raise ValueError('--whole-model goes without --model, --num-stages, --out-indices and --prefix')
         if any(key.startswith('smpl_head.') for key in weights):
             return convert_hmr2(weights, args.source)
         return convert_vitpose_model(weights, args.dataset, args.source)
@@ -71,6 +72,20 @@ def _convert(weights: dict, args: argparse.Namespace):
             raise ValueError(f'--dataset is for ViTPose+, {args.source} holds a {family.name}')
         weights = pick_dataset(without_heads(weights), args.dataset)
     return convert(family, weights, *kept, args.source)
+
+
+def _stages(args: argparse.Namespace) -> tuple[int | None, list[int] | None]:
+    """How many stages are kept, and those whose closing norm is; None: all of the file, and the last."""
+    if args.model is None:
+        return args.num_stages, args.out_indices
+    if args.num_stages is not None or args.out_indices is not None:
+        raise ValueError('--model says which stages are kept: leave out --num-stages and --out-indices')
+    from mmengine.config import Config
+
+    from mmhier.zoo.names import resolve_config
+
+    backbone = Config.fromfile(resolve_config(args.model)).model.backbone
+    return backbone.get('num_stages'), backbone.get('out_indices')
 
 
 def _write(state_dict: dict, target: Path, meta: dict[str, str]) -> None:
@@ -83,7 +98,7 @@ def _write(state_dict: dict, target: Path, meta: dict[str, str]) -> None:
             try:
                 from safetensors.torch import save_file
             except ImportError as error:
-                raise ValueError('writing .safetensors needs: pip install safetensors') from error
+                raise ImportError('writing .safetensors needs: pip install safetensors') from error
             save_file(state_dict, part, meta)
         else:
             torch.save(dict(state_dict=state_dict, meta=meta), part)

@@ -248,6 +248,14 @@ def _scan() -> str:
     return f'{text}; built in {cpp.library_path().parent}' if chosen == 'cpp' else text
 
 
+def _drawing() -> str:
+    from mmhier.rasterizer import native
+
+    if native.library() is None:
+        raise Problem(f'bodies are drawn by NumPy, several times slower: {native.fault()}')
+    return f'C++, in {native.library_path().parent}'
+
+
 def _nms() -> str:
     import torch
     from mmcv.ops import nms
@@ -331,6 +339,7 @@ OPTIONAL = (
     Part('released weights', _weights, 'set MMHIER_HOME to a folder that can be written to'),
     Part('synthetic people', _anny, "pip install 'anny>=0.6.2'"),
     Part('selective scan', _scan, 'see the reason above; to build it: pip install ninja, and g++'),
+    Part('drawing', _drawing, 'see the reason above; to build it: install g++'),
     Part('mmcv operations', _nms, 'report this with the text above'),
     Part('torchvision', _torchvision, 'pip install torchvision, of the release and build that match torch'),
     Part(

@@ -11,9 +11,10 @@ INPUTS = ('normalised', 'rgb-float', 'rgb-uint8')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument('config', help='config file or name of a pose or mesh model')
+    parser.add_argument('config', help='config file or name, see mmhier models')
     parser.add_argument(
-        'checkpoint', help="checkpoint file, or name of released weights; 'random': for timing"
+        'checkpoint',
+        help="file, address, or name of released weights; 'random': random weights, for timing",
     )
     parser.add_argument('--format', choices=FORMATS, default='onnx', help='default: onnx')
     parser.add_argument('--out', type=Path, help='file (default: <config>.<ending of the format>)')

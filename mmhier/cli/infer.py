@@ -9,24 +9,36 @@ Whatever happens, results computed before are on disk and valid, see :mod:`mmhie
 import argparse
 import signal
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmhier.cli.trust import add_trust_option, apply_trust
+from mmhier.suggestions import similar_path
 
 if TYPE_CHECKING:
     from mmhier.inference.inferencer import Inferencer, InferenceRun
     from mmhier.media import FrameStream
     from mmhier.results.frame_result import FrameResult
     from mmhier.results.writer import ResultWriter
+    from mmhier.results.writer_thread import WriterThread
 
 SKIPPED, UNWRITABLE, INTERRUPTED = 3, 4, 130
 
 _WINDOW = 'mmhier (q: stop)'
+# As mmhier.visualization.style has them, which imports more than the help of this command needs.
+_STYLES = ('auto', 'skeleton', 'mesh', 'both')
+_COLOURS = ('side', 'person')
+_BACKGROUNDS = ('image', 'dim', 'white', 'black')
+_FOCAL_SOURCES = dict(
+    assumed='assumed (55 degrees over the longer side; --fov or --focal, if you know it)',
+    exif='of EXIF',
+    official='of HMR2.0 (distances mean nothing)',
+)
 _SHOWN = 5  # skips that are listed; all are in results.json
 
 
@@ -41,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--model',
         metavar='NAME',
-        help='model or config file, see mmhier models (default: that of the weights, or of the task)',
+        help='config file or name, see mmhier models (default: that of the weights, or of the task)',
     )
     parser.add_argument(
         '--task', choices=('pose', 'mesh'), help='what to find, where no model is named (default: pose)'
@@ -59,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--save',
         default='json,overlay',
         metavar='KINDS',
-        help='json, npz, overlay; of mesh models also side, obj, ply, glb, bvh, usd; or none '
+        help='json, npz, overlay; of mesh models also side, side_each, obj, ply, glb, bvh, usd; or none '
         '(default: %(default)s)',
     )
     parser.add_argument('--show', action='store_true', help='show the overlay in a window')
@@ -90,6 +102,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     people.add_argument('--track', action='store_true', help='number people through a video')
     people.add_argument('--smooth', action='store_true', help='smooth poses over time; implies --track')
+    drawing = parser.add_argument_group('drawing')
+    _choice(drawing, '--style', _STYLES, 'auto: mesh if the model has one, else skeleton')
+    _choice(drawing, '--colours', _COLOURS, 'side: left green, right orange, bodies blue')
+    _choice(drawing, '--background', _BACKGROUNDS, 'of the overlay')
+    drawing.add_argument('--draw-boxes', action='store_true', help='draw the boxes, too')
+    drawing.add_argument(
+        '--score-threshold', type=float, default=0.3, metavar='S', help='of keypoints (default: %(default)s)'
+    )
+    drawing.add_argument(
+        '--line-width', type=float, metavar='PX', help='in pixels (default: follows the size of the person)'
+    )
+    camera = parser.add_argument_group('camera of mesh models')
+    camera.add_argument(
+        '--fov',
+        type=float,
+        metavar='DEGREES',
+        help="what the longer side of the picture shows (default: what the photo's EXIF says, else 55)",
+    )
+    camera.add_argument(
+        '--focal', metavar='PIXELS', help="focal length; or 'official', what HMR2.0 assumes for evaluation"
+    )
+    camera.add_argument(
+        '--root',
+        choices=('fixed', 'image', 'metric'),
+        default='metric',
+        help='in glb, bvh and usd people move: through the scene (metric), in a plane at one distance '
+        '(image), on the spot (fixed) (default: %(default)s)',
+    )
+    camera.add_argument(
+        '--free-feet', action='store_true', help='in glb, bvh and usd feet that stand may slide: for skaters'
+    )
     speed = parser.add_argument_group('speed')
     speed.add_argument('--batch-size', type=int, default=8, metavar='N', help='people (default: %(default)s)')
     speed.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
@@ -113,8 +156,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _choice(group: argparse._ArgumentGroup, option: str, values: tuple[str, ...], text: str) -> None:
+    """An option with a few values, of which the first is the default."""
+    listed = f'{", ".join(values)} ({text}; default: %(default)s)'
+    metavar = option.removeprefix('--')[0].upper()
+    group.add_argument(option, choices=values, default=values[0], metavar=metavar, help=listed)
+
+
 def run(args: argparse.Namespace) -> int:
     """Infer, write, report."""
+    begin = time.perf_counter()
     apply_trust(args)
     if args.finish is not None:
         return _finish(args.finish)
@@ -128,11 +179,12 @@ def run(args: argparse.Namespace) -> int:
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     from mmhier.results.writer import OutputError
 
+    style = _style(args)
     inferencer = _inferencer(args, kinds, stream)
     if args.show:
         _check_window()
     try:
-        return _infer(args, inferencer, stream, kinds)
+        return _infer(args, inferencer, stream, kinds, style, begin)
     except OutputError as error:
         print(f'mmhier: {error.strerror}; what was written before is in {args.out}', file=sys.stderr)
         return UNWRITABLE
@@ -162,6 +214,22 @@ def _stream(args: argparse.Namespace) -> 'FrameStream':
     return FrameStream(inputs, max_pixels=int(args.max_megapixels * 1e6))
 
 
+def _style(args: argparse.Namespace) -> dict[str, Any]:
+    """How people are drawn."""
+    from mmhier.visualization.style import Style
+
+    style = dict(
+        score_thr=args.score_threshold,
+        line_width=args.line_width,
+        boxes=args.draw_boxes,
+        style=args.style,
+        colours=args.colours,
+        background=args.background,
+    )
+    Style(**style)  # refuses what is out of range before a model is loaded
+    return style
+
+
 def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream') -> 'Inferencer':
     from mmhier.inference.estimators import PoseEstimator
     from mmhier.inference.inferencer import Inferencer
@@ -181,30 +249,54 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
         smooth=args.smooth,
         flip_test=args.flip_test,
         box_padding=args.box_padding,
+        fov=args.fov,
+        focal=_focal(args.focal),
     )
-    needs_mesh = [kind for kind in kinds if kind in MESH_KINDS]
+    kinds = [kind for kind in kinds if kind in MESH_KINDS]
+    needs_mesh = [f'--save {",".join(kinds)}'] if kinds else []
+    if args.style in ('mesh', 'both'):
+        needs_mesh.append(f'--style {args.style}')
     if needs_mesh and isinstance(inferencer.estimator, PoseEstimator):
-        raise ValueError(f'--save {",".join(needs_mesh)} needs a mesh model, not {inferencer.estimator.name}')
+        raise ValueError(f'{" and ".join(needs_mesh)} needs a mesh model, not {inferencer.estimator.name}')
     return inferencer
 
 
+def _focal(text: str | None) -> float | str | None:
+    if text in (None, 'official'):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'--focal {text}: expected pixels, or official') from None
+
+
 def _infer(
-    args: argparse.Namespace, inferencer: 'Inferencer', stream: 'FrameStream', kinds: list[str]
+    args: argparse.Namespace,
+    inferencer: 'Inferencer',
+    stream: 'FrameStream',
+    kinds: list[str],
+    style: dict[str, Any],
+    begin: float,
 ) -> int:
     from mmhier.results.writer import ResultWriter
+    from mmhier.results.writer_thread import WriterThread
 
     inference = inferencer(stream, args.boxes)
-    writer = ResultWriter(args.out, kinds) if kinds else None
+    writer = ResultWriter(args.out, kinds, style, args.root, not args.free_feet) if kinds else None
+    files = WriterThread(writer) if writer is not None else None
+    seconds = dict(loading=time.perf_counter() - begin)
     complete = False
     with _stopping() as stop, inference:
         try:
-            complete = _loop(args, inference, writer, stop)
+            complete = _loop(args, inference, files, stop, seconds, style)
         finally:
             inference.close()
-            if writer is not None:
-                writer.close(complete, inference.skips)
+            if files is not None:
+                files.close(complete, inference.skips)
     if not args.quiet:
-        _report(inference, writer)
+        seconds |= inference.seconds | (dict(files=files.waited) if files is not None else {})
+        beside = dict(decoding=stream.seconds) | (writer.seconds if writer is not None else {})
+        _report(inference, writer, time.perf_counter() - begin, seconds, beside)
         if left_out := inference.left_out + (writer.left_out if writer is not None else Counter()):
             parts = (f'{reason}: {count}' for reason, count in left_out.items())
             print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
@@ -219,16 +311,27 @@ def _infer(
 
 
 def _loop(
-    args: argparse.Namespace, inference: 'InferenceRun', writer: 'ResultWriter | None', stop: list[int]
+    args: argparse.Namespace,
+    inference: 'InferenceRun',
+    files: 'WriterThread | None',
+    stop: list[int],
+    seconds: dict[str, float],
+    style: dict[str, Any],
 ) -> bool:
     """Compute and write frame by frame; False if the user has stopped it."""
+    if args.show:
+        seconds['window'] = 0.0
     with _progress(inference, args.quiet) as advance:
         for result in inference:
-            if writer is not None:
-                writer.write(result)
+            if files is not None:
+                files.write(result)
             advance()
-            if args.show and not _show(result):
-                return True
+            if args.show:
+                start = time.perf_counter()
+                goes_on = _show(result, style)
+                seconds['window'] += time.perf_counter() - start
+                if not goes_on:
+                    return True
             del result
             if stop:
                 return False
@@ -280,14 +383,37 @@ def _stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _report(inference: 'InferenceRun', writer: 'ResultWriter | None') -> None:
-    spent = ', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in inference.seconds.items())
-    print(f'{inference.frames} frames, {inference.people} people; {spent}')
+def _report(
+    inference: 'InferenceRun',
+    writer: 'ResultWriter | None',
+    wall: float,
+    seconds: dict[str, float],
+    beside: dict[str, float],
+) -> None:
+    """Say what was done and where the time went.
+
+    Args:
+        inference: What has run.
+        writer: What has written.
+        wall: Seconds from the start of the command.
+        seconds: What they were spent on; ``frames`` and ``files`` are the time that the network has waited
+            for them.
+        beside: Seconds of work in other threads meanwhile.
+    """
+    print(f'{inference.frames} frames, {inference.people} people in {wall:.1f} s: {_spent(seconds)}')
+    print(f'beside that, in other threads: {_spent(beside)}')
+    sources = [_FOCAL_SOURCES[name] for name in inference.focal_sources if name in _FOCAL_SOURCES]
+    if sources:
+        print(f'distances from the camera: focal length {", ".join(sources)}')
     files = [] if writer is None else writer.files
     for path in files[-_SHOWN:]:
         print(_printable(path))
     if len(files) > _SHOWN:
         print(f'and {len(files) - _SHOWN} more files in {_printable(writer.folder)}')
+
+
+def _spent(seconds: dict[str, float]) -> str:
+    return ', '.join(f'{stage} {spent:.1f} s' for stage, spent in seconds.items())
 
 
 def _printable(path: Path) -> str:
@@ -299,7 +425,7 @@ def _finish(lines: Path) -> int:
     from mmhier.results.files import FORMATS, finish
 
     if not lines.is_file():
-        raise FileNotFoundError(f'{lines} does not exist')
+        raise FileNotFoundError(f'{lines} does not exist{similar_path(lines)}')
     try:
         for path in finish(lines, FORMATS, complete=False):
             print(_printable(path))
@@ -309,11 +435,11 @@ def _finish(lines: Path) -> int:
     return 0
 
 
-def _show(result: 'FrameResult') -> bool:
+def _show(result: 'FrameResult', style: dict[str, Any]) -> bool:
     """Show a result; False if the user has had enough."""
     import cv2
 
-    cv2.imshow(_WINDOW, result.draw())
+    cv2.imshow(_WINDOW, result.draw(**style))
     return cv2.waitKey(1 if result.kind in ('video', 'camera') else 0) & 0xFF not in (ord('q'), 27)
 
 

@@ -4,9 +4,17 @@ import argparse
 from pathlib import Path
 
 from mmhier.zoo import cache
-from mmhier.zoo.choice import DEFAULT_DETECTOR, DEFAULT_MODELS, default_weights
+from mmhier.zoo.choice import (
+    AUTO,
+    DEFAULT_DETECTOR,
+    DEFAULT_MODELS,
+    check_weights,
+    default_weights,
+    find_weights,
+    released,
+)
 from mmhier.zoo.fetch import licence_line
-from mmhier.zoo.names import find_weights, resolve_config
+from mmhier.zoo.names import resolve_config
 from mmhier.zoo.registry import Weights, find_entry, read_registry
 
 
@@ -33,7 +41,7 @@ def _model(args: argparse.Namespace) -> str:
     """The model of released weights that are named, or that of the task."""
     if Path(args.engine).suffix:
         raise ValueError(f'--model is missing: the model that {args.engine} was exported from')
-    if args.weights and args.weights != 'auto':
+    if args.weights and args.weights != AUTO:
         entry = read_registry().get(args.weights.replace('_', '-'))
         if entry is None or not entry.configs or entry.kind == 'init':
             raise ValueError(
@@ -71,14 +79,9 @@ def _check_mesh(config: Path) -> None:
 
 def _describe_model(args: argparse.Namespace) -> str:
     config = resolve_config(args.model)
-    if args.weights in (None, 'auto'):
-        try:
-            return f'model {config.stem}, weights {find_weights(config)}'
-        except FileNotFoundError:
-            entry = default_weights(config)
-    else:
-        entry = find_entry(args.weights)
-    return f'model {config.stem}, weights {entry.name} ({_licence(entry)})'
+    weights = check_weights(config, args.weights)
+    entry = released(weights)
+    return f'model {config.stem}, weights {f"{entry.name} ({_licence(entry)})" if entry else weights}'
 
 
 def _licence(entry: Weights) -> str:

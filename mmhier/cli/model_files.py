@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmhier.cost.table import markdown
+from mmhier.tables import markdown
 from mmhier.zoo import cache
 from mmhier.zoo.fetch import by_hand, fetch_entry
 from mmhier.zoo.registry import COMMERCE, Weights, entries_for, find_entry, read_registry

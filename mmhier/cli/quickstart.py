@@ -15,15 +15,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmhier.body_models.joint_sets import joint_set
 from mmhier.cli.test import write_json
 from mmhier.datasets.synthetic.generator import data_set_parameters, parameters_of
-from mmhier.safe_files import read_json
+from mmhier.safe_files import read_json, read_npz
 from mmhier.visualization.curves import plot_training, read_scalars
 from mmhier.visualization.skeleton import contact_sheet, draw_skeleton
 
 SCENES = 'simple'
 SHEET_COLUMNS, SHEET_ROWS = 2, 7
 CELL_HW = (208, 260)  # of each picture of a person
+UPRIGHT_COLUMNS, UPRIGHT_ROWS = 3, 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
         panels = max((out / 'mesh_test').glob('*/meshes'))
     sheet = draw_predictions(annotations, data / 'images' / 'val', out / 'predictions.keypoints.json', panels)
     cv2.imwrite(str(out / 'predictions.png'), sheet)
+    if not args.no_mesh:
+        cv2.imwrite(str(out / 'meshes.png'), draw_upright(args.mesh_config, checkpoint, data))
     _report(out, seconds, args, wanted)
     config = args.config if args.no_mesh else args.mesh_config
     print(
@@ -160,6 +164,35 @@ def draw_predictions(
     return contact_sheet(pictures, columns, (CELL_HW[0], width))
 
 
+def draw_upright(config: str, checkpoint: Path, data: Path) -> np.ndarray:
+    """Draw the predicted meshes of the held-out people who stand most upright before their camera.
+
+    Who that is, the data say and not the model: of those who are in the image from head to foot, trunk and
+    legs are nearest to the image's vertical, also towards the camera, as a view from the side shows it.
+
+    Returns:
+        A contact sheet, BGR: overlay and side view of each.
+    """
+    from mmhier.inference.inferencer import Inferencer
+
+    annotation_file = data / 'annotations' / 'person_keypoints_val.json'
+    truth = read_npz(annotation_file.with_name('smpl_val.npz'))
+    names = {info['id']: info['file_name'] for info in read_json(annotation_file)['images']}
+    joints, named = truth['joints3d'], joint_set('smpl24')
+    neck, pelvis = joints[:, named.index('neck')], joints[:, named.index('pelvis')]
+    ankles = joints[:, named.indices(['left_ankle', 'right_ankle'])].mean(axis=1)
+    lines = np.stack([pelvis - neck, ankles - pelvis])
+    upright = (lines[..., 1] / np.linalg.norm(lines, axis=-1)).min(axis=0)  # cosines; y points down
+    whole = (truth['coco17_2d'][..., 2] > 0).all(axis=1)
+    order = np.lexsort((-upright, ~whole))
+    files = [data / 'images' / 'val' / Path(names[int(truth['image_id'][row])]).name for row in order]
+    files = list(dict.fromkeys(files))[: UPRIGHT_COLUMNS * UPRIGHT_ROWS]
+    results = Inferencer(config, checkpoint)(files, str(annotation_file))
+    pictures = [np.concatenate([result.draw(), result.draw_side()], axis=1) for result in results]
+    height, width = CELL_HW
+    return contact_sheet(pictures, UPRIGHT_COLUMNS, (height, 2 * width))
+
+
 def _step(arguments: list[str]) -> float:
     """Run one ``mmhier`` command in a process of its own and return its seconds."""
     print(f'\n$ mmhier {" ".join(arguments)}', flush=True)
@@ -191,6 +224,7 @@ def _report(out: Path, seconds: dict[str, float], args: argparse.Namespace, want
             for name in ('MPJPE', 'PA-MPJPE')
         )
         lines.append(f'mesh: {"   ".join(errors)}   PCK@0.05 {mesh["mesh/PCK@0.05"]:.3f}')
+        files.append(f'{out}/meshes.png        meshes of people who stand upright')
         files.append(f'{out}/mesh_table.md     scores of the mesh model, each with its protocol')
     write_json(summary, str(out / 'quickstart.json'))
     files.append(f'{out}/quickstart.json    all of this in one file')

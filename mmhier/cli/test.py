@@ -3,22 +3,20 @@
 import argparse
 import json
 import os.path as osp
-import re
 
 from mmhier.atomic import new_file
 from mmhier.cli.train import add_shared_arguments, load_config, start
-from mmhier.compat.checkpoint import NAME
 
 # Evaluators that write a table, and its name in the work directory.
-TABLES = dict(MeshMetric='mesh_table', SkeletonMetric='skeleton_table')
+TABLES = dict(MeshMetric='mesh_table', SmplBodyMetric='smpl_body_table')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from mmengine.config import DictAction
 
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file, or name of released weights')
+    parser.add_argument('config', help='config file or name, see mmhier models')
+    parser.add_argument('checkpoint', help='checkpoint: file, address, or name of released weights')
     parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config>)')
     parser.add_argument('--out', help='write the metrics to this JSON file')
     parser.add_argument(
@@ -32,9 +30,6 @@ def run(args: argparse.Namespace) -> int:
     from mmhier.engine.launch import finish_distributed
 
     cfg = load_config(args)
-    is_elsewhere = '://' in args.checkpoint or re.match(NAME, args.checkpoint)
-    if not is_elsewhere and not osp.isfile(args.checkpoint):
-        raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     cfg.load_from = args.checkpoint
     evaluators = cfg.get('test_evaluator') or []
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]

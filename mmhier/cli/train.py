@@ -10,7 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; the names are MMPose's."""
     from mmengine.config import DictAction
 
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file or name, see mmhier models')
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config>)')
     parser.add_argument(
         '--resume',
@@ -48,15 +48,15 @@ def add_shared_arguments(parser: argparse.ArgumentParser, dict_action: type[argp
 def load_config(args: argparse.Namespace):
     """Read the config and apply the options that training and testing share."""
     from mmhier.engine.settings import load_settings
+    from mmhier.zoo.names import resolve_config
 
-    if not osp.isfile(args.config):
-        raise FileNotFoundError(f'config {args.config} does not exist')
-    cfg = load_settings(args.config, args.cfg_options)
+    path = resolve_config(args.config)
+    cfg = load_settings(str(path), args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+        cfg.work_dir = osp.join('work_dirs', path.stem)
     if args.show or args.show_dir is not None:
         hook = cfg.default_hooks.setdefault('visualization', dict(type='PoseVisualizationHook'))
         hook.update(

@@ -8,7 +8,8 @@ the list of what the file asks for, found by reading its instructions, not by fo
 
 Trusted or not, a file has to be whole: bytes that changed since it was written are found where it has
 checksums (:mod:`mmhier.compat.torch_archive`), and no size that it claims is believed. Values that lie in one
-another deeper than :data:`MAX_NESTING` are refused; the hash of such a tuple would end the process.
+another deeper than :data:`mmhier.safe_pickle.MAX_NESTING` are refused; the hash of such a tuple would end the
+process.
 
 Trust a file explicitly with ``MMHIER_TRUST_CHECKPOINT=1`` in the environment, with ``--trust-checkpoint`` of
 the tools, or with :func:`trust_checkpoints`.
@@ -16,7 +17,6 @@ the tools, or with :func:`trust_checkpoints`.
 Unnecessary once MMEngine reads with ``weights_only=True`` and a list of its own.
 """
 
-import _compat_pickle
 import hashlib
 import logging
 import os
@@ -32,27 +32,23 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 import torch
+from torch import Tensor
 
 from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
 from mmhier.compat.torch_archive import TorchArchive
+from mmhier.network import DownloadError, downloading
 from mmhier.safe_files import Bounded, open_file
+from mmhier.safe_pickle import named_globals
+from mmhier.suggestions import similar_path
 
 logger = logging.getLogger('mmhier')
 
 TRUST_VARIABLE = 'MMHIER_TRUST_CHECKPOINT'
 HOW_TO_TRUST = f'If you trust its origin, set {TRUST_VARIABLE}=1 or pass --trust-checkpoint to the tools.'
 
-# What looks like the name of released weights: words with dashes, no dots, no folders.
-NAME = r'[a-z0-9]+(-[a-z0-9]+)+$'
-
 # First pickle of a file written by torch before 1.6; four more follow it, then the raw numbers.
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PICKLES = 5
-
-MAX_NESTING = 200
-_PUT = ('MEMOIZE', 'PUT', 'BINPUT', 'LONG_BINPUT')
-_GET = ('GET', 'BINGET', 'LONG_BINGET')
-_FILL = ('APPEND', 'APPENDS', 'SETITEM', 'SETITEMS', 'ADDITEMS', 'BUILD')
 
 _lock = threading.RLock()
 
@@ -89,11 +85,36 @@ def load_checkpoint_file(path: str | PathLike, map_location: Any = 'cpu') -> Any
     path = os.path.expanduser(os.fspath(path))
     try:
         with open_file(path) as file:
-            if not path.endswith('.safetensors'):
-                return _load(file, path, map_location)
+            safetensors = path.endswith('.safetensors')
+            content = None if safetensors else _load(file, path, map_location)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'checkpoint {path} does not exist') from error
-    return _load_safetensors(path, map_location)
+        raise FileNotFoundError(f'checkpoint {path} does not exist{similar_path(path)}') from error
+    return _without_nan(_load_safetensors(path, map_location) if safetensors else content, path)
+
+
+def _without_nan(content: Any, path: str) -> Any:
+    """The content of a checkpoint in which no number is NaN.
+
+    Raises:
+        ValueError: If one is.
+    """
+    for name, tensor in _tensors(content, ''):
+        if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
+            continue
+        tensor = tensor if tensor.itemsize > 1 else tensor.float()  # numbers of 8 bits cannot be compared
+        if tensor.isnan().any():
+            raise ValueError(f'checkpoint {path} is corrupt, or of a failed training: {name} holds NaN')
+    return content
+
+
+def _tensors(content: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of a checkpoint with their places, without what was logged in training."""
+    if isinstance(content, Tensor):
+        yield name, content
+    elif isinstance(content, dict | list | tuple):
+        for key, child in content.items() if isinstance(content, dict) else enumerate(content):
+            if name or key != 'message_hub':
+                yield from _tensors(child, f'{name}.{key}' if name else str(key))
 
 
 def load_url(
@@ -106,33 +127,73 @@ def load_url(
 ) -> Any:
     """Download a checkpoint, once, and read it with :func:`load_checkpoint_file`.
 
-    Takes the arguments of ``torch.hub.load_state_dict_from_url`` and keeps the file in the same place. A hash
-    in the name (``-62d7a712.pth``, or with OpenMMLab's date, ``-62d7a712_20230314.pth``) is compared with
-    what was downloaded.
+    Takes the arguments of ``torch.hub.load_state_dict_from_url`` and keeps the file in the same place; errors
+    as of :func:`fetch`.
+    """
+    path = fetch(url, model_dir, progress, check_hash, file_name)
+    return _with_weights(load_checkpoint_file(path, map_location), path)
+
+
+def fetch(
+    url: str,
+    model_dir: str | None = None,
+    progress: bool = True,
+    check_hash: bool = False,
+    file_name: str | None = None,
+) -> str:
+    """Download a checkpoint, if it is not there, and return its path; arguments as of :func:`load_url`.
+
+    A hash in the name (``-62d7a712.pth``, or with OpenMMLab's date, ``-62d7a712_20230314.pth``) is compared
+    with what was downloaded.
 
     Raises:
+        DownloadError: If it cannot be downloaded, or not whole; the message says where to put it by hand.
         ValueError: With ``check_hash`` if the name has no hash or the file has another one, and the file is
             not kept. Without it another hash is a warning, since some files were replaced under their names.
     """
     folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
     name = file_name or os.path.basename(url.partition('?')[0].partition('#')[0])
     path = os.path.join(folder, name)
-    if not os.path.exists(path):
-        os.makedirs(folder, exist_ok=True)
-        logger.info('downloading %s to %s', url, path)
-        known = _hash_in(name)
-        if check_hash and known is None:
-            raise ValueError(f'{name} has no hash in its name to check: download it without check_hash')
+    if os.path.exists(path):
+        return path
+    os.makedirs(folder, exist_ok=True)
+    logger.info('downloading %s to %s', url, path)
+    known = _hash_in(name)
+    if check_hash and known is None:
+        raise ValueError(f'{name} has no hash in its name to check: download it without check_hash')
+    remedy = f'fetch it elsewhere and put it at {path}'
+    with downloading(url, remedy):
         torch.hub.download_url_to_file(url, path, progress=progress)
-        if known is not None:
-            found = _sha256(path)
-            if not found.startswith(known):
-                problem = f'{url} has the SHA-256 {found}, its name says {known}...: damaged, or replaced'
-                if check_hash:
-                    os.unlink(path)
-                    raise ValueError(problem)
-                logger.warning('%s; kept as %s', problem, path)
-    return _with_weights(load_checkpoint_file(path, map_location), path)
+    if problem := _damage(path):
+        os.unlink(path)
+        raise DownloadError(f'{url} cannot be downloaded whole, or is no checkpoint ({problem}): {remedy}')
+    if known is not None:
+        found = _sha256(path)
+        if not found.startswith(known):
+            problem = f'{url} has the SHA-256 {found}, its name says {known}...: damaged, or replaced'
+            if check_hash:
+                os.unlink(path)
+                raise ValueError(problem)
+            logger.warning('%s; kept as %s', problem, path)
+    return path
+
+
+def _damage(path: str) -> str:
+    """What is wrong with the outside of a file that has just been downloaded, if anything."""
+    if path.endswith('.safetensors'):
+        try:
+            _load_safetensors(path, 'cpu')
+        except ValueError as error:
+            return str(error)
+        return ''
+    try:
+        with open_file(path) as file:
+            _inspect(file, path)
+    except UntrustedCheckpointError:
+        return ''  # whole, and refused when it is read
+    except ValueError as error:
+        return str(error)
+    return ''
 
 
 def _sha256(path: str) -> str:
@@ -153,7 +214,8 @@ def load_like_torch(file: str | PathLike | BinaryIO, map_location: Any = None, *
     """Stand in for ``torch.load`` inside MMEngine's loader, whatever ``weights_only`` it asks for."""
     if isinstance(file, (str, PathLike)):
         return _with_weights(load_checkpoint_file(file, map_location), os.fspath(file))
-    return _with_weights(_load(file, 'in memory', map_location), 'in memory')
+    content = _without_nan(_load(file, 'in memory', map_location), 'in memory')
+    return _with_weights(content, 'in memory')
 
 
 def _with_weights(checkpoint: Any, name: str) -> dict[str, Any]:
@@ -187,85 +249,6 @@ def check_plain(file: BinaryIO, name: str) -> None:
         torch.load(file, map_location='cpu', weights_only=True)
     except Exception as error:
         raise UntrustedCheckpointError(f'{name}: {_reason(error)}') from error
-
-
-def named_globals(stream: BinaryIO | Bounded | bytes) -> set[str]:
-    """Names that the pickle at the position of ``stream`` would import, found without running it.
-
-    Raises:
-        ValueError: The stream is not a whole pickle, or nests values more than :data:`MAX_NESTING` deep.
-    """
-    found, texts, memo, protocol, nesting = set(), [], {}, 0, _Nesting()
-    for code, value, _ in pickletools.genops(stream):
-        nesting.follow(code, value)
-        if code.name == 'PROTO':
-            protocol = value
-        elif code.name in ('GLOBAL', 'INST'):
-            found.add(_today(*value.split(' ', 1), protocol))
-        elif code.name == 'STACK_GLOBAL':
-            found.add('.'.join(texts[-2:]))
-        elif code.name.startswith('EXT'):
-            found.add(f'copyreg extension {value}')
-        elif code.name in _PUT:
-            memo[len(memo) if value is None else int(value)] = texts[-1] if texts else '?'
-        elif code.name in _GET:
-            texts.append(memo.get(int(value), '?'))
-        elif isinstance(value, str):
-            texts.append(value)
-    return found
-
-
-class _Nesting:
-    """How deep the values on a pickle's stack are, followed without making them.
-
-    What is put into a list or dictionary after it went into another one is not counted for the other one.
-    """
-
-    def __init__(self) -> None:
-        self._stack: list[int | None] = []  # None: a mark
-        self._memo: dict[int, int] = {}
-
-    def follow(self, code: pickletools.OpcodeInfo, value: Any) -> None:
-        """Do to the depths what an instruction does to the values."""
-        stack = self._stack
-        try:
-            if code.name == 'MARK':
-                stack.append(None)
-            elif code.name in _PUT:
-                self._memo[len(self._memo) if value is None else int(value)] = stack[-1] or 0
-            elif code.name in _GET:
-                stack.append(self._memo[int(value)])
-            elif code.name == 'DUP':
-                stack.append(stack[-1])
-            else:
-                self._replace(code)
-        except LookupError as error:
-            raise ValueError(f'its instruction {code.name} finds nothing to work on') from error
-
-    def _replace(self, code: pickletools.OpcodeInfo) -> None:
-        """Take what an instruction takes from the stack, and put what it makes of it."""
-        items, wanted = [], list(code.stack_before)
-        if pickletools.markobject in wanted:
-            while (item := self._stack.pop()) is not None:
-                items.append(item)
-            wanted = wanted[: wanted.index(pickletools.markobject)]
-        items += [self._stack.pop() or 0 for _ in wanted]
-        depth = 1 + max(items, default=-1)
-        if code.name in _FILL:
-            depth = max(items[-1], 1 + max(items[:-1], default=-1))
-        if depth > MAX_NESTING:
-            raise ValueError(f'its values lie in one another more than {MAX_NESTING} deep')
-        self._stack += [depth] * len(code.stack_after)
-
-
-def _today(module: str, name: str, protocol: int) -> str:
-    """Full name in Python 3 of a global in an old pickle (``__builtin__`` -> ``builtins``)."""
-    if protocol < 3:
-        if (module, name) in _compat_pickle.NAME_MAPPING:
-            module, name = _compat_pickle.NAME_MAPPING[module, name]
-        else:
-            module = _compat_pickle.IMPORT_MAPPING.get(module, module)
-    return f'{module}.{name}'
 
 
 def _load(file: BinaryIO, name: str, map_location: Any) -> Any:
@@ -370,13 +353,9 @@ def _load_safetensors(path: str, map_location: Any) -> dict[str, torch.Tensor]:
     except ImportError as error:
         raise ImportError(f'{path} needs safetensors. Run: pip install safetensors') from error
     try:
-        tensors = load_file(path, device=str(map_location or 'cpu'))
+        return load_file(path, device=str(map_location or 'cpu'))
     except (SafetensorError, OSError) as error:
         raise ValueError(f'checkpoint {path} is truncated or corrupt: {error}') from error
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and tensor.isnan().any():
-            raise ValueError(f'checkpoint {path} is corrupt, or of a failed training: {name} holds NaN')
-    return tensors
 
 
 @contextmanager
@@ -415,34 +394,8 @@ class _SafeTorch(ModuleType):
         return getattr(torch, name)
 
 
-def load_by_name(name: str, map_location: Any = None) -> dict[str, Any]:
-    """Read released weights by their name, for ``init_cfg`` and ``load_from``; whole models are converted.
-
-    Raises:
-        FileNotFoundError: There is neither a file nor an entry of this name.
-        OSError: It cannot be fetched.
-        ValueError: It is damaged, or its licence has to be accepted first.
-    """
-    if os.path.isfile(name):
-        return load_like_torch(name, map_location)
-    from mmhier.zoo.conversion import converted
-    from mmhier.zoo.fetch import fetch_entry
-    from mmhier.zoo.registry import find_entry
-
-    try:
-        entry = find_entry(name)
-    except ValueError as error:
-        raise FileNotFoundError(f'checkpoint {name} does not exist, and {error}') from error
-    path = fetch_entry(entry)
-    if entry.kind in ('pose', 'mesh'):
-        return dict(state_dict=converted(entry, path).state_dict)
-    return load_like_torch(path, map_location)
-
-
 def protect(module: ModuleType) -> None:
     """Make a module of MMEngine that reads checkpoints use the functions of this file."""
-    if hasattr(module, 'CheckpointLoader'):
-        module.CheckpointLoader.register_scheme(NAME, load_by_name, force=True)
     if hasattr(module, 'torch'):
         module.torch = _SafeTorch('torch')
     if hasattr(module, 'load_url'):

@@ -94,10 +94,28 @@ def read_every_encoding(module: ModuleType) -> None:
     module.load = load
 
 
+def name_failed_downloads(module: ModuleType) -> None:
+    """Let MMEngine say which file it cannot download, not wait for it for ever, and read annotations so."""
+    for name in ('get', 'get_text'):
+        original = getattr(module.HTTPBackend, name)
+
+        @functools.wraps(original)
+        def get(self: Any, filepath: str, *args: Any, original: Any = original, **kwargs: Any) -> Any:
+            from mmhier.network import downloading
+
+            with downloading(filepath, 'fetch it elsewhere and give the name of the file'):
+                return original(self, filepath, *args, **kwargs)
+
+        setattr(module.HTTPBackend, name, get)
+    # MMPose asks before it reads annotations; MMEngine's backend has no answer. Reading tells.
+    module.HTTPBackend.exists = lambda self, filepath: True
+
+
 def install() -> None:
     """Apply each patch when the module it belongs to is imported, or now if it has been."""
     wrapt.register_post_import_hook(format_configs_once, 'mmengine.config.config')
     wrapt.register_post_import_hook(check_keypoint_sets, 'mmpose.datasets.datasets.utils')
     wrapt.register_post_import_hook(check_annotation_files, 'xtcocotools.coco')
     wrapt.register_post_import_hook(read_every_encoding, 'mmpose.evaluation.metrics.coco_metric')
+    wrapt.register_post_import_hook(name_failed_downloads, 'mmengine.fileio.backends.http_backend')
     wrapt.register_post_import_hook(accept_radius_arrays, 'mmpose.visualization.opencv_backend_visualizer')

@@ -6,51 +6,62 @@ is in a file. Here only tensors, plain values and containers are rebuilt; an emp
 everything else, whatever its class does when it is unpickled.
 """
 
-import pickle
 from collections import OrderedDict
+from copy import copy
 from os import PathLike
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from mmhier.compat.checkpoint import named_globals
 from mmhier.compat.torch_archive import TorchArchive
 from mmhier.safe_files import open_file
+from mmhier.safe_pickle import RestrictedUnpickler, named_globals, opcodes
 
 
 class Inert:
     """Stands for an object of a class that is not on the list; it does nothing and keeps nothing."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> 'Inert':
-        """Take whatever the file gives."""
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __call__(self, *args: Any, **kwargs: Any) -> 'Inert':
-        """Stand for the result, too, if it stands for a function."""
-        return self
-
     def _ignore(self, *args: Any) -> None:
         pass
 
-    __setstate__ = __setitem__ = append = extend = add = _ignore
+    append = extend = add = _ignore
 
 
-class TensorUnpickler(pickle.Unpickler):
+class TensorUnpickler(RestrictedUnpickler):
     """Rebuilds tensors and plain containers; every other name that a file asks for becomes :class:`Inert`."""
 
-    ALLOWED = {
+    names = {
         ('collections', 'OrderedDict'): OrderedDict,
         ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
         ('torch._utils', '_rebuild_parameter'): torch._utils._rebuild_parameter,
     }
+    key_types = (*RestrictedUnpickler.key_types, bool, tuple, Inert)
+    # Storages of tensors are named by persistent identifiers.
+    dispatch = copy(RestrictedUnpickler.dispatch)
+    dispatch.update(opcodes('BINPERSID EMPTY_SET ADDITEMS FROZENSET'))
 
-    def find_class(self, module: str, name: str) -> Any:
-        """Look up a name without importing anything."""
-        return self.ALLOWED.get((module, name), Inert)
+    def unknown(self, module: Any, name: Any) -> Any:
+        """Stand in for whatever it is."""
+        return Inert
+
+    def call(self, function: Any, args: Any, named: dict) -> Any:
+        """Call what is in the table; the result of anything else is inert, too."""
+        if function is Inert or isinstance(function, Inert):
+            return Inert()
+        return super().call(function, args, named)
+
+    def set_state(self, owner: Any, state: Any) -> None:
+        """Forget it: only inert objects and dictionaries with attributes have one here."""
+        if not isinstance(owner, Inert | OrderedDict):
+            super().set_state(owner, state)
+
+    def fill(self, target: Any, pairs: dict) -> None:
+        """Fill dictionaries; inert objects keep nothing."""
+        if type(target) is OrderedDict:
+            target.update(pairs)
+        elif not isinstance(target, Inert):
+            super().fill(target, pairs)
 
 
 def read_lightning_checkpoint(path: str | PathLike) -> dict:

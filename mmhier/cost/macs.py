@@ -6,9 +6,7 @@ counts beyond that: a scan, which is no matrix product, or work that this implem
 """
 
 import copy
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,40 +14,10 @@ from mmengine.config import Config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-FORMULA = """\
-GMACs: 10^9 multiply-adds of convolutions and matrix products for one image, attention included, counted as
-for the papers' graphs: Swin with its windows padded (mmhier computes less), and a selective scan over L
-positions of K directions x D channels with N states as (9 N + 1) L K D, its authors' formula. Normalisations,
-activations and other element-wise work are not counted."""
+from mmhier.cost.kept import AP, PA_MPJPE, Cost, reported
 
-
-@dataclass(frozen=True)
-class Cost:
-    """What a pose or mesh model costs for one image.
-
-    Attributes:
-        name: Name of the config.
-        input_wh: Width and height of the image, pixels.
-        encoder_params: Parameters of the backbone.
-        params: Parameters of the model; a discriminator, needed in training only, is left out.
-        encoder_macs: Multiply-adds of the backbone.
-        macs: Multiply-adds of the model.
-        reported_ap: AP on COCO val as the head of the config reports it, in percent, or None.
-        reported_pa_mpjpe: Likewise PA-MPJPE on Human3.6M, in millimetres.
-        source: Who reported it.
-        has_mesh: Whether the model recovers meshes.
-    """
-
-    name: str
-    input_wh: tuple[int, int]
-    encoder_params: int
-    params: int
-    encoder_macs: int
-    macs: int
-    reported_ap: float | None
-    reported_pa_mpjpe: float | None
-    source: str
-    has_mesh: bool
+# Kinds of models whose cost is known.
+KINDS = ('TopdownPoseEstimator', 'TopdownMeshEstimator')
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -92,13 +60,19 @@ def build_model(path: str | Path, device: str = 'cpu') -> tuple[nn.Module, tuple
 
     Returns:
         The model, and the width and height of its input.
+
+    Raises:
+        ValueError: If it is another kind of model.
     """
     from mmengine.registry import init_default_scope
     from mmpose.registry import MODELS
 
     init_default_scope('mmpose')
     cfg = Config.fromfile(path)
-    settings = copy.deepcopy(cfg.model)
+    settings = copy.deepcopy(cfg.get('model') or {})
+    if settings.get('type') not in KINDS:
+        kind = settings.get('type') or 'config without a model'
+        raise ValueError(f'{Path(path).stem} is a {kind}: only top-down pose and mesh models are counted')
     settings.backbone.pop('init_cfg', None)
     with torch.device(device):
         model = MODELS.build(settings)
@@ -117,42 +91,40 @@ def _crop_of(cfg: Config) -> tuple[int, int]:
 
 
 def cost_of(path: str | Path) -> Cost:
-    """Look up or count everything that :class:`Cost` has, for the model of a config.
+    """Count everything that :class:`Cost` has; :func:`mmhier.cost.kept.find_cost` does it once.
 
     Args:
         path: Config file of a top-down pose or mesh model.
+
+    Raises:
+        ValueError: If it is of another kind of model.
     """
     path = Path(path)
     model, (width, height) = build_model(path, 'meta')
     images = torch.empty(1, 3, height, width, device='meta')
 
-    def run_all() -> object:
-        return model.head.forward(model.extract_feat(images))
+    maps = ()
 
-    ap, ap_source = reported(path, r'AP')
-    error, error_source = reported(path, r'PA-MPJPE on Human3\.6M')
+    def encode() -> None:
+        nonlocal maps
+        maps = model.backbone(images)
+
+    def decode() -> object:
+        return model.head.forward(model.neck(maps) if model.with_neck else maps)
+
+    ap, ap_source = reported(path, AP)
+    error, error_source = reported(path, PA_MPJPE)
+    encoder_macs = count_macs(model.backbone, encode)
     parts = [part for name, part in model.named_children() if name != 'discriminator']
     return Cost(
         path.stem,
         (width, height),
         count_parameters(model.backbone),
         sum(count_parameters(part) for part in parts),
-        count_macs(model.backbone, lambda: model.backbone(images)),
-        count_macs(model, run_all),
+        encoder_macs,
+        encoder_macs + count_macs(model, decode),
         ap,
         error,
         ap_source or error_source,
         hasattr(model, 'body'),
     )
-
-
-def reported(path: str | Path, what: str) -> tuple[float | None, str]:
-    """Read a score and its source from the comment at the head of a config.
-
-    Args:
-        path: The config.
-        what: Regular expression of what follows the number.
-    """
-    comment = [line for line in Path(path).read_text(encoding='utf-8').splitlines()[:6] if line[:1] == '#']
-    found = re.search(rf'(\d\d\.\d) {what} \(([^)]*)\)', ' '.join(comment))
-    return (float(found[1]), found[2]) if found else (None, '')

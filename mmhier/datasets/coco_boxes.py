@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mmhier.datasets.coco_file import Repairs, maybe_float, maybe_int, read_json, short
+from mmhier.datasets.coco_file import read_json
+from mmhier.datasets.coco_values import Repairs, maybe_float, maybe_int, short
 
 _BEYOND = 1.02  # a box may be larger than the picture by this factor and 2 pixels
 

@@ -2,7 +2,8 @@
 
 Labels are pixels of the picture as it is loaded. MMPose's loader turns a photo the way its EXIF data say, in
 training and evaluation as in inference, unless its ``color_type`` ignores the orientation. A file that has
-the sizes as stored was labelled on other pixels than the model would see.
+the sizes as stored was labelled on other pixels than the model would see. Where the sizes do not tell (a turn
+by 180 degrees, a mirrored or a square picture) it can only be said.
 """
 
 import os
@@ -53,16 +54,26 @@ def picture_size(path: str, ignore_orientation: bool = False) -> tuple[int, int]
         path: The file.
         ignore_orientation: Whether it is loaded as stored.
     """
+    head = picture_head(path)
+    if head is None:
+        return None
+    return head[0] if ignore_orientation else turned_size(*head)
+
+
+def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Width and height of a picture after it has been turned by EXIF's orientation."""
+    return size[::-1] if orientation in _SIDEWAYS else size
+
+
+def picture_head(path: str) -> tuple[tuple[int, int], int] | None:
+    """Width and height of a picture as stored, and EXIF's orientation, 1 if it stays; None as above."""
     try:
         check_file(path)
         with Image.open(path) as image:
-            size = image.size
             # Decoders turn a TIFF whatever they are asked for, and Pillow gives its size after that.
-            turns = image.format != 'TIFF' and not ignore_orientation
-            sideways = turns and _orientation(image) in _SIDEWAYS
+            return image.size, 1 if image.format == 'TIFF' else _orientation(image)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    return size[::-1] if sideways else size
 
 
 def _orientation(image: Image.Image) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import mmpose
 from mmengine.config import Config
 
-from mmhier.datasets.coco_file import short
+from mmhier.datasets.coco_values import short
 
 logger = logging.getLogger('mmhier')
 

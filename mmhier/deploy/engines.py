@@ -19,6 +19,7 @@ from mmhier.cost.latency import time_in_turns
 from mmhier.deploy.formats import READERS, Network, needs, open_onnxruntime, open_openvino, write_onnx
 from mmhier.deploy.graphs import graph_of, run_model
 from mmhier.safe_files import read_json
+from mmhier.suggestions import similar_path
 
 logger = logging.getLogger('mmhier')
 
@@ -69,7 +70,9 @@ def load_exported(path: str | Path, engine: str | None = None, threads: int | No
         raise ValueError(f'{path}: an exported file ends in {", ".join(READERS)}')
     for part in (path, Path(f'{path}.json')):
         if not part.is_file():
-            raise FileNotFoundError(f'{part} does not exist; mmhier export writes a model and its .json')
+            raise FileNotFoundError(
+                f'{part} does not exist{similar_path(part)}; mmhier export writes a model and its .json'
+            )
     readers = READERS[path.suffix]
     metadata = read_json(f'{path}.json')
     outputs = metadata.get('outputs') if isinstance(metadata, dict) else None

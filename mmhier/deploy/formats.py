@@ -49,15 +49,16 @@ def needs(what: str) -> Iterator[None]:
 
 
 class Half(nn.Module):
-    """A graph in half precision that takes and returns float32."""
+    """A graph in half precision that takes images as they are and returns float32."""
 
     def __init__(self, graph: nn.Module):
         super().__init__()
+        self.normalise, graph.normalise = graph.normalise, nn.Identity()  # 0 to 255 needs more precision
         self.network, self.outputs = graph.half(), graph.outputs
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map images to the outputs of the graph."""
-        return tuple(value.float() for value in self.network(images.half()))
+        return tuple(value.float() for value in self.network(self.normalise(images).half()))
 
 
 def program_of(graph: nn.Module, images: Tensor, dynamic_batch: bool) -> torch.export.ExportedProgram:

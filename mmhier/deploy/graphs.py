@@ -150,7 +150,7 @@ class PoseGraph(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map images (B, 3, H, W) to ``outputs``."""
-        heatmaps = self.head(self.neck(self.backbone(self.normalise(images))))
+        heatmaps = check_heatmaps(self.head, self.head(self.neck(self.backbone(self.normalise(images)))))
         return (heatmaps,) if self.decoder is None else self.decoder(heatmaps)
 
 
@@ -187,9 +187,23 @@ def run_model(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Run a model as it is; return the outputs of its graph (without options) by name."""
     with torch.inference_mode():
         if not is_mesh(model):
-            return dict(heatmaps=model(images, None, mode='tensor'))
+            return dict(heatmaps=check_heatmaps(model.head, model(images, None, mode='tensor')))
         found = model.head(model.extract_feat(images))
         return {name: getattr(found, name) for name in ('global_orient', 'body_pose', 'betas', 'camera')}
+
+
+def check_heatmaps(head: nn.Module, found: Any) -> Tensor:
+    """Return what the head of a pose model has found.
+
+    Raises:
+        ValueError: If it is no heatmaps (B, K, h, w), as of heads that classify or regress coordinates.
+    """
+    if not isinstance(found, Tensor) or found.ndim != 4:
+        raise ValueError(
+            f'a {type(head).__name__} gives no heatmaps: such a model runs eagerly only, in mmhier infer '
+            'without --engine; MMDeploy exports it'
+        )
+    return found
 
 
 def is_mesh(model: nn.Module) -> bool:

@@ -32,10 +32,10 @@ from mmhier.compat.checkpoint import (
     UntrustedCheckpointError,
     check_plain,
     is_trusted,
-    named_globals,
 )
 from mmhier.compat.torch_archive import TorchArchive
 from mmhier.safe_files import Archive, parse_json, read_bytes
+from mmhier.safe_pickle import named_globals
 
 logger = logging.getLogger('mmhier')
 

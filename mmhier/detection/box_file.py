@@ -41,6 +41,7 @@ from mmhier.detection.detector import Detections, count_low_scores, select
 from mmhier.detection.image_names import ImageNames, folders_differ
 from mmhier.file_endings import is_video
 from mmhier.safe_files import read_json
+from mmhier.suggestions import similar_path
 
 logger = logging.getLogger('mmhier')
 
@@ -366,5 +367,5 @@ def _category_names(content: dict, path: str) -> dict[str, str]:
 
 def _read(path: str | Path) -> object:
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: there is no such file of boxes')
+        raise FileNotFoundError(f'{path}: there is no such file of boxes{similar_path(path)}')
     return read_json(path)

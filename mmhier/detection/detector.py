@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mmhier.tracking.association import check_boxes, check_scores
+from mmhier.geometry.boxes import check_boxes, check_scores
 
 Detections = tuple[np.ndarray, np.ndarray]
 

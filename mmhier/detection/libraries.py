@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.detection.detector import Detections, check_image, clip_to_image, count_others, select
+from mmhier.network import DownloadError, downloading
+from mmhier.suggestions import similar_path
 
 TORCHVISION_PERSON = 1  # in torchvision's list of COCO's classes, where 0 is the background
 
@@ -43,15 +45,20 @@ class TorchvisionDetector:
         if name not in known:
             raise ValueError(f'torchvision has no detection model {name!r}: it has {", ".join(known)}')
         if weights is None:
+            remedy = f"give a file, detector=dict(type='torchvision', name='{name}', weights=FILE)"
             try:
-                model = get_model(name, weights='DEFAULT')
-            except OSError as error:
-                raise ValueError(
-                    f'the weights of torchvision:{name} cannot be downloaded ({error}): give a file, '
-                    f"dict(type='torchvision', name='{name}', weights=...)"
+                with downloading(f'the weights of torchvision:{name}', remedy):
+                    model = get_model(name, weights='DEFAULT')
+            except RuntimeError as error:  # of torch.hub
+                if 'invalid hash' not in str(error):
+                    raise
+                raise DownloadError(
+                    f'torchvision:{name} is downloaded damaged ({error}): {remedy}'
                 ) from error
         elif not Path(weights).is_file():
-            raise FileNotFoundError(f'{weights}: there is no such file of weights for torchvision:{name}')
+            raise FileNotFoundError(
+                f'{weights}: there is no such file of weights for torchvision:{name}{similar_path(weights)}'
+            )
         else:
             model = get_model(name, weights=None, weights_backbone=None)
             _load_weights(model, weights, name)
@@ -111,7 +118,9 @@ class MMDetDetector:
             ) from error
         for path in (config, weights):
             if not Path(path).is_file():
-                raise FileNotFoundError(f'{path}: there is no such file for the mmdet detector')
+                raise FileNotFoundError(
+                    f'{path}: there is no such file for the mmdet detector{similar_path(path)}'
+                )
         self.score_threshold = score_threshold
         self.left_out: Counter[str] = Counter()
         self._inference = inference_detector

@@ -71,6 +71,7 @@ class ExactCheckpointHook(CheckpointHook):
             return
         self._saved_iter, last = runner.iter, runner.message_hub.get_info('last_ckpt')
         self.last_ckpt = last if last and self.file_backend.isfile(last) else None
+        self._say_what_is_gone(runner)
         self._delete_obsolete(runner)
         if isinstance(runner.train_loop, EpochLoop | IterLoop):
             runner.train_loop.go_on(self._loaded['place'])
@@ -83,6 +84,16 @@ class ExactCheckpointHook(CheckpointHook):
                 'are those of the first, and gradients that were accumulating are lost'
             )
         self._loaded = None
+
+    def _say_what_is_gone(self, runner: Runner) -> None:
+        hub = runner.message_hub.runtime_info
+        for key in [key for key in hub if key.startswith('best_ckpt')]:
+            if hub[key] and not (self.file_backend.isfile(hub[key]) or self.file_backend.isdir(hub[key])):
+                score = hub.get(key.replace('best_ckpt', 'best_score'))
+                runner.logger.warning(
+                    f'the best checkpoint so far, {hub[key]}, is not there any more; the next one is saved '
+                    f'when its score is better than {score}'
+                )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Add what an exact resume needs."""

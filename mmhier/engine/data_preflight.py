@@ -18,16 +18,19 @@ from mmpose.registry import DATASETS, METRICS
 
 from mmhier.datasets.coco import CheckedCocoDataset
 from mmhier.datasets.coco_boxes import read_boxes
-from mmhier.datasets.coco_file import CocoFile, check_coco
+from mmhier.datasets.coco_file import check_coco
 from mmhier.datasets.coco_pictures import (
     describe_wrong_size,
     missing_pictures,
-    picture_size,
+    picture_head,
     similar_picture,
+    turned_size,
 )
+from mmhier.datasets.coco_values import CocoFile
 from mmhier.datasets.keypoint_set import check_keypoint_set, read_keypoint_set, words_of
 from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
 from mmhier.datasets.mesh.npz_file import read_npz
+from mmhier.suggestions import similar_path
 
 logger = logging.getLogger('mmhier')
 
@@ -286,8 +289,17 @@ def _check_pictures(
         absent = {image['id'] for image in missing}
         images = [image for image in images if image['id'] not in absent]
     limit = TRAINING_PICTURES if training else EVALUATION_PICTURES
-    for image in images[:: max(1, -(-len(images) // limit))]:
-        _check_size(file, image, osp.join(folder, image['file_name']), loader)
+    looked_at = images[:: max(1, -(-len(images) // limit))]
+    turned = [
+        image for image in looked_at if _check_size(file, image, osp.join(folder, image['file_name']), loader)
+    ]
+    if turned:
+        logger.warning(
+            '%s: %d of %d pictures (first: %s) are turned or mirrored by their EXIF data in a way that sizes '
+            'do not tell. They are loaded as a viewer shows them; if they were labelled as stored, set '
+            "color_type='color_ignore_orientation' in LoadImage or LoadCheckedImage",
+            file.path, len(turned), len(looked_at), turned[0]['file_name'],
+        )  # fmt: skip
 
 
 def _report_missing(
@@ -320,20 +332,24 @@ def _check_mesh_pictures(field: str, dataset: ConfigDict, training: bool) -> Non
     logger.warning('%s; people in them are skipped', text)
 
 
-def _check_size(file: CocoFile, image: dict, path: str, loader: ConfigDict | dict) -> None:
+def _check_size(file: CocoFile, image: dict, path: str, loader: ConfigDict | dict) -> bool:
+    """Compare a picture with its entry; return whether it is turned in a way that its size does not tell."""
     entry_wh = image.get('width'), image.get('height')
-    if None in entry_wh:
-        return
     flag, decoder = loader.get('color_type', 'color'), loader.get('imdecode_backend', 'cv2')
     as_stored = flag not in ('color', 'grayscale') or decoder not in ('cv2', 'pillow', None)
-    size = picture_size(path, as_stored)
-    if size in (None, entry_wh):  # one that cannot be read is the loader's to report
-        return
+    head = picture_head(path)
+    if head is None:  # the loader's to report
+        return False
+    stored, orientation = head
+    size = stored if as_stored else turned_size(stored, orientation)
+    if size == entry_wh or None in entry_wh:
+        return orientation != 1 and not as_stored and (None in entry_wh or size == stored)
     loaded = mmcv.imfrombytes(get(path), flag=flag, backend=decoder)  # the header may have been misunderstood
     if loaded is not None and loaded.shape[1::-1] != entry_wh:
         raise ValueError(
             f'{file.path}: {describe_wrong_size(image["id"], entry_wh, path, loaded.shape[1::-1])}'
         )
+    return False
 
 
 def _loading_step(dataset: ConfigDict) -> ConfigDict | None:
@@ -371,7 +387,7 @@ def _check_evaluator(
         return
     if path and not osp.isfile(path):
         raise FileNotFoundError(
-            f'{path} does not exist ({name}.ann_file). --cfg-options {name}.ann_file=PATH'
+            f'{path} does not exist ({name}.ann_file){similar_path(path)}. --cfg-options {name}.ann_file=PATH'
         )
     if not path and len({osp.realpath(file.path) for file in files}) > 1:
         raise ValueError(

@@ -4,7 +4,8 @@ The rule is ViTPose's (arXiv 2204.12484): a parameter of layer ``i`` out of ``L`
 ``lr * rate ** (L + 1 - i)``, where the patch embedding is layer 0, block ``k`` is layer ``k + 1`` and
 whatever comes after the last block, closing norm, neck and head included, is layer ``L + 1``. The
 backbone itself answers which layer a parameter belongs to (``backbone.layer_id(name)`` and
-``backbone.num_layers``); nothing is guessed from the spelling of parameter names.
+``backbone.num_layers``); nothing is guessed from the spelling of parameter names. What does not decay, each
+part of the model answers for itself (``no_weight_decay()``, as in timm).
 """
 
 import logging
@@ -21,8 +22,9 @@ _KNOWN_KEYS = {'layer_decay_rate', 'custom_keys'}
 class LayerIdDecayConstructor(DefaultOptimWrapperConstructor):
     """Optimizer constructor with layer-wise decay driven by ``backbone.layer_id``.
 
-    One-dimensional parameters and biases get no weight decay. In ``custom_keys`` the longest key that
-    occurs in a parameter's name applies its ``lr_mult`` and ``decay_mult`` on top.
+    One-dimensional parameters, biases and what ``no_weight_decay()`` of the backbone, the neck or the head
+    names get no weight decay. In ``custom_keys`` the longest key that occurs in a parameter's name applies
+    its ``lr_mult`` and ``decay_mult`` on top.
 
     Args:
         optim_wrapper_cfg: The optimizer wrapper's config.
@@ -54,11 +56,18 @@ class LayerIdDecayConstructor(DefaultOptimWrapperConstructor):
                 f"{type(backbone).__name__} has none. Use one of mmhier's backbones, or remove "
                 f'optim_wrapper.constructor from the config'
             )
+        undecayed = {
+            f'{part}.{name}'
+            for part, child in module.named_children()
+            if hasattr(child, 'no_weight_decay')
+            for name in child.no_weight_decay()
+        }
         groups: dict[tuple, dict] = {}
         for name, param in module.named_parameters():
             if not param.requires_grad:
                 continue
             layer, scale, decay = self._multipliers(name, param, backbone)
+            decay = 0.0 if name in undecayed else decay
             group = groups.setdefault(
                 (layer, scale, decay),
                 dict(

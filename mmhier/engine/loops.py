@@ -127,7 +127,7 @@ class IterLoop(IterBasedTrainLoop):
         _say(f'goes on after {turns.batches} batches of turn {turns.turn + 1} through the data')
 
     def _load_what_was_seen(self) -> None:
-        """Load and throw away, as MMEngine does: streams, foreign checkpoints. DrawHook saves the loading."""
+        """Load and throw away, as MMEngine does: streams, foreign checkpoints; not with ResumeDrawsHook."""
         for _ in range(self._iter):
             next(self.dataloader_iterator)
 

@@ -5,15 +5,16 @@ size that does not fit the input size as a shape mismatch inside the loss of the
 """
 
 import os.path as osp
-import re
 from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.fileio import exists
 
-from mmhier.compat.checkpoint import NAME
 from mmhier.engine.data_preflight import check_data, data_sets
+from mmhier.engine.initial_weights import check_initial_weights, fetch_checkpoint
+from mmhier.suggestions import similar_path
+from mmhier.zoo.choice import released
 
 _STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
 # Options of codecs on which the targets do not depend.
@@ -29,14 +30,18 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         loaders: The data loaders about to be used, e.g. ``('train_dataloader', 'val_dataloader')``.
 
     Raises:
-        FileNotFoundError: If an annotation file, a box file, an image folder, the file of the encoder's
-            initial weights, a picture or a body model is missing.
-        ValueError: If an annotation file holds something wrong or does not fit (see
+        DownloadError: If a checkpoint cannot be downloaded.
+        FileNotFoundError: If a checkpoint, an annotation file, a box file, an image folder, the file of the
+            encoder's initial weights, a picture or a body model is missing.
+        ValueError: If nothing would be trained, an annotation file holds something wrong or does not fit (see
             :mod:`mmhier.engine.data_preflight`), input size and heatmap size of the codec do not fit each
             other, the optimizers do not fit the model, or there is no GPU for mixed precision.
     """
     if 'train_dataloader' in loaders:
         _check_precision(cfg.get('optim_wrapper') or {})
+        _check_length(cfg.get('train_cfg') or {})
+    if cfg.get('load_from'):
+        _check_start(cfg)
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
     _check_pipelines(cfg, loaders)
@@ -45,13 +50,24 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
             for field, dataset in data_sets(cfg[loader].get('dataset'), f'{loader}.dataset'):
                 _check_paths(field, dataset)
             check_data(cfg, loader)
+    if cfg.get('load_from'):
+        fetch_checkpoint(cfg.load_from, 'load_from')
     model = cfg.get('model') or {}
     if 'train_dataloader' in loaders:
-        _check_initial_weights(model.get('backbone') or {})
+        check_initial_weights(model)
     if model.get('type') == 'TopdownMeshEstimator':
         _check_body_model(model)
         if 'train_dataloader' in loaders and model.get('mocap'):
             _check_prior(model, cfg.get('optim_wrapper') or {})
+
+
+def _check_start(cfg: Config) -> None:
+    """Check that what a run starts from is there, or has a name; nothing is fetched."""
+    if released(cfg.load_from) and cfg.get('resume'):
+        raise ValueError(
+            f'{cfg.load_from} cannot be resumed from: released weights do not say where their training was. '
+            f'--cfg-options load_from={cfg.load_from} starts from them'
+        )
 
 
 def _check_precision(optim_wrapper: ConfigDict) -> None:
@@ -61,6 +77,16 @@ def _check_precision(optim_wrapper: ConfigDict) -> None:
             'automatic mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) needs a GPU, and '
             'PyTorch finds none here: leave it out'
         )
+
+
+def _check_length(train_cfg: ConfigDict) -> None:
+    for name in ('max_epochs', 'max_iters'):
+        value = train_cfg.get(name)
+        if value is not None and not (isinstance(value, int | float) and value >= 1 and value == int(value)):
+            raise ValueError(
+                f'train_cfg.{name} is {value!r}, expected a whole number from 1 on: a run of none trains '
+                'nothing. tools/test.py evaluates without training'
+            )
 
 
 def _check_paths(field: str, dataset: ConfigDict) -> None:
@@ -75,18 +101,9 @@ def _check_paths(field: str, dataset: ConfigDict) -> None:
     for name, path in paths.items():
         if path and '://' not in path and not exists(path):
             remedy = _PATH_REMEDY.format(field=f'{field}.{name}')
-            raise FileNotFoundError(f'{path} does not exist ({field}.{name}, data_root={root!r}). {remedy}')
-
-
-def _check_initial_weights(backbone: ConfigDict) -> None:
-    init_cfg = backbone.get('init_cfg')
-    path = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
-    if path and '://' not in path and not re.match(NAME, path) and not exists(path):
-        raise FileNotFoundError(
-            f'{path} does not exist (model.backbone.init_cfg.checkpoint). The head of the config says where '
-            'to get it; --cfg-options model.backbone.init_cfg.checkpoint=PATH names another, '
-            'model.backbone.init_cfg=None starts from random weights'
-        )
+            raise FileNotFoundError(
+                f'{path} does not exist ({field}.{name}, data_root={root!r}){similar_path(path)}. {remedy}'
+            )
 
 
 def _check_body_model(model: ConfigDict) -> None:
@@ -106,8 +123,8 @@ def _check_prior(model: ConfigDict, optim_wrapper: ConfigDict) -> None:
     path = model.mocap.get('ann_file')
     if path and not exists(path):
         raise FileNotFoundError(
-            f'{path} does not exist (model.mocap.ann_file). --cfg-options model.mocap.ann_file=PATH names '
-            'another'
+            f'{path} does not exist (model.mocap.ann_file){similar_path(path)}. --cfg-options '
+            'model.mocap.ann_file=PATH names another'
         )
 
 

@@ -21,6 +21,8 @@ from mmengine.utils import import_modules_from_strings
 from torch import nn
 
 from mmhier.compat.config_variables import read_config
+from mmhier.engine.setting_kinds import check_kind
+from mmhier.suggestions import did_you_mean
 
 # Top-level settings beside the arguments of Runner that MMEngine, MMPose or mmhier read.
 _TOP_LEVEL = {
@@ -103,6 +105,7 @@ def load_settings(path: str, options: Mapping[str, Any] | None) -> Config:
         for full in _leaves(name, value):
             _check_known(cfg, before, full.split('.'))
             _check_type(cfg, before, full.split('.'))
+            _check_kind(cfg, before, full)
     _check_loop(cfg)
     _check_read(path, before.to_dict(), cfg.to_dict(), options)
     return cfg
@@ -174,6 +177,18 @@ def _check_type(cfg: Config, before: Config, keys: list[str]) -> None:
     if homes:
         names = {name for home in homes for name in _names(home)}
         raise ValueError(f'--cfg-options {".".join(keys)}: there is no {kind!r}{_meant(kind, names)}')
+
+
+def _check_kind(cfg: Config, before: Config, name: str) -> None:
+    """Check that a value is of a kind that its reader takes; errors as of :func:`check_kind`."""
+    *path, key = name.split('.')
+    place = _at(cfg, path)
+    if not isinstance(place, Mapping) or key not in place:
+        return
+    kind: Any = place.get('type') or _DEFAULT_TYPES.get(path[-1]) if path else Runner
+    built = _find(kind) if isinstance(kind, str) else kind
+    if kind is None or built is not None:
+        check_kind(name, place[key], _at(before, [*path, key]), built)
 
 
 def _at(cfg: Config, keys: list[str]) -> Any:
@@ -253,8 +268,8 @@ def _refuse(keys: list[str], depth: int, allowed: set[str]) -> None:
 
 
 def _meant(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, names, 3, 0.6)
-    return f'; did you mean {" or ".join(close)}?' if close else f'; it takes {", ".join(sorted(names)[:40])}'
+    names = set(names)
+    return did_you_mean(name, names) or f'; it takes {", ".join(sorted(names)[:40])}'
 
 
 def _known_keys(place: Mapping, path: list[str], before: Config) -> set[str] | None:

@@ -16,9 +16,9 @@ from mmpose.datasets.transforms import TopdownAffine
 from mmpose.structures.bbox import bbox_xyxy2cs, get_udp_warp_matrix, get_warp_matrix
 from torch import Tensor, nn
 
-from mmhier.datasets.mesh_sample import CROP_SIZE, INPUT_SIZE_WH
 from mmhier.datasets.transforms.mesh_affine import MARGIN, crop_matrix
 from mmhier.datasets.transforms.mesh_box import square_side
+from mmhier.mesh_sample import CROP_SIZE, INPUT_SIZE_WH
 
 # Steps of a pipeline that nothing has to be done for: frames are loaded, and packed here.
 _LOADING = ('LoadImage', 'LoadCheckedImage', 'PackPoseInputs')
@@ -82,7 +82,7 @@ class PoseCropper:
 
 
 class MeshCropper:
-    """Crops of a mesh model: squares around boxes, see :mod:`mmhier.datasets.mesh_sample`.
+    """Crops of a mesh model: squares around boxes, see :mod:`mmhier.mesh_sample`.
 
     Args:
         aspect_wh: Boxes are first enlarged to this shape.

@@ -25,6 +25,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint
 from mmpose.apis.inference import dataset_meta_from_config
+from mmpose.models.heads import HeatmapHead
 from mmpose.models.utils.tta import flip_heatmaps
 from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import Tensor, nn
@@ -33,20 +34,19 @@ from mmhier.body_models.joint_sets import joint_set
 from mmhier.engine.checkpoint_match import describe_mismatch
 from mmhier.geometry.cameras import (
     crop_to_full_translation,
-    full_focal_length,
     perspective_projection,
     weak_perspective_to_translation,
 )
+from mmhier.geometry.scene_camera import AUTOMATIC, FocalChoice, Placement, place_in_scene
 from mmhier.inference.crops import Crop, MeshCropper, PoseCropper, make_batch
 from mmhier.inference.engine_network import Network, Outputs, is_file, open_network
 from mmhier.results.frame_result import BodyMesh
-from mmhier.zoo.choice import AUTO, choose_weights
+from mmhier.zoo.choice import AUTO, RANDOM, choose_weights
 from mmhier.zoo.conversion import Ready, convert_model, convert_model_file, converted
 from mmhier.zoo.names import resolve_config
 
 logger = logging.getLogger('mmhier')
 
-RANDOM = 'random'
 # Names of weights that only other projects have.
 _OTHERS = ('keypoint_head.', 'smpl_head.', 'backbone.embeddings.', 'backbone.cls_token')
 # Parts of a mesh model that only training needs.
@@ -98,9 +98,20 @@ class _Estimator:
             return self._network(images)
 
     def poses(
-        self, outputs: Outputs, crops: Sequence[Crop], image_hws: Sequence[tuple[int, int]]
+        self,
+        outputs: Outputs,
+        crops: Sequence[Crop],
+        image_hws: Sequence[tuple[int, int]],
+        lenses_mm: Sequence[float | None] | None = None,
     ) -> list[Pose]:
-        """Read poses from outputs, given the crops and the sizes of the images they were cut from."""
+        """Read poses from outputs.
+
+        Args:
+            outputs: Of the network.
+            crops: What it was shown.
+            image_hws: Sizes of the images they were cut from.
+            lenses_mm: What these say about their lenses, see :class:`mmhier.media.Frame`.
+        """
         raise NotImplementedError
 
     def _eager(self, images: Tensor) -> Outputs:
@@ -108,7 +119,9 @@ class _Estimator:
 
 
 class PoseEstimator(_Estimator):
-    """A top-down pose model of MMPose with heatmaps; arguments as for the base class.
+    """A top-down pose model of MMPose; arguments as for the base class.
+
+    Heads without heatmaps (SimCC, RTMPose, regression) decode by themselves, and run eagerly only.
 
     Args:
         model: See above.
@@ -134,7 +147,10 @@ class PoseEstimator(_Estimator):
         meta = dataset_meta or {}
         self.crop = PoseCropper(_evaluation_pipeline(cfg))
         channels, count = getattr(model.head, 'out_channels', None), meta['num_keypoints']
-        plain = getattr(model.head.decoder, 'heatmap_type', 'gaussian') == 'gaussian'
+        self._has_heatmaps = isinstance(model.head, HeatmapHead)
+        if flip_test and not self._has_heatmaps:
+            raise ValueError(f'{name}: a flip test is for heatmaps, a {type(model.head).__name__} gives none')
+        plain = getattr(getattr(model.head, 'decoder', None), 'heatmap_type', 'gaussian') == 'gaussian'
         if plain and isinstance(channels, int) and channels != count:
             raise ValueError(
                 f'{name}: model.head.out_channels is {channels}, but its metainfo describes {count} keypoints'
@@ -164,7 +180,11 @@ class PoseEstimator(_Estimator):
         return dict(heatmaps=(outputs['heatmaps'] + heatmaps) * 0.5)
 
     def poses(
-        self, outputs: Outputs, crops: Sequence[Crop], image_hws: Sequence[tuple[int, int]]
+        self,
+        outputs: Outputs,
+        crops: Sequence[Crop],
+        image_hws: Sequence[tuple[int, int]],
+        lenses_mm: Sequence[float | None] | None = None,
     ) -> list[Pose]:
         """Decode heatmaps with the decoder of the model's head, if the network has not."""
         if 'keypoints' in outputs:
@@ -182,16 +202,41 @@ class PoseEstimator(_Estimator):
         ]
 
     def _eager(self, images: Tensor) -> Outputs:
-        return dict(heatmaps=self.model(images, None, mode='tensor'))
+        if self._has_heatmaps:
+            return dict(heatmaps=self.model(images, None, mode='tensor'))
+        found = self.model.head.predict(self.model.extract_feat(images), [], {})
+        found = found[0] if isinstance(found, tuple) else found  # beside what only pictures show
+        keypoints, scores = (
+            torch.from_numpy(np.concatenate([getattr(one, name) for one in found]).astype(np.float32))
+            for name in ('keypoints', 'keypoint_scores')
+        )
+        size = torch.tensor(self.crop.input_wh)
+        return dict(keypoints=keypoints * ((size - 1) / size), scores=scores)
 
 
 class MeshEstimator(_Estimator):
-    """A :class:`mmhier.models.pose_estimators.TopdownMeshEstimator`; arguments as for the base class."""
+    """A :class:`mmhier.models.pose_estimators.TopdownMeshEstimator`; arguments as for the base class.
+
+    Args:
+        model: See above.
+        cfg: See above.
+        name: See above.
+        engine: See above.
+        focal: Where the focal lengths of pictures come from.
+    """
 
     outputs = (('global_orient', 'body_pose', 'betas', 'camera'),)
 
-    def __init__(self, model: nn.Module, cfg: Config, name: str, engine: str | Path = 'eager'):
+    def __init__(
+        self,
+        model: nn.Module,
+        cfg: Config,
+        name: str,
+        engine: str | Path = 'eager',
+        focal: FocalChoice = AUTOMATIC,
+    ):
         super().__init__(model, cfg, name, engine)
+        self.focal = focal
         boxes = [step for step in _evaluation_pipeline(cfg) if step['type'] == 'MeshBox']
         box = {key: value for key, value in boxes[0].items() if key != 'type'}
         self.crop = MeshCropper(**box, **_crop_settings(model.test_cfg, name))
@@ -201,28 +246,49 @@ class MeshEstimator(_Estimator):
         self.body = model.body()
 
     def poses(
-        self, outputs: Outputs, crops: Sequence[Crop], image_hws: Sequence[tuple[int, int]]
+        self,
+        outputs: Outputs,
+        crops: Sequence[Crop],
+        image_hws: Sequence[tuple[int, int]],
+        lenses_mm: Sequence[float | None] | None = None,
     ) -> list[Pose]:
-        """Pose the body model and place it before the camera, as ``TopdownMeshEstimator.predict`` does."""
+        """Pose the body model and place it before the camera of the whole image.
+
+        With the official focal length as ``TopdownMeshEstimator.predict`` does, else see
+        :mod:`mmhier.geometry.scene_camera`.
+        """
         parameters = {name: value.to(self.device).float() for name, value in outputs.items()}
         camera = parameters.pop('camera')
+        lenses_mm = [None] * len(crops) if lenses_mm is None else lenses_mm
+        focals = [self.focal.of(hw, lens) for hw, lens in zip(image_hws, lenses_mm)]
         table = [
-            [*crop.center, crop.size[0], width, height] for crop, (height, width) in zip(crops, image_hws)
+            [*crop.center, crop.size[0], width, height, focal]
+            for crop, (height, width), (focal, _) in zip(crops, image_hws, focals)
         ]
         table = torch.tensor(np.asarray(table, np.float32), device=self.device)
-        center, size, image_wh = table[:, :2], table[:, 2], table[:, 3:]
+        center, size, image_wh, focal = table[:, :2], table[:, 2], table[:, 3:5], table[:, 5]
         with torch.inference_mode():
             joints = self.body(**parameters).joints
             projected = perspective_projection(joints, weak_perspective_to_translation(camera))
-            focal = full_focal_length(image_wh)
-            results = dict(
-                parameters,
-                camera=camera,
-                transl=crop_to_full_translation(camera, center, size, image_wh, focal),
-                joints_3d=joints,
-            )
-            keypoints = (center[:, None] + size[:, None, None] * projected).cpu().numpy()
+            keypoints = center[:, None] + size[:, None, None] * projected
+            orient = parameters['global_orient']
+            if self.focal.is_official:
+                transl = crop_to_full_translation(camera, center, size, image_wh, focal)
+                placed = Placement(orient, transl, joints)
+            else:
+                pelvis = self.body.rest_joints(parameters['betas'])[:, 0]
+                placed = place_in_scene(
+                    joints, pelvis, orient, camera, keypoints, center, size, image_wh, focal
+                )
+        results = dict(
+            parameters,
+            global_orient=placed.global_orient,
+            camera=camera,
+            transl=placed.transl,
+            joints_3d=placed.joints,
+        )
         arrays = {name: value.cpu().numpy() for name, value in results.items()}
+        keypoints = keypoints.cpu().numpy()
         shared = dict(body_model=self.model.body_model_name, joint_set=self.model.joints, body=self.body)
         scores = np.ones(len(self.keypoint_names), np.float32)
         return [
@@ -231,7 +297,8 @@ class MeshEstimator(_Estimator):
                 scores,
                 BodyMesh(
                     **{name: array[row] for name, array in arrays.items()},
-                    focal_length=float(focal[row]),
+                    focal_length=focals[row][0],
+                    focal_source=focals[row][1],
                     **shared,
                 ),
             )
@@ -257,6 +324,7 @@ def load_estimator(
     engine: str | Path = 'eager',
     flip_test: bool = False,
     box_padding: float | None = None,
+    focal: FocalChoice = AUTOMATIC,
 ) -> PoseEstimator | MeshEstimator:
     """Build the model of a config, load its weights and make it ready.
 
@@ -270,6 +338,7 @@ def load_estimator(
             holds its own weights.
         flip_test: Average heatmaps with those of the mirrored crop; twice the work.
         box_padding: Factor on boxes before people are cut out, instead of the model's own.
+        focal: Where the focal lengths of pictures come from, for mesh models.
 
     Raises:
         FileNotFoundError: If there is no such config, or no weights; the message says how to come by them.
@@ -290,6 +359,8 @@ def load_estimator(
             settings.pop(name, None)
         if flip_test:
             raise ValueError(f'{path.stem} is a mesh model: a flip test is for heatmaps only')
+    elif focal != AUTOMATIC:
+        raise ValueError(f'{path.stem} is a pose model: a focal length is for mesh models only')
     elif settings.type != 'TopdownPoseEstimator':
         raise ValueError(f"{path.stem} is a {settings.type}; use MMPose's MMPoseInferencer for it")
     network = MODELS.build(settings)
@@ -302,7 +373,7 @@ def load_estimator(
     if hasattr(network.backbone, 'fuse_for_inference'):
         network.backbone.fuse_for_inference()
     if is_mesh:
-        estimator = MeshEstimator(network, cfg, path.stem, engine)
+        estimator = MeshEstimator(network, cfg, path.stem, engine, focal)
     else:
         meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)
         estimator = PoseEstimator(network, cfg, path.stem, engine, meta, flip_test)

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from mmhier.detection import Detector, load_detector
+from mmhier.geometry.scene_camera import FocalChoice
 from mmhier.inference.boxes import load_boxes
 from mmhier.inference.crops import Crop
 from mmhier.inference.estimators import MeshEstimator, Pose, PoseEstimator, load_estimator
@@ -66,6 +67,10 @@ class Inferencer:
         flip_test: Average with the mirrored crop (pose models): a little better, half as fast.
         box_padding: Factor on boxes before people are cut out. By default the model's own: 1.25 (pose), 1.2
             (mesh), and 1 for HMR2.0, whose demo takes the boxes of its detector as they are.
+        fov: Degrees that the longer side of a picture shows (mesh models). By default what the photo's EXIF
+            says about its lens, else 55.
+        focal: Instead of ``fov``: the focal length in pixels, or 'official', what HMR2.0 assumes for
+            evaluation (2.9 degrees: people stand tens of metres away).
 
     Attributes:
         track: Whether people of a video are numbered, as ``smooth`` may be changed between calls.
@@ -90,6 +95,8 @@ class Inferencer:
         smooth: bool = False,
         flip_test: bool = False,
         box_padding: float | None = None,
+        fov: float | None = None,
+        focal: float | str | None = None,
     ):
         for name, value in (('batch_size', batch_size), ('detector_stride', detector_stride)):
             if value < 1:
@@ -97,7 +104,7 @@ class Inferencer:
         if not 0 <= box_threshold <= 1:
             raise ValueError(f'box_threshold must be from 0 to 1, got {box_threshold}')
         self.estimator: PoseEstimator | MeshEstimator = load_estimator(
-            model, weights, device, engine, flip_test, box_padding
+            model, weights, device, engine, flip_test, box_padding, FocalChoice(fov, focal)
         )
         self.detector: Detector | None = None
         if detector is not None:
@@ -156,11 +163,14 @@ class InferenceRun:
             cutting crops, in the network, and reading poses.
         frames (int): Frames handed out so far.
         people (int): People on them.
+        focal_sources (Counter[str]): Bodies by where the focal length of their picture is from, see
+            :class:`mmhier.geometry.scene_camera.FocalChoice`.
     """
 
     def __init__(self, inferencer: Inferencer, stream: FrameStream, detector: Detector):
         self.seconds = dict.fromkeys(STAGES, 0.0)
         self.frames = self.people = 0
+        self.focal_sources: Counter[str] = Counter()
         self._settings = inferencer
         self._estimator = inferencer.estimator
         self._stream = stream
@@ -277,8 +287,10 @@ class InferenceRun:
             if self._estimator.device.type == 'cuda':
                 torch.cuda.synchronize(self._estimator.device)
         with self._timed('poses'):
-            image_hws = [waiting.frame.image.shape[:2] for waiting, _, _ in batch]
-            for (waiting, number, _), pose in zip(batch, self._estimator.poses(outputs, crops, image_hws)):
+            frames = [waiting.frame for waiting, _, _ in batch]
+            image_hws, lenses = [f.image.shape[:2] for f in frames], [f.lens_mm for f in frames]
+            poses = self._estimator.poses(outputs, crops, image_hws, lenses)
+            for (waiting, number, _), pose in zip(batch, poses):
                 waiting.poses[number] = pose
 
     def _finished(self) -> Iterator[FrameResult]:
@@ -288,6 +300,7 @@ class InferenceRun:
                 result = self._result(self._queue.popleft())
             self.frames += 1
             self.people += len(result.people)
+            self.focal_sources.update(p.mesh.focal_source for p in result.people if p.mesh is not None)
             yield result
             del result
 

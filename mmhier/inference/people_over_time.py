@@ -87,16 +87,31 @@ class PeopleOverTime:
         person.keypoints = smoother.values(number, 'keypoints', person.keypoints, now, size).astype(
             np.float32
         )
-        mesh = person.mesh
-        if mesh is None:
+        if person.mesh is None:
             return
+        mesh = person.mesh = replace(person.mesh, unsmoothed=person.mesh)
         for name in ('global_orient', 'body_pose'):
             smooth = smoother.rotations(number, name, getattr(mesh, name), now)
             setattr(mesh, name, smooth.astype(np.float32))
-        for name in ('betas', 'transl'):
-            smooth = smoother.values(number, name, getattr(mesh, name), now)
-            setattr(mesh, name, smooth.astype(np.float32))
+        mesh.betas = smoother.values(number, 'betas', mesh.betas, now).astype(np.float32)
+        mesh.transl = self._smooth_place(number, mesh.transl, now, size / mesh.focal_length)
         mesh.joints_3d = mesh.joints()
+
+    def _smooth_place(self, number: int, transl: np.ndarray, now: float, size: float) -> np.ndarray:
+        """Smooth the line of sight and the logarithm of the depth, which err independently; not metres.
+
+        Args:
+            number: Of the person.
+            transl: (3,) metres; returned as it is where it is not before the camera.
+            now: Seconds.
+            size: Of the person, over the focal length.
+        """
+        depth = float(transl[2])
+        if not (np.isfinite(transl).all() and depth > 0):
+            return transl
+        sight = self._smoother.values(number, 'sight', transl[:2] / depth, now, size)
+        depth = math.exp(self._smoother.trend(number, 'depth', math.log(depth), now))
+        return np.array([*(sight * depth), depth], np.float32)
 
 
 def _goes_on(before: Frame | None, frame: Frame) -> bool:

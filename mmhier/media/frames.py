@@ -45,12 +45,15 @@ class Frame:
         source: Where it comes from.
         index: Its number in the source, from 0; 0 for an image file, but for pages.
         time_s: Seconds from the start of a video or camera, or None.
+        lens_mm: Focal length in 35 mm of a photo whose EXIF says it, see
+            :func:`mmhier.geometry.scene_camera.focal_from_35mm`.
     """
 
     image: np.ndarray
     source: Source
     index: int
     time_s: float | None = None
+    lens_mm: float | None = None
 
 
 @dataclass(frozen=True)

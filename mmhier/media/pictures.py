@@ -15,7 +15,7 @@ import io
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -36,6 +36,9 @@ _MOST_PAGES = 100_000
 _UNREADABLE = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error, Image.DecompressionBombError
 )  # fmt: skip
+_EXIF_IFD, _LENS_35MM, _EXIF_SIZE = 0x8769, 0xA405, (0xA002, 0xA003)  # tags of EXIF
+_LEAST_LENS, _MOST_LENS = 4.0, 4000.0  # mm; 0 means unknown
+_SAME_SHAPE = 0.02
 _PNG = b'\x89PNG\r\n\x1a\n'
 
 
@@ -90,7 +93,7 @@ def read_pictures(
         FileNotFoundError: If there is no such file.
         ValueError: If a single picture is damaged or too large.
     """
-    from mmhier.datasets.transforms.loading import read_image
+    from mmhier.media.image_file import read_image
 
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path} does not exist')
@@ -106,6 +109,44 @@ def read_pictures(
             yield picture
     except (*_UNREADABLE, EOFError, cv2.error) as error:
         report(f'{reason} cannot be decoded ({" ".join(str(error).split())})', len(found.numbers) - count)
+
+
+def read_lens(path: str | Path) -> float | None:
+    """Focal length in 35 mm that the EXIF of a JPEG states, in millimetres; None if it states none.
+
+    Nor is it known if the picture was cut since: its shape is not that in EXIF.
+    """
+    try:
+        with open_file(path) as file:
+            content, size_wh = _jpeg_exif(file)
+        exif = io.BytesIO(content)
+        place = next(_tiff_pages(exif), {}).get(_EXIF_IFD, 0)
+        tags = next(_tiff_pages(exif, place), {}) if place else {}
+    except _UNREADABLE:
+        return None
+    lens, (width, height) = tags.get(_LENS_35MM, 0), (tags.get(tag, 0) for tag in _EXIF_SIZE)
+    if not _LEAST_LENS <= lens <= _MOST_LENS:
+        return None
+    if width and height and size_wh is not None and min(size_wh):
+        claimed, actual = max(width, height) / min(width, height), max(size_wh) / min(size_wh)
+        if abs(claimed / actual - 1) > _SAME_SHAPE:
+            return None
+    return float(lens)
+
+
+def _jpeg_exif(file: BinaryIO) -> tuple[bytes, tuple[int, int] | None]:
+    """EXIF, empty if there is none, and width and height of a JPEG."""
+    if file.read(2) != b'\xff\xd8':
+        return b'', None
+    content = b''
+    while len(marker := file.read(4)) == 4 and marker[0] == 0xFF:
+        kind, length = marker[1], struct.unpack('>H', marker[2:])[0]
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            return content, struct.unpack('>xHH', file.read(5))[::-1]
+        segment = file.read(max(length - 2, 0))
+        if kind == 0xE1 and segment.startswith(b'Exif\0\0'):
+            content = content or segment[6:]
+    return content, None
 
 
 def _has_frames(file: io.BufferedReader) -> bool:
@@ -127,8 +168,13 @@ def _animation(path: str | Path) -> Layout:
     return Layout('animation', numbers) if len(numbers) > 1 else PICTURE
 
 
-def _tiff_pages(file: io.BufferedReader) -> Iterator[dict[int, int]]:
-    """Whole numbers by tag of each page; nothing of what is no TIFF. A page that is cut off has none."""
+def _tiff_pages(file: BinaryIO, first: int | None = None) -> Iterator[dict[int, int]]:
+    """Whole numbers by tag of each page; nothing of what is no TIFF. A page that is cut off has none.
+
+    Args:
+        file: The TIFF.
+        first: Where the first page is, if not where the head says: EXIF hangs its own tags there.
+    """
     file.seek(0)
     head = file.read(16)
     if head[:4] not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'):
@@ -136,7 +182,7 @@ def _tiff_pages(file: io.BufferedReader) -> Iterator[dict[int, int]]:
     order, big = '<' if head[:2] == b'II' else '>', b'+' in head[:4]
     width, entry, inline = (8, 20, 12) if big else (4, 12, 8)  # of an offset, an entry, where its value is
     count_format, offset_format = (f'{order}Q', f'{order}Q') if big else (f'{order}H', f'{order}I')
-    offset = struct.unpack_from(offset_format, head, 8 if big else 4)[0]
+    offset = struct.unpack_from(offset_format, head, 8 if big else 4)[0] if first is None else first
     seen: set[int] = set()
     while offset and offset not in seen and len(seen) < _MOST_PAGES:
         seen.add(offset)

@@ -18,8 +18,9 @@ import numpy as np
 
 from mmhier.file_endings import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
 from mmhier.media.frames import Frame, Skip, Source, to_bgr
-from mmhier.media.pictures import MAX_PIXELS, PICTURE, layout, read_pictures
+from mmhier.media.pictures import MAX_PIXELS, PICTURE, layout, read_lens, read_pictures
 from mmhier.media.video_reader import read_video, video_info
+from mmhier.suggestions import similar_path
 
 _QUEUE = 8
 # Of the frames that wait: eight of 4K. A single one may have more.
@@ -57,6 +58,7 @@ class FrameStream:
     Attributes:
         live (bool): Whether a camera is among the inputs. Of a camera, frames that nobody waits for are lost.
         left_out (Counter[str]): What was found in folders and by patterns and is not read, by reason.
+        seconds (float): Time spent so far on reading and decoding, in a thread of its own.
 
     Raises:
         FileNotFoundError: If a path or pattern stands for nothing.
@@ -65,6 +67,7 @@ class FrameStream:
 
     def __init__(self, inputs: Any, queue_size: int = _QUEUE, max_pixels: int = MAX_PIXELS):
         self.left_out: Counter[str] = Counter()
+        self.seconds = 0.0
         self._skips: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
         self._entries, self._listed = _entries(inputs, self.left_out)
@@ -142,13 +145,21 @@ class FrameStream:
         """Read everything into the queue; runs in the thread."""
         try:
             for entry in self._entries:
-                for frame in self._frames(entry):
+                frames = self._frames(entry)
+                while (frame := self._next(frames)) is not None:
                     if not self._put(frame):
                         return
                     del frame
             self._put(_END, keep=True)
         except BaseException as error:
             self._put(error, keep=True)
+
+    def _next(self, frames: Iterator[Frame]) -> Frame | None:
+        start = time.perf_counter()
+        try:
+            return next(frames, None)
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def _put(self, item: object, keep: bool = False) -> bool:
         """Queue an item, waiting for room; False if reading is to stop."""
@@ -183,6 +194,7 @@ class FrameStream:
 
     def _file_frames(self, file: _File) -> Iterator[Frame]:
         name, report = str(file.path), lambda reason, count: self.note(name, reason, count)
+        lens_mm = None
         try:
             if file.is_video:
                 source = Source(name, 'video', name, video_info(file.path).fps)
@@ -192,8 +204,9 @@ class FrameStream:
                 kind = 'video' if found.kind == 'animation' else 'image'
                 source = Source(name, kind, str(file.path.parent) if found == PICTURE else name)
                 pictures = read_pictures(file.path, found, report, self._max_pixels)
+                lens_mm = read_lens(file.path)
             for index, (image, seconds) in enumerate(pictures):
-                yield Frame(image, source, index, seconds)
+                yield Frame(image, source, index, seconds, lens_mm)
                 del image
         except (OSError, ValueError, cv2.error) as error:  # OpenCV refuses images of more than 2**30 pixels
             self.note(name, ' '.join(str(error).split()), 1)
@@ -317,7 +330,9 @@ def _files(text: str | Path, left_out: Counter[str]) -> list[_File]:
     elif has_magic(str(path)):
         found = [Path(name) for name in sorted(glob(str(path), recursive=True))]
     else:
-        raise FileNotFoundError(f'{text} does not exist; expected an image, a video, a folder or a pattern')
+        raise FileNotFoundError(
+            f'{text} does not exist{similar_path(text)}; expected an image, a video, a folder or a pattern'
+        )
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     files = []
     for entry in found:

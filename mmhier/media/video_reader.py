@@ -17,6 +17,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from mmhier.safe_files import check_file
+
 Report = Callable[[str, int], None]
 
 # Packets in a row that fail before the rest of a file is given up.
@@ -126,6 +128,7 @@ def _import_av():
 
 
 def _open_container(av, path: str | Path):
+    check_file(path)
     try:
         container = av.open(str(path))
     except (av.error.FFmpegError, ValueError) as error:
@@ -222,6 +225,7 @@ def _upright(image: np.ndarray, degrees: int) -> np.ndarray:
 
 
 def _open_capture(path: str | Path) -> cv2.VideoCapture:
+    check_file(path)
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         raise ValueError(f'video {path} cannot be opened; `pip install av` reads more formats')

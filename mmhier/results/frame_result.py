@@ -14,6 +14,7 @@ Convention:
 The JSON form is :data:`SCHEMA`, version :data:`VERSION`; ``CONVENTIONS`` is written into every file.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from mmhier.version import __version__
 
 if TYPE_CHECKING:
     from mmhier.body_models.smpl import SMPL, BodyOutput
+    from mmhier.visualization.style import Style
 
 SCHEMA, VERSION = 'mmhier.results', 1
 
@@ -41,11 +43,14 @@ CONVENTIONS = {
     'mesh.betas': '(components,) shape of the body model',
     'mesh.camera': '(s, tx, ty) of the square crop: halves of the crop per metre, metres, metres',
     'mesh.transl': '(3,) metres, to be added to joints_3d and vertices to place them before the camera',
-    'mesh.focal_length': 'pixels, assumed',
+    'mesh.focal_length': 'pixels, of the whole image',
+    'mesh.focal_source': 'where it is from: assumed, exif (the photo says it), given, or official (HMR2.0)',
     'mesh.joints_3d': '(joints, 3) metres, axes of the camera, origin of the body',
     'mesh.body_model': 'open (free of licences), or SMPL neutral, male or female, or a file of that format',
     'mesh.joint_set': 'names and order of joints_3d: a joint set of mmhier.body_models.joint_sets',
 }
+# Height of the field of one person over its width, about.
+_TALL = 2.0
 # Decimals in files: less than what float32 resolves.
 _DECIMALS = dict(
     bbox=3, keypoints=3, keypoint_scores=5, joints_3d=6, transl=5, camera=6, betas=6, global_orient=8,
@@ -63,11 +68,14 @@ class BodyMesh:
         betas: (S,).
         camera: (3,), ``(s, tx, ty)`` of the crop, see :mod:`mmhier.geometry.cameras`.
         transl: (3,) metres, in the camera of the full image.
-        focal_length: Of the full image, pixels; assumed.
+        focal_length: Of the full image, pixels.
         joints_3d: (K, 3) metres.
         body_model: What :func:`mmhier.body_models.model_directory.load_body_model` loads.
         joint_set: Of ``joints_3d``, see :mod:`mmhier.body_models.joint_sets`.
+        focal_source: Where the focal length comes from: 'assumed', 'exif' (the photo says it), 'given', or
+            'official' (what HMR2.0 assumes); see :class:`mmhier.geometry.scene_camera.FocalChoice`.
         body: The layer of that model, if it is loaded.
+        unsmoothed: What the frame alone said, if this was smoothed. It is not written to files.
     """
 
     global_orient: np.ndarray
@@ -79,7 +87,9 @@ class BodyMesh:
     joints_3d: np.ndarray
     body_model: str
     joint_set: str
+    focal_source: str = 'official'
     body: 'SMPL | None' = field(default=None, repr=False, compare=False)
+    unsmoothed: 'BodyMesh | None' = field(default=None, repr=False, compare=False)
 
     def layer(self) -> 'SMPL':
         """The body model.
@@ -190,96 +200,116 @@ class FrameResult:
                 found[number] = vertices + mesh.transl
         return found
 
-    def draw(
-        self,
-        score_thr: float = 0.3,
-        boxes: bool = False,
-        vertices: Sequence[np.ndarray | None] | None = None,
-    ) -> np.ndarray:
+    def draw(self, vertices: Sequence[np.ndarray | None] | None = None, **style: Any) -> np.ndarray:
         """Draw the people over a copy of the image: meshes if there are any, else skeletons.
 
         Args:
-            score_thr: Keypoints below this score are left out.
-            boxes: Draw the boxes, too. Track numbers are always written.
             vertices: Those of :meth:`vertices`, if they are there already.
+            style: ``score_thr``, ``line_width``, ``boxes``, ``style``, ``colours`` and ``background``, see
+                :class:`mmhier.visualization.style.Style`.
 
         Returns:
             (H, W, 3) uint8 BGR; on white if there is no image.
+
+        Raises:
+            ValueError: If a value of the style is unknown, or meshes are asked for where there are none.
         """
         from mmhier.visualization.mesh_renderer import render_people
-        from mmhier.visualization.skeleton import draw_skeleton
+        from mmhier.visualization.skeleton import paint_skeleton
+        from mmhier.visualization.style import Style
 
-        canvas = self._canvas()
-        bodies = self._bodies(vertices)
+        how = Style(**style)
+        canvas = how.canvas(self.image, self.image_hw)
+        bodies = None if how.style == 'skeleton' else self._bodies(vertices, how)
         if bodies is not None:
             canvas = render_people(canvas, *bodies, alpha=0.9)
-        else:
-            for person in self.people:
-                canvas = draw_skeleton(
+        elif how.style in ('mesh', 'both') and self.people:
+            raise ValueError(f'{self.model} predicts no meshes: style={how.style!r} needs a mesh model')
+        if bodies is None or how.style == 'both':
+            for number, person in zip(self._numbers(), self.people):
+                paint_skeleton(
                     canvas, person.keypoints, person.keypoint_scores, self.keypoint_names, self.skeleton,
-                    score_thr,
+                    how, number,
                 )  # fmt: skip
-        return self._label(canvas, boxes)
+        self._label(canvas, how)
+        return canvas
 
-    def draw_side(self, vertices: Sequence[np.ndarray | None] | None = None) -> np.ndarray:
+    def draw_side(
+        self,
+        vertices: Sequence[np.ndarray | None] | None = None,
+        colours: str = 'side',
+        each: bool = False,
+    ) -> np.ndarray:
         """Draw the meshes as seen from the right of the image, on white: (H, W, 3) uint8 BGR.
 
         Args:
             vertices: Those of :meth:`vertices`, if they are there already.
+            colours: 'side': all are blue; 'person': everybody has a colour.
+            each: Everybody in a field of their own, as large as it allows, in the order of the frame; else
+                all in one scene, at their distances.
 
         Raises:
             ValueError: If there are people without a mesh.
         """
         from mmhier.visualization.mesh_renderer import side_view
+        from mmhier.visualization.style import Style
 
-        bodies = self._bodies(vertices)
+        bodies = self._bodies(vertices, Style(colours=colours))
         if bodies is None:
             if self.people:
                 raise ValueError(f'{self.model} predicts no meshes: a view from the side needs a mesh model')
             return np.full((*self.image_hw, 3), 255, np.uint8)
         posed, faces, focal, _, colours = bodies
-        return side_view(posed, faces, focal, self.image_hw, colours)
+        if not each:
+            return side_view(posed, faces, focal, self.image_hw, colours)
+        height, width = self.image_hw
+        canvas = np.full((height, width, 3), 255, np.uint8)
+        columns = min(len(posed), math.ceil(math.sqrt(len(posed) * _TALL * width / height)))
+        rows = math.ceil(len(posed) / max(columns, 1))
+        for number in range(len(posed)):
+            row, column = divmod(number, columns)
+            top, bottom = (height * edge // rows for edge in (row, row + 1))
+            left, right = (width * edge // columns for edge in (column, column + 1))
+            one = slice(number, number + 1)
+            field_hw = (bottom - top, right - left)
+            canvas[top:bottom, left:right] = side_view(posed[one], faces, focal, field_hw, colours[one])
+        return canvas
 
-    def _canvas(self) -> np.ndarray:
-        return np.full((*self.image_hw, 3), 255, np.uint8) if self.image is None else self.image.copy()
+    def _numbers(self) -> list[int]:
+        """What people have their colours by: the track number, or the place in the frame without one."""
+        return [
+            place if person.track_id is None else person.track_id for place, person in enumerate(self.people)
+        ]
 
-    def _bodies(self, vertices: Sequence[np.ndarray | None] | None) -> tuple | None:
+    def _bodies(self, vertices: Sequence[np.ndarray | None] | None, style: 'Style') -> tuple | None:
         """Vertices in the camera, faces, focal length, centre and colours of all meshes."""
-        from mmhier.visualization.mesh_renderer import PALETTE
-
         meshes = [person.mesh for person in self.people if person.mesh is not None]
         if not meshes:
             return None
         posed = self.vertices() if vertices is None else vertices
         vertices = np.stack([array for array in posed if array is not None])
-        numbers = [
-            number if person.track_id is None else person.track_id
-            for number, person in enumerate(self.people)
-            if person.mesh is not None
-        ]
+        numbers = [number for number, person in zip(self._numbers(), self.people) if person.mesh is not None]
         finite = np.isfinite(vertices).all(axis=(1, 2))
         height, width = self.image_hw
         # Keypoints count pixels from the centre of the first one, the renderer from its corner.
         center = ((width + 1) / 2, (height + 1) / 2)
-        colours = PALETTE[np.array(numbers) % len(PALETTE)]
+        colours = np.stack([style.body_colour(number) for number in numbers])
         return vertices[finite], meshes[0].faces, meshes[0].focal_length, center, colours[finite]
 
-    def _label(self, canvas: np.ndarray, boxes: bool) -> np.ndarray:
-        import cv2
+    def _label(self, canvas: np.ndarray, style: 'Style') -> None:
+        """Draw boxes, if they are wanted, and track numbers."""
+        from mmhier.visualization.labels import draw_box, draw_number
+        from mmhier.visualization.skeleton import drawn_keypoints
+        from mmhier.visualization.style import person_colour, person_size
 
-        size = max(self.image_hw) / 1000
-        for person in self.people:
-            left, top, right, bottom = (round(float(side)) for side in person.bbox)
-            if boxes:
-                cv2.rectangle(canvas, (left, top), (right, bottom), (60, 200, 250), max(1, round(2 * size)))
+        for number, person in zip(self._numbers(), self.people):
+            seen = person.keypoints[drawn_keypoints(person.keypoints, person.keypoint_scores, style)]
+            size = person_size(person.bbox, seen)
+            own = style.colours == 'person' or person.track_id is not None
+            if style.boxes:
+                draw_box(canvas, person.bbox, style.width(size), person_colour(number) if own else None)
             if person.track_id is not None:
-                place = (left, max(top, round(26 * size)))
-                for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1.5)):
-                    cv2.putText(
-                        canvas, str(person.track_id), place, cv2.FONT_HERSHEY_SIMPLEX, max(0.35, size),
-                        colour, max(1, round(width * size)), cv2.LINE_AA,
-                    )  # fmt: skip
-        return canvas
+                draw_number(canvas, person.track_id, person.bbox, size, person_colour(number))
 
 
 def header_to_json(result: FrameResult) -> dict[str, Any]:
@@ -344,7 +374,9 @@ def _person_to_json(person: Person) -> dict[str, Any]:
         fields = ('global_orient', 'body_pose', 'betas', 'camera', 'transl', 'joints_3d')
         content['mesh'] = {name: _numbers(person.mesh, name) for name in fields}
         content['mesh']['focal_length'] = round(float(person.mesh.focal_length), 3)
-        content['mesh'] |= dict(body_model=person.mesh.body_model, joint_set=person.mesh.joint_set)
+        content['mesh'] |= {
+            name: getattr(person.mesh, name) for name in ('focal_source', 'body_model', 'joint_set')
+        }
     return content
 
 

@@ -3,17 +3,22 @@
 People are told apart by ``track_id``. Where nobody has one (a video without tracking), the n-th person of
 each frame counts as the same. Where some have one, people without are left out, unless it is a single frame.
 
-Memory: about 1 kB for every person on every frame.
+Memory: about 2 kB for every person on every frame.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from mmhier.body_models.skinning import forward_kinematics
 from mmhier.body_models.smpl import SMPL
 from mmhier.results.frame_result import BodyMesh, FrameResult
+from mmhier.tracking.root_motion import ROOTS, root_motion
+from mmhier.tracking.smoothing import smooth_rotations_both_ways
+from mmhier.tracking.standing_feet import LEGS, has_legs, hold_feet, points_of_feet
 
 if TYPE_CHECKING:
     from mmhier.scene_files import Motion
@@ -29,11 +34,22 @@ _Key = tuple[bool, int]
 class MotionRecorder:
     """Takes in the results of one clip and makes motions of them.
 
+    Args:
+        root: 'metric', 'image' or 'fixed', see :func:`mmhier.tracking.root_motion.root_motion`.
+        feet: Find out when feet stand, and hold them then; with 'metric' only.
+
     Attributes:
         left_out (Counter[str]): Bodies that are in no motion, by reason.
+
+    Raises:
+        ValueError: If there is no such choice.
     """
 
-    def __init__(self):
+    def __init__(self, root: str = 'metric', feet: bool = True):
+        if root not in ROOTS:
+            raise ValueError(f'root={root!r}: expected one of {", ".join(ROOTS)}')
+        self.root = root
+        self.feet = feet
         self.left_out: Counter[str] = Counter()
         self._fps: float | None = None
         self._body: SMPL | None = None
@@ -73,16 +89,22 @@ class MotionRecorder:
             if is_track != tracked and self._frames > 1:
                 self.left_out['bodies without a track number, in animations'] += len(frames)
                 continue
-            meshes = [mesh for _, mesh in frames]
+            smoothed = [mesh.unsmoothed is not None for _, mesh in frames]
+            meshes = [mesh.unsmoothed or mesh for _, mesh in frames]  # of a clip they are smoothed at once
+            numbers = np.array([index for index, _ in frames], np.int64)
+            seconds = numbers / fps if times is None else times[numbers]
+            betas = np.mean([mesh.betas for mesh in meshes], axis=0)
+            rotations = np.stack([np.concatenate([mesh.global_orient, mesh.body_pose]) for mesh in meshes])
+            if any(smoothed):
+                rotations = _smooth(rotations, seconds, body or self._body)
+            transl, held = self._move(meshes, rotations, betas, seconds, body or self._body)
             motions.append(
                 Motion(
                     fps=fps,
-                    frame_numbers=np.array([index for index, _ in frames], np.int64),
-                    rotations=np.stack(
-                        [np.concatenate([mesh.global_orient, mesh.body_pose]) for mesh in meshes]
-                    ),
-                    transl=np.stack([mesh.transl for mesh in meshes]),
-                    betas=np.mean([mesh.betas for mesh in meshes], axis=0),
+                    frame_numbers=numbers,
+                    rotations=held,
+                    transl=transl,
+                    betas=betas,
                     name=f'{"person" if is_track == tracked else "unnumbered"}_{number}',
                     body_model=body or self._body,
                     times_s=times,
@@ -90,21 +112,64 @@ class MotionRecorder:
             )
         return motions
 
+    def _move(
+        self,
+        meshes: Sequence[BodyMesh],
+        rotations: np.ndarray,
+        betas: np.ndarray,
+        times_s: np.ndarray,
+        body: SMPL,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Translations (T, 3) of a body that keeps its shape, and its rotations with feet that stand.
 
-def motions_from_results(results: Iterable[FrameResult], body: SMPL | None = None) -> list['Motion']:
+        A frame whose shape is larger has it farther away: depths are those at which the mean shape is as
+        large in the picture. A single frame stays as it is.
+        """
+        shapes = torch.as_tensor(np.stack([*(mesh.betas for mesh in meshes), betas])).to(body.template)
+        rest = body.rest_joints(shapes).double().cpu().numpy()
+        sizes = np.linalg.norm(rest - rest.mean(axis=1, keepdims=True), axis=(1, 2))
+        places = rest[:-1, 0] + np.stack([mesh.transl for mesh in meshes])
+        places = places * (sizes[-1] / sizes[:-1])[:, None]
+        still = np.broadcast_to(rest[-1] - rest[-1, 0], (len(meshes), *rest.shape[1:]))
+        turned, posed = forward_kinematics(rotations.astype(np.float64), still, np.asarray(body.parents))
+        points = points_of_feet(posed, body.joint_names) if self.feet else None
+        motion = root_motion(places, times_s, points, self.root)
+        held, places = hold_feet(rotations, turned, posed, body.joint_names, *motion, times_s)
+        return places - rest[-1, 0], held
+
+
+def motions_from_results(
+    results: Iterable[FrameResult], body: SMPL | None = None, root: str = 'metric', feet: bool = True
+) -> list['Motion']:
     """Make motions of the results of one clip.
 
     Args:
         results: Frames of one video or camera, in order; or one image.
         body: Body model of the motions; by default that of the results.
+        root: See :class:`MotionRecorder`.
+        feet: See :class:`MotionRecorder`.
 
     Returns:
         One motion per person, empty if nobody has a mesh.
     """
-    recorder = MotionRecorder()
+    recorder = MotionRecorder(root, feet)
     for result in results:
         recorder.add(result)
     return recorder.motions(body)
+
+
+def _smooth(rotations: np.ndarray, times_s: np.ndarray, body: SMPL) -> np.ndarray:
+    """Smooth rotations (T, J, 3, 3) without a lag; those of the feet in space: flat feet stay flat."""
+    shown = smooth_rotations_both_ways(rotations, times_s)
+    if has_legs(body.joint_names):
+        still, parents = np.zeros(rotations.shape[:3]), np.asarray(body.parents)
+        before, after = (
+            forward_kinematics(r.astype(np.float64), still, parents)[0] for r in (rotations, shown)
+        )
+        feet = [body.joint_names.index(leg[2]) for leg in LEGS]
+        shins = after[:, parents[feet]]
+        shown[:, feet] = shins.swapaxes(-1, -2) @ smooth_rotations_both_ways(before[:, feet], times_s)
+    return shown
 
 
 def _rate(times: dict[int, float | None], fps: float | None) -> tuple[float, np.ndarray | None]:

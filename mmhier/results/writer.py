@@ -6,6 +6,7 @@
 | npz      | ``results.npz``, likewise    | the same                                         |
 | overlay  | ``NAME_overlay.jpg``         | ``NAME_overlay.mp4``, same size, times of the video |
 | side     | ``NAME_side.jpg``            | ``NAME_side.mp4``: meshes from the side          |
+| side_each | ``NAME_side_each.jpg``      | ``NAME_side_each.mp4``: each for itself          |
 | obj, ply | ``NAME_person_0.obj`` ...    | ``NAME_obj/000012_person_3.obj`` ...             |
 | glb, usd | ``NAME.glb``: everybody      | ``NAME.glb``: everybody, animated                |
 | bvh      | ``NAME.bvh``, or one per person | the same, animated                            |
@@ -19,10 +20,14 @@ of the video that was being read. A folder belongs to one run at a time, see :mo
 Meshes in OBJ and PLY stand in the world of :mod:`mmhier.scene_files`, seen from the camera.
 """
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,16 +38,20 @@ from mmhier.media.writers import VideoWriter, write_image
 from mmhier.results.files import FORMATS, ResultLines, finish
 from mmhier.results.frame_result import FrameResult
 from mmhier.results.motions import MotionRecorder
+from mmhier.visualization.style import Style
 
-MESH_KINDS = ('side', 'obj', 'ply', 'glb', 'bvh', 'usd')
+MESH_KINDS = ('side', 'side_each', 'obj', 'ply', 'glb', 'bvh', 'usd')
 KINDS = (*FORMATS, 'overlay', *MESH_KINDS)
 
 _MESH_FILES = ('obj', 'ply')
 ANIMATIONS = ('glb', 'bvh', 'usd')
 _Vertices = Sequence[np.ndarray | None]
-_PICTURES: dict[str, Callable[[FrameResult, _Vertices], np.ndarray]] = {
-    'overlay': lambda result, vertices: result.draw(vertices=vertices),
-    'side': lambda result, vertices: result.draw_side(vertices),
+_PICTURES: dict[str, Callable[[FrameResult, _Vertices, dict[str, Any]], np.ndarray]] = {
+    'overlay': lambda result, vertices, style: result.draw(vertices, **style),
+    'side': lambda result, vertices, style: result.draw_side(vertices, style.get('colours', 'side')),
+    'side_each': lambda result, vertices, style: result.draw_side(
+        vertices, style.get('colours', 'side'), each=True
+    ),
 }
 _MOVING = ('video', 'camera')
 
@@ -57,30 +66,47 @@ class ResultWriter:
     Args:
         folder: Where to.
         kinds: Which files, of :data:`KINDS`.
+        style: How people are drawn: values of :class:`mmhier.visualization.style.Style` by name.
+        root: How people move in animations: 'metric' through the scene, 'image' in a plane at one distance,
+            'fixed' on the spot; see :func:`mmhier.tracking.root_motion.root_motion`.
+        feet: Whether feet that stand are held in animations.
 
     Attributes:
         files (list[Path]): Those that are finished.
         left_out (Counter[str]): Bodies that are not in files where others are, by reason.
+        seconds (dict[str, float]): Time spent so far: ``drawing``, which includes posing the bodies, and
+            ``writing``, which includes encoding.
 
     Raises:
-        ValueError: If there is no such kind.
+        ValueError: If there is no such kind or root, or a value of the style is unknown.
         FileExistsError: If another run writes to the folder, or it holds results of one that was killed.
         OutputError: If the folder cannot be written to.
         ImportError: If a kind needs a library that is not installed.
     """
 
-    def __init__(self, folder: str | Path, kinds: Sequence[str]):
+    def __init__(
+        self,
+        folder: str | Path,
+        kinds: Sequence[str],
+        style: dict[str, Any] | None = None,
+        root: str = 'metric',
+        feet: bool = True,
+    ):
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
             raise ValueError(
                 f'no files of the kind {", ".join(unknown) or "nothing"}; there are: {", ".join(KINDS)}'
             )
+        self._new_recorder = partial(MotionRecorder, root, feet)
+        self._new_recorder()  # refuses a wrong root before anything is made
         if 'usd' in kinds:
             _check_usd()
+        self._style = asdict(Style(**(style or {})))
         self.folder = Path(folder)
         self.kinds = tuple(dict.fromkeys(kinds))
         self.files: list[Path] = []
         self.left_out: Counter[str] = Counter()
+        self.seconds = dict(drawing=0.0, writing=0.0)
         self._formats = [kind for kind in self.kinds if kind in FORMATS]
         self._lock: FolderLock | None = None
         try:
@@ -112,7 +138,8 @@ class ResultWriter:
             OutputError: If a file cannot be written.
         """
         try:
-            self._write(result)
+            with self._writing():
+                self._write(result)
         except OSError as error:
             raise _output_error(error) from error
 
@@ -127,7 +154,7 @@ class ResultWriter:
             OutputError: If a file cannot be finished; the others are finished all the same.
         """
         try:
-            with ExitStack() as steps:  # each is taken, whatever happens in the others
+            with self._writing(), ExitStack() as steps:  # each is taken, whatever happens in the others
                 steps.callback(self._lock.release)
                 steps.callback(self._finish_results, complete, skipped)
                 steps.callback(self._finish_source)
@@ -139,15 +166,35 @@ class ResultWriter:
             self._lines.write(result)
         self._begin_source(result)
         posed = any(kind in self.kinds for kind in (*_PICTURES, *_MESH_FILES))
-        vertices = result.vertices() if posed else ()
+        with self._drawing():
+            vertices = result.vertices() if posed else ()
         for kind, draw in _PICTURES.items():
             if kind in self.kinds:
-                self._write_picture(kind, draw(result, vertices), result)
+                with self._drawing():
+                    picture = draw(result, vertices, self._style)
+                self._write_picture(kind, picture, result)
         for kind in _MESH_FILES:
             if kind in self.kinds:
                 self._write_meshes(kind, result, vertices)
         if self._recorder is not None:
             self._recorder.add(result)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Count the time of everything within, save drawing."""
+        start, drawn = time.perf_counter(), self.seconds['drawing']
+        try:
+            yield
+        finally:
+            self.seconds['writing'] += time.perf_counter() - start - (self.seconds['drawing'] - drawn)
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds['drawing'] += time.perf_counter() - start
 
     def _begin_source(self, result: FrameResult) -> None:
         source = result.source if result.kind != 'array' else f'array_{result.frame_index:06d}'
@@ -161,7 +208,7 @@ class ResultWriter:
             stem = f'{stem}_page_{result.frame_index + 1}'
         self._name = stem if result.kind == 'array' else self._new_name(stem)
         if any(kind in self.kinds for kind in ANIMATIONS):
-            self._recorder = MotionRecorder()
+            self._recorder = self._new_recorder()
 
     def _new_name(self, stem: str) -> str:
         """The stem, with a number if it was used before."""

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.atomic import new_file
-from mmhier.datasets.synthetic.rasterizer import vertex_normals
+from mmhier.rasterizer import vertex_normals
 from mmhier.scene_files.motion import Actor, Motion, Scene, generator, make_scene
 
 MOST_INFLUENCES = 8

@@ -36,9 +36,9 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from mmhier.body_models.skinning import forward_kinematics
 from mmhier.body_models.smpl import SMPL
-from mmhier.tracking.smoothing import continuous_quaternions
+from mmhier.geometry.array_rotations import continuous_quaternions
+from mmhier.palette import PALETTE
 from mmhier.version import __version__
-from mmhier.visualization.mesh_renderer import PALETTE
 
 ORIGINS = ('floor', 'camera')
 # Percent of a clip's steps from frame to frame that may be shorter than those of an even rate, and its bound.

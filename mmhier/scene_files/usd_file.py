@@ -21,7 +21,7 @@ from types import ModuleType
 import numpy as np
 
 from mmhier.atomic import new_file
-from mmhier.datasets.synthetic.rasterizer import vertex_normals
+from mmhier.rasterizer import vertex_normals
 from mmhier.scene_files.motion import Actor, Motion, Scene, make_scene
 
 SUFFIXES = ('.usd', '.usda', '.usdc')

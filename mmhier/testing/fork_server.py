@@ -34,7 +34,10 @@ import torch  # noqa: F401  isort: skip
 
 # The text of a config goes into the log as it is: to lay it out takes as long as the imports.
 mmengine.config.config.FormatCode = lambda text, **options: (text, True)
-ALLOWED = ('mmhier.atomic', 'mmhier.compat', 'mmhier.safe_files', 'mmhier.version')
+ALLOWED = tuple(
+    f'mmhier.{name}'
+    for name in ('atomic', 'compat', 'network', 'safe_files', 'safe_pickle', 'suggestions', 'version')
+)
 POLL_S = 0.02
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmhier.datasets.mesh_sample import JOINTS
+from mmhier.mesh_sample import JOINTS
 
 DOT_RADIUS = 3
 

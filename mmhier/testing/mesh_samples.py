@@ -1,6 +1,6 @@
 """Consistent samples of mesh recovery without images: bodies in random poses, seen by a known camera.
 
-The fields are those of :mod:`mmhier.datasets.mesh_sample`.
+The fields are those of :mod:`mmhier.mesh_sample`.
 """
 
 import numpy as np
@@ -9,8 +9,8 @@ from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
 
 from mmhier.body_models.model_directory import load_body_model
-from mmhier.datasets.mesh_sample import CROP_SIZE, INPUT_SIZE_WH, JOINTS, NUM_BETAS, NUM_BODY_JOINTS
 from mmhier.geometry.cameras import full_focal_length, perspective_projection
+from mmhier.mesh_sample import CROP_SIZE, INPUT_SIZE_WH, JOINTS, NUM_BETAS, NUM_BODY_JOINTS
 
 IMAGE_WH = (320, 240)
 DISTANCE = 60.0  # metres at the assumed focal length: about a third of the image's height

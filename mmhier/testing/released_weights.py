@@ -165,15 +165,12 @@ def release_of(backbone: Mapping) -> dict[str, State]:
     """What a release of a config's encoder holds: all stages, drawn at random.
 
     Args:
-        backbone: ``model.backbone`` of a config.
-
-    Raises:
-        KeyError: If no release of this type is known here.
+        backbone: ``model.backbone`` of a config; of a type that is not known here, it has our own names.
     """
     options = {name: value for name, value in backbone.items() if name not in ('init_cfg', 'num_stages')}
     if backbone['type'] == 'TruncatedBackbone':
         options = dict(backbone['backbone'])
-    release = RELEASES[options['type']]
+    release = RELEASES.get(options['type'], dict)
     if options['type'] == 'timm':
         import timm
 

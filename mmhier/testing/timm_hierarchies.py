@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import timm
 import torch
 
-from mmhier.models.backbones.truncated_backbone import MOST_LAYERS, TruncatedBackbone
+from mmhier.models.backbones.network_survey import MOST_LAYERS
+from mmhier.models.backbones.truncated_backbone import TruncatedBackbone
 
 KEPT_STAGES = 3
 DEFAULT_HW = (224, 224)

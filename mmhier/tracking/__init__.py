@@ -5,8 +5,9 @@ from mmhier.tracking.smoothing import (
     OneEuroFilter,
     RotationFilter,
     TrackSmoother,
-    continuous_quaternions,
+    TrendFilter,
     smooth_rotations,
+    smooth_rotations_both_ways,
 )
 from mmhier.tracking.tracker import Tracker
 
@@ -15,7 +16,8 @@ __all__ = [
     'RotationFilter',
     'TrackSmoother',
     'Tracker',
+    'TrendFilter',
     'boxes_from_keypoints',
-    'continuous_quaternions',
     'smooth_rotations',
+    'smooth_rotations_both_ways',
 ]

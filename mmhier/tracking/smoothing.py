@@ -10,6 +10,9 @@ import math
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+# Of TrendFilter: how the first value is trusted, and farther off than so many deviations a value is cut.
+_FIRST_FPS, _FIRST_SPEED, _OUTLIER = 30.0, 0.15, 2.5
+
 
 class OneEuroFilter:
     """Smooths an array over time, each element on its own.
@@ -161,6 +164,52 @@ class RotationFilter:
         return result.reshape(rotations.shape)
 
 
+class TrendFilter:
+    """A Kalman filter on one number that changes steadily: unlike a low-pass filter it does not lag behind.
+
+    Made for the logarithm of a depth, whose error is large beside what changes from frame to frame. Gaps are
+    as in :class:`OneEuroFilter`.
+
+    Args:
+        error: Density of the error of the values: what is left of it after averaging for a second.
+        acceleration: Density of the changes of speed, per second ** 1.5.
+        max_gap_s: Longest gap in seconds that is bridged.
+    """
+
+    def __init__(self, error: float = 0.02, acceleration: float = 0.08, max_gap_s: float = 0.5):
+        self.error = error
+        self.acceleration = acceleration
+        self.max_gap_s = max_gap_s
+        self._now = self._time = -math.inf
+
+    def __call__(self, value: float, time_s: float) -> float:
+        """Filter the next value.
+
+        Raises:
+            ValueError: If time does not advance.
+        """
+        self._now = _advance(self._now, time_s)
+        if not math.isfinite(value):
+            return value
+        period = time_s - self._time
+        self._time = time_s
+        if period > self.max_gap_s:
+            self._state = np.array([value, 0.0])
+            # The first speed may be anything up to that of somebody who runs.
+            self._spread = np.diag([self.error**2 * _FIRST_FPS, _FIRST_SPEED**2])
+            return value
+        step = np.array([[1.0, period], [0.0, 1.0]])
+        push = np.array([[period**3 / 3, period**2 / 2], [period**2 / 2, period]])
+        state = step @ self._state
+        spread = step @ self._spread @ step.T + self.acceleration**2 * push
+        variance = spread[0, 0] + self.error**2 / period
+        limit = _OUTLIER * math.sqrt(variance)
+        gain = spread[:, 0] / variance
+        self._state = state + gain * float(np.clip(value - state[0], -limit, limit))
+        self._spread = spread - np.outer(gain, spread[0])
+        return float(self._state[0])
+
+
 class TrackSmoother:
     """One filter per person and quantity, made when first used and dropped when the person is gone.
 
@@ -183,7 +232,7 @@ class TrackSmoother:
         self.beta = beta
         self.rotation_beta = rotation_beta
         self.max_gap_s = max_gap_s
-        self._filters: dict[tuple[int, str], OneEuroFilter | RotationFilter] = {}
+        self._filters: dict[tuple[int, str], OneEuroFilter | RotationFilter | TrendFilter] = {}
         self._used: dict[tuple[int, str], float] = {}
 
     def __len__(self) -> int:
@@ -204,6 +253,13 @@ class TrackSmoother:
         if key not in self._filters:
             self._filters[key] = RotationFilter(self.min_cutoff, self.rotation_beta, max_gap_s=self.max_gap_s)
         return self._filters[key](rotations, time_s)
+
+    def trend(self, track_id: int, name: str, value: float, time_s: float) -> float:
+        """Smooth a number of a person that changes steadily; see :class:`TrendFilter`."""
+        key = self._key(track_id, name, time_s)
+        if key not in self._filters:
+            self._filters[key] = TrendFilter(max_gap_s=self.max_gap_s)
+        return self._filters[key](value, time_s)
 
     def _key(self, track_id: int, name: str, time_s: float) -> tuple[int, str]:
         key = (int(track_id), name)
@@ -234,21 +290,22 @@ def smooth_rotations(
     return np.stack(results) if results else np.asarray(rotations, dtype=np.float64)
 
 
-def continuous_quaternions(quaternions: np.ndarray) -> np.ndarray:
-    """Choose the signs such that each quaternion is on the side of the one before.
-
-    Programs that interpolate animations number by number then take the shortest arc.
+def smooth_rotations_both_ways(rotations: np.ndarray, times_s: np.ndarray) -> np.ndarray:
+    """Filter a whole sequence of rotations without a lag: half-way between forwards and backwards.
 
     Args:
-        quaternions: (T, ..., 4), in any order of the components.
+        rotations: (T, ..., 3, 3), finite.
+        times_s: (T,) seconds, ascending.
 
     Returns:
-        The same rotations, of the same shape; the first is unchanged.
+        (T, ..., 3, 3) float64.
     """
-    quaternions = np.asarray(quaternions)
-    products = (quaternions[1:] * quaternions[:-1]).sum(axis=-1, keepdims=True)
-    signs = np.cumprod(np.where(products < 0, -1, 1).astype(quaternions.dtype), axis=0)
-    return np.concatenate([quaternions[:1], quaternions[1:] * signs])
+    times = np.asarray(times_s, dtype=np.float64)
+    first = smooth_rotations(rotations, times)
+    second = smooth_rotations(rotations[::-1], -times[::-1])[::-1]
+    start, end = (Rotation.from_matrix(way.reshape(-1, 3, 3)) for way in (first, second))
+    half = Rotation.from_rotvec((end * start.inv()).as_rotvec() / 2)
+    return (half * start).as_matrix().reshape(first.shape)
 
 
 def _weight(period: np.ndarray, cutoff: np.ndarray | float) -> np.ndarray:

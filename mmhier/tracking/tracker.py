@@ -11,16 +11,10 @@ their rate varies.
 
 import numpy as np
 
+from mmhier.geometry.boxes import check_boxes, check_scores
+from mmhier.geometry.similarity import box_iou, default_sigmas, object_keypoint_similarity
 from mmhier.tracking import kalman
-from mmhier.tracking.association import (
-    box_iou,
-    check_boxes,
-    check_keypoints,
-    check_scores,
-    default_sigmas,
-    match,
-    object_keypoint_similarity,
-)
+from mmhier.tracking.association import check_keypoints, match
 
 NO_ID = -1
 

@@ -1,10 +1,11 @@
 """Draw meshes of people over an image, or from the side, with numpy and OpenCV: no GPU, display or driver.
 
 The z-buffer is that of the synthetic people. Samples lie on a regular grid, ``supersampling`` times as dense
-as the pixels along each axis; every sample is shaded with smooth normals under two lamps, and averaging them
-gives the edges their smoothness. Pictures are drawn in bands, so that memory does not grow with the image.
+as the pixels along each axis; vertices are lit with smooth normals under two lamps, samples lie between them,
+and averaging gives the edges their smoothness. Only the boxes of people are worked on, those that overlap
+together, in bands, so that memory does not grow with the image.
 
-Letters: P people, V vertices, F triangles, H, W image size, N samples.
+Letters: P people, V vertices, F triangles, H, W image size, N points.
 
 Convention:
     Camera frame: x right, y down, z forward, metres, as in :mod:`mmhier.geometry.cameras`. Pixel coordinates
@@ -20,30 +21,15 @@ Convention:
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from mmhier.datasets.synthetic.rasterizer import NEAR, FrameBuffer, project, vertex_normals
-
-# One person each, then from the start again; BGR.
-PALETTE = np.array(
-    [
-        (222, 181, 137),  # sky
-        (125, 152, 236),  # coral
-        (144, 196, 152),  # sage
-        (113, 199, 240),  # sand
-        (214, 160, 186),  # lilac
-        (180, 190, 108),  # teal
-        (171, 160, 240),  # rose
-        (170, 175, 180),  # stone
-    ],
-    np.float32,
-)
+from mmhier.palette import BODY_BLUE
+from mmhier.rasterizer import NEAR, FrameBuffer, project, vertex_normals
 
 WHITE = 255
 
-# Samples of a band of the picture: bounds the memory (about 60 bytes each).
-_BAND_SAMPLES = 2_000_000
+# Samples of a band of the picture: bounds the memory (about 25 bytes each, 60 without C++).
+_BAND_SAMPLES = 1_000_000
 # A side view leaves this share of the picture empty on every side.
 _SIDE_MARGIN = 0.05
 _GAMMA = 2.2
@@ -100,7 +86,7 @@ def render_people(
         faces: (F, 3) triangles, the same for all people.
         focal: focal length in pixels of the image, one number or (x, y).
         center: (x, y) where the camera's axis meets the image, pixels.
-        colours: (P, 3) BGR, 0 to 255; the ``PALETTE`` by default.
+        colours: (P, 3) BGR, 0 to 255; blue by default.
         alpha: opacity of the people, 0 to 1. People never shine through each other.
         image_hw: height and width if there is no image.
         supersampling: samples per pixel along each axis.
@@ -114,12 +100,19 @@ def render_people(
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f'alpha={alpha} is not an opacity; expected 0 to 1')
     canvas = _canvas(image, image_hw)
-    layer = draw_layer(vertices, faces, focal, center, canvas.shape[:2], colours, supersampling)
-    (left, top), (height, width) = layer.corner, layer.coverage.shape
-    part = canvas[top : top + height, left : left + width]
-    touched = layer.coverage > 0
-    kept = 1.0 - alpha * layer.coverage[touched][:, None]
-    part[touched] = np.clip(kept * part[touched] + alpha * layer.colours[touched] + 0.5, 0, 255)
+    vertices = _checked_vertices(vertices)
+    colours = _checked_colours(colours, len(vertices))
+    for group in _groups(vertices, focal, center, canvas.shape[:2]):
+        layer = draw_layer(
+            vertices[group], faces, focal, center, canvas.shape[:2], colours[group], supersampling
+        )
+        (left, top), (height, width) = layer.corner, layer.coverage.shape
+        rows = max(1, _BAND_SAMPLES // max(1, width))
+        for first in range(0, height, rows):
+            band = slice(first, first + rows)
+            part = canvas[top : top + height, left : left + width][band]
+            kept = 1.0 - np.float32(alpha) * layer.coverage[band, :, None]
+            part[:] = np.clip(kept * part + np.float32(alpha) * layer.colours[band] + 0.5, 0, 255)
     return canvas
 
 
@@ -198,16 +191,18 @@ def draw_layer(
     colours = _checked_colours(colours, len(vertices))
     if supersampling < 1:
         raise ValueError(f'supersampling={supersampling}: expected at least one sample per pixel')
-    camera = np.diag([*_focal_xy(focal), 1.0])
-    camera[:2, 2] = center
-    screens = [project(person.astype(np.float64), camera) for person in vertices]
+    screens = _screens(vertices, focal, center)
     left, top, right, bottom = _box(screens, image_hw)
     height, width = bottom - top, right - left
     layer = Layer(
         np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32), (left, top)
     )
     rows = max(1, _BAND_SAMPLES // max(1, width * supersampling**2))
-    normals = [vertex_normals(person, faces) for person in vertices] if height else []
+    if height:
+        lit = np.stack([
+            _shade(colour, vertex_normals(person, faces), person)
+            for colour, person in zip(colours, vertices)
+        ])  # fmt: skip
     for first in range(0, height, rows):
         count = min(rows, height - first)
         buffer = FrameBuffer((count * supersampling, width * supersampling))
@@ -215,27 +210,47 @@ def draw_layer(
             # Depth is not a length on the screen.
             shifted = (screen - [left, top + first, 0.0]) * [supersampling, supersampling, 1.0]
             buffer.draw(shifted, faces, number)
-        samples = np.zeros((len(buffer.objects), 3), np.float32)
-        for number in np.unique(buffer.objects[buffer.objects >= 0]):
-            surface = buffer.gather(number)
-            attributes = np.concatenate([normals[number], vertices[number]], axis=1)
-            values = surface.interpolate(faces, attributes)
-            samples[surface.pixels] = _shade(colours[number], values[:, :3], values[:, 3:])
         band = slice(first, first + count)
-        layer.colours[band] = _average(samples, (count, width), supersampling)
-        cover = (buffer.objects >= 0).astype(np.float32)
-        layer.coverage[band] = _average(cover, (count, width), supersampling)
+        layer.colours[band], layer.coverage[band] = buffer.average(faces, lit, supersampling)
     return layer
 
 
-def _average(samples: np.ndarray, size_hw: tuple[int, int], supersampling: int) -> np.ndarray:
-    height, width = size_hw
-    grid = samples.reshape(height * supersampling, width * supersampling, *samples.shape[1:])
-    return cv2.resize(grid, (width, height), interpolation=cv2.INTER_AREA)
+def _screens(
+    vertices: np.ndarray, focal: float | Sequence[float], center: Sequence[float]
+) -> list[np.ndarray]:
+    """Of each person (V, 3): pixel x, pixel y, depth."""
+    camera = np.diag([*_focal_xy(focal), 1.0])
+    camera[:2, 2] = center
+    return [project(person.astype(np.float64), camera) for person in vertices]
+
+
+def _groups(
+    vertices: np.ndarray,
+    focal: float | Sequence[float],
+    center: Sequence[float],
+    image_hw: tuple[int, int],
+) -> list[list[int]]:
+    """People whose boxes overlap, together; those who are not in the image are in no group."""
+    found: list[tuple[list[int], tuple[int, int, int, int]]] = []
+    for number, screen in enumerate(_screens(vertices, focal, center)):
+        people, box = [number], _box([screen], image_hw)
+        if box[0] == box[2]:
+            continue
+        while touching := [other for other in found if _overlap(box, other[1])]:
+            for other in touching:
+                found.remove(other)
+                people = other[0] + people
+                box = (*map(min, box[:2], other[1][:2]), *map(max, box[2:], other[1][2:]))
+        found.append((people, box))
+    return [sorted(people) for people, _ in found]
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _shade(colour: np.ndarray, normals: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Light on samples of one person: normals (N, 3) of any length and positions (N, 3); (N, 3) 0 to 255."""
+    """Light on points of one person: normals (N, 3) of any length and positions (N, 3); (N, 3) 0 to 255."""
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     towards = -positions / np.linalg.norm(positions, axis=1, keepdims=True)
     facing = np.clip(np.einsum('nc,nc->n', normals, towards), 0.0, 1.0)
@@ -307,7 +322,7 @@ def _checked_faces(faces: np.ndarray, num_vertices: int) -> np.ndarray:
 
 def _checked_colours(colours: np.ndarray | None, people: int) -> np.ndarray:
     if colours is None:
-        return PALETTE[np.arange(people) % len(PALETTE)]
+        return np.tile(np.float32(BODY_BLUE), (people, 1))
     colours = np.asarray(colours, np.float32)
     if colours.shape != (people, 3):
         raise ValueError(f'colours are {colours.shape}; expected ({people}, 3), one for each person')

@@ -1,7 +1,7 @@
 """Draw 2D skeletons on images and lay images out on a contact sheet (OpenCV only).
 
-Images are (H, W, 3) uint8 BGR; keypoints are pixels, x to the right and y down. The person's left is green,
-the right orange, the middle blue.
+Images are (H, W, 3) uint8 BGR; keypoints are pixels, x to the right and y down. Limbs and points have a dark
+rim, so that they stand out from any background.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-_COLORS = {'left': (90, 200, 60), 'right': (40, 130, 250), 'middle': (235, 170, 60)}  # BGR
+from mmhier.visualization.style import Style, person_size
+
 _SUBPIXEL_BITS = 4
+_RIM, _CORE = (40, 40, 40), (255, 255, 255)
+# Pixels: what lies farther away is not drawn. OpenCV counts fractions of pixels in 32 bits.
+_FARTHEST = 1e6
+_THICKEST = 32767  # OpenCV's limit
 
 
 def draw_skeleton(
@@ -19,17 +24,34 @@ def draw_skeleton(
     scores: np.ndarray,
     names: Sequence[str],
     links: Sequence[tuple[int, int]],
-    score_thr: float = 0.3,
+    style: Style | None = None,
+    number: int = 0,
 ) -> np.ndarray:
-    """Return a copy of ``image`` with one person's skeleton on it.
+    """Return a copy of an image with one person's skeleton on it; see :func:`paint_skeleton`."""
+    canvas = image.copy()
+    paint_skeleton(canvas, keypoints, scores, names, links, style, number)
+    return canvas
+
+
+def paint_skeleton(
+    canvas: np.ndarray,
+    keypoints: np.ndarray,
+    scores: np.ndarray,
+    names: Sequence[str],
+    links: Sequence[tuple[int, int]],
+    style: Style | None = None,
+    number: int = 0,
+) -> None:
+    """Draw one person's skeleton on a picture.
 
     Args:
-        image: (H, W, 3) uint8 BGR.
+        canvas: (H, W, 3) uint8 BGR, which is changed.
         keypoints: (K, 2) pixels.
-        scores: (K,); keypoints below ``score_thr`` and their links are left out.
+        scores: (K,); keypoints below the style's ``score_thr`` and their links are left out.
         names: K keypoint names; ``left_*`` and ``right_*`` choose the colour.
         links: Pairs of keypoint indices, counted from 0.
-        score_thr: Lowest score that is drawn.
+        style: How; by default as :class:`Style` says.
+        number: Of the person, who has a colour by it if the style says so.
 
     Raises:
         ValueError: If the arrays disagree on K.
@@ -38,21 +60,35 @@ def draw_skeleton(
         raise ValueError(
             f'{len(keypoints)} keypoints, {len(scores)} scores and {len(names)} names do not match'
         )
-    canvas = image.copy()
-    thickness = max(1, round(max(image.shape[:2]) / 160))
-    fixed = np.round(np.asarray(keypoints, dtype=float) * 2**_SUBPIXEL_BITS).astype(int)
-    drawn = (np.asarray(scores) >= score_thr) & np.isfinite(keypoints).all(axis=1)
-    style = dict(lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
-    for a, b in links:
-        if drawn[a] and drawn[b]:
-            cv2.line(
-                canvas, tuple(fixed[a]), tuple(fixed[b]), _link_color(names[a], names[b]), thickness, **style
-            )
+    style = style or Style()
+    drawn = drawn_keypoints(keypoints, scores, style)
+    if not drawn.any():
+        return
+    width = min(style.width(person_size(np.zeros(4), keypoints[drawn])), _THICKEST // 4)
+    rim, colours = max(1, round(width / 4)), style.side_colours(number)
+    fixed = np.zeros((len(names), 2), int)
+    fixed[drawn] = np.round(np.asarray(keypoints, dtype=float)[drawn] * 2**_SUBPIXEL_BITS)
+    options = dict(lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    limbs = [(a, b) for a, b in links if drawn[a] and drawn[b]]
+    for a, b in limbs if width > 1 else ():
+        cv2.line(canvas, tuple(fixed[a]), tuple(fixed[b]), _RIM, width + 2 * rim, **options)
+    for a, b in limbs:
+        colour = colours[_link_side(names[a], names[b])]
+        cv2.line(canvas, tuple(fixed[a]), tuple(fixed[b]), colour, width, **options)
+    # Points are as large as their limbs are wide, plus a rim; in a small person they would hide the limbs.
+    discs = [(width, None)] if width == 1 else [(width + rim, _RIM), (width, None), (0.5 * width, _CORE)]
     for index in np.flatnonzero(drawn):
-        center, radius = tuple(fixed[index]), thickness + 1
-        cv2.circle(canvas, center, radius << _SUBPIXEL_BITS, (255, 255, 255), -1, **style)
-        cv2.circle(canvas, center, radius << _SUBPIXEL_BITS, _COLORS[_side(names[index])], 1, **style)
-    return canvas
+        for radius, colour in discs:
+            cv2.circle(
+                canvas, tuple(fixed[index]), round(radius * 2**_SUBPIXEL_BITS),
+                colours[_side(names[index])] if colour is None else colour, -1, **options,
+            )  # fmt: skip
+
+
+def drawn_keypoints(keypoints: np.ndarray, scores: np.ndarray, style: Style) -> np.ndarray:
+    """Which keypoints (K, 2) are sure enough, and places that can be drawn: (K,) bool."""
+    near = (np.abs(keypoints) < _FARTHEST).all(axis=1)  # not so if they are not numbers
+    return (np.asarray(scores) >= style.score_thr) & near
 
 
 def contact_sheet(
@@ -91,6 +127,6 @@ def _side(name: str) -> str:
     return name.split('_')[0] if name.startswith(('left_', 'right_')) else 'middle'
 
 
-def _link_color(name_a: str, name_b: str) -> tuple[int, int, int]:
+def _link_side(name_a: str, name_b: str) -> str:
     side = _side(name_a)
-    return _COLORS[side if side == _side(name_b) else 'middle']
+    return side if side == _side(name_b) else 'middle'

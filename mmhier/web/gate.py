@@ -8,6 +8,7 @@ this machine as its host, and if it says which page it comes from (``Origin``), 
 import contextlib
 import ipaddress
 import os
+import re
 import shutil
 import socket
 import stat
@@ -91,6 +92,20 @@ class Gate:
         except ValueError:
             return False
         return True
+
+
+def host_name(given: str) -> str:
+    """The host of a name, an address, or either with a port or as a URL, in small letters.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(given))
+    found = _name_and_port(given if '://' in given else f'http://{given}')
+    if found is None or not re.fullmatch(r'[a-z0-9._-]+|[0-9a-f:.]+', found[0]):
+        raise ValueError(f'--allow-host {given!r} is no name of a host, such as poses.example.org')
+    return found[0]
 
 
 def _name_and_port(url: str) -> tuple[str, int | None] | None:

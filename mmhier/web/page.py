@@ -8,6 +8,7 @@ is started again. Requests of other pages and under other names are refused (:mo
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmhier.user_errors import USER_ERRORS
-from mmhier.web.gate import Gate
+from mmhier.web.gate import Gate, host_name
 
 if TYPE_CHECKING:
     import gradio
@@ -61,23 +62,22 @@ def find_models(name: str | None = None, weights: str | Path | None = None) -> d
 
     Args:
         name: Model or config file that comes first.
-        weights: Its checkpoint; by default those of :func:`mmhier.zoo.choice.choose_weights`.
+        weights: Its checkpoint; by default those of :func:`mmhier.zoo.choice.check_weights`.
 
     Raises:
         FileNotFoundError: If no model has weights, or the one asked for is not there.
         ValueError: If there are weights without a name.
     """
-    from mmhier.zoo.choice import AUTO, default_weights
-    from mmhier.zoo.names import find_configs, find_weights, resolve_config
+    from mmhier.zoo.choice import check_weights, find_weights
+    from mmhier.zoo.names import find_configs, resolve_config
 
     models = {}
     if name is not None:
         config = resolve_config(name)
-        released = AUTO if default_weights(config) else None
-        models[config.stem] = Model(config, weights or released or find_weights(config))
+        models[config.stem] = Model(config, check_weights(config, weights))
     elif weights is not None:
         raise ValueError(f'--weights {weights} needs --model: the name of the model that it is of')
-    for config in find_configs(['*'], task=None):
+    for config in find_configs(['*']):
         try:
             models.setdefault(config.stem, Model(config, find_weights(config)))
         except FileNotFoundError:
@@ -192,7 +192,7 @@ class Analyzer:
         if not run.people:
             raise ValueError(f'no people were found in {name}')
         return Analysis(
-            summary=_summary(run, name, complete),
+            summary=_summary(run, writer, name, complete),
             overlay=next(file for file in writer.files if file.stem.endswith('_overlay')),
             scene=next((file for file in writer.files if file.suffix == '.glb'), None),
             files=writer.files,
@@ -343,12 +343,15 @@ def launch(
     Args:
         page: From :func:`build_page`.
         host: Address to listen at.
-        port: By default the first that is free from 7860.
-        names: Further names under which the page may be opened.
+        port: By default the first that is free from 7860; 0: any that is free.
+        names: Further names under which the page may be opened; a port in them does not matter.
 
     Raises:
-        ValueError: If the address cannot be listened at.
+        ValueError: If the address cannot be listened at, or a name is none.
     """
+    names = [host_name(name) for name in names]
+    if port is not None and not 0 <= port < 2**16:
+        raise ValueError(f'--port {port}: expected 1 to 65535, or 0 for any that is free')
     gr = import_gradio()
     from starlette.middleware import Middleware
 
@@ -358,6 +361,7 @@ def launch(
     # Of the weight 600, gradio 6 brings a file without Latin letters.
     font = gr.themes.LocalFont('Source Sans Pro', weights=(400, 700))
     try:
+        port = free_port(host) if port == 0 else port
         _, url, _ = page.launch(
             server_name=host, server_port=port, share=False, prevent_thread_lock=True, quiet=True,
             show_error=True, footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False,
@@ -370,6 +374,13 @@ def launch(
             f'cannot listen at {host}:{port or "7860 and above"} ({error}); try --port'
         ) from None
     return url
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens at."""
+    with socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET) as listener:
+        listener.bind((host, 0))
+        return listener.getsockname()[1]
 
 
 def import_gradio(folder: Path | None = None):
@@ -399,11 +410,12 @@ def _kinds(inferencer: 'Inferencer', is_video: bool) -> list[str]:
     return [*kinds, 'usd']
 
 
-def _summary(run: Any, name: str, complete: bool) -> str:
+def _summary(run: Any, writer: Any, name: str, complete: bool) -> str:
     frames = f'{run.frames} frames, ' if run.frames > 1 else ''
     people = f'{run.people} {"person" if run.people == 1 else "people"}'
-    seconds = sum(run.seconds.values())
-    text = f'{name}: {frames}{people}, {seconds:.2f} s (network {run.seconds["network"]:.2f} s).'
+    spent = {**run.seconds, **writer.seconds}
+    main = ', '.join(f'{stage} {spent[stage]:.2f} s' for stage in ('network', 'drawing', 'writing'))
+    text = f'{name}: {frames}{people}, {sum(spent.values()):.2f} s ({main}).'
     if not complete:
         text += ' Stopped before the end.'
     for skip in run.skips[:3]:

@@ -6,7 +6,7 @@ what is known of the hash allow it. Proxies (``HTTPS_PROXY``, ``NO_PROXY`` ...) 
 is tried first, with the host and path of the real address behind it (as ``wget -x`` stores files);
 ``HF_ENDPOINT`` takes the place of https://huggingface.co.
 
-Standard library only, and nothing of the registry: an address, a file, what is known of it.
+Nothing of the registry is known here: an address, a file, what it has to be.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmhier.network import NETWORK_ERRORS, DownloadError, reason_of
 from mmhier.version import __version__
 
 MIRROR_VARIABLE = 'MMHIER_MIRROR'
@@ -39,10 +40,6 @@ BLOCK = 1 << 18
 MAX_BYTES = 16 << 30
 # These may pass; every other 4xx will not.
 TRANSIENT = (408, 425, 429)
-
-
-class DownloadError(OSError):
-    """No address gave the file; the text says why, one by one."""
 
 
 class _Refused(Exception):
@@ -105,7 +102,7 @@ def download(urls: Sequence[str], part: Path, expected: Expected, name: str = ''
         The address that gave it.
 
     Raises:
-        DownloadError: If none did; a part that a later call can continue stays.
+        DownloadError: If none did; it says why, one by one. A part that a later call can continue stays.
         OSError: If the disk is full or the file cannot be written.
     """
     failures = []
@@ -179,10 +176,10 @@ def _open(request: urllib.request.Request, part: Path):
         if error.code == 416:  # nothing from there on: what is here is of another file
             part.unlink(missing_ok=True)
         elif 400 <= error.code < 500 and error.code not in TRANSIENT:
-            raise _Refused(f'HTTP {error.code} {error.reason}') from error
+            raise _Refused(reason_of(error, TIMEOUT_S)) from error
         wait = error.headers.get('Retry-After', '') if error.headers else ''
         seconds = min(float(wait), MAX_WAIT_S) if wait.isdigit() else 0.0
-        raise _Interrupted(f'HTTP {error.code} {error.reason}', seconds) from error
+        raise _Interrupted(reason_of(error, TIMEOUT_S), seconds) from error
     except urllib.error.URLError as error:
         reason = error.reason
         if isinstance(reason, ssl.SSLCertVerificationError):
@@ -191,11 +188,9 @@ def _open(request: urllib.request.Request, part: Path):
             ) from error
         # A name that is not found, or a host that does not answer, will be no better in a second.
         kind = _Interrupted if isinstance(reason, ConnectionError | ssl.SSLError) else _Refused
-        raise kind(' '.join(str(reason).split())) from error
-    except TimeoutError as error:
-        raise _Interrupted(f'nothing came for {TIMEOUT_S:g} s') from error
-    except (http.client.HTTPException, ConnectionError, ssl.SSLError) as error:
-        raise _Interrupted(' '.join(f'{type(error).__name__} {error}'.split())) from error
+        raise kind(reason_of(error, TIMEOUT_S)) from error
+    except NETWORK_ERRORS as error:
+        raise _Interrupted(reason_of(error, TIMEOUT_S)) from error
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):

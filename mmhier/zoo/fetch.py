@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmhier.folder_lock import FolderLock
+from mmhier.network import DownloadError
 from mmhier.zoo import cache
 from mmhier.zoo.archive_member import extract_member
-from mmhier.zoo.download import DownloadError, Expected, addresses, download
+from mmhier.zoo.download import Expected, addresses, download
 from mmhier.zoo.registry import COMMERCE, Source, Weights, find_entry
 
 POLL_S = 0.2

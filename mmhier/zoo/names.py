@@ -1,15 +1,40 @@
-"""Where the configs are, and which there are; where weights are."""
+"""Models by name: which configs there are, and where they lie. For weights see :mod:`mmhier.zoo.choice`.
 
-from difflib import get_close_matches
+Every command and the Python API take the same names (:func:`resolve_config`, :func:`find_configs`):
+
+| name | config |
+|------|--------|
+| ``my/config.py`` | that file, a stock config of MMPose as well |
+| ``swinpose_s_s3_coco``, ``swinpose_s_s3`` | ours; ``_coco``, ``_mixed`` and ``_synth`` may be left out |
+| ``mmpose::FOLDERS/td-hm_res50_8xb64-210e_coco-256x192`` | of a package, as in MMEngine, or without folders |
+| ``td-hm_res50_8xb64-210e_coco-256x192`` | the same, of MMPose |
+| ``swinpose_?_s3_coco``, ``mmpose::*hrnet*`` | several, where several make sense |
+
+Names may end in ``.py``. Standard library only, so that a list of names is there at once.
+"""
+
+import importlib.util
+import re
+from collections.abc import Sequence
 from fnmatch import fnmatch
+from os import PathLike
 from pathlib import Path
+
+from mmhier.suggestions import did_you_mean, similar_path
 
 # Beside the package in a clone, inside of it in an installed wheel.
 _PLACES = (Path(__file__).parents[2] / 'configs', Path(__file__).parents[1] / 'configs')
 
 # Folders of configs: keypoints, meshes.
 TASKS = ('hpe', 'hmr')
-DEFAULT = {'*_coco': 'hpe', '*_mixed': 'hmr'}
+# The package whose configs may be named without it.
+STOCK = 'mmpose'
+DEFAULT = ('*_coco', '*_mixed')
+# What may be left out at the end of a name; the first that is there is meant.
+ENDINGS = ('', '_coco', '_mixed', '_synth')
+
+_CONFIGS = ('.py', '.json', '.yaml', '.yml')
+_SEVERAL = re.compile(r'[*?[]')
 
 
 def config_folder() -> Path:
@@ -26,31 +51,71 @@ def config_folder() -> Path:
     )
 
 
-def find_configs(patterns: list[str] | None = None, task: str | None = 'hpe') -> list[Path]:
-    """List configs by name.
-
-    Args:
-        patterns: Paths of config files, or names in which ``*`` and ``?`` stand for others, such as
-            ``swinpose_*_s3_coco``; by default all models for COCO and for the mix of HMR2.0.
-        task: Folder of the configs; None: all.
+def resolve_config(name: str | PathLike) -> Path:
+    """Find the config of a name; see the table of this module.
 
     Raises:
-        FileNotFoundError: If a pattern fits none.
+        FileNotFoundError: If there is none; with the names that are most alike.
+        ImportError: If it is of a package that is not installed.
+        ValueError: If several are meant.
     """
-    folders = [config_folder() / name for name in ([task] if task else TASKS)]
-    known = [path for folder in folders for path in sorted(folder.glob('*.py'), key=_order)]
+    if _is_file(name):
+        return Path(name)
+    text = str(name)
+    if _SEVERAL.search(text):
+        raise ValueError(f'{text!r} may be several models, one is wanted here; `{_listing(text)}` lists them')
+    package, word = _parts(text)
+    for known in (_of_package(package),) if package else (_ours(), _of_package(STOCK, False)):
+        for ending in ENDINGS:
+            found = [path for full, path in known.items() if word + ending in (full, path.stem)]
+            if len(found) > 1:
+                raise ValueError(f'{text!r} may be any of {", ".join(map(str, found))}: add its folders')
+            if found:
+                return found[0]
+    raise FileNotFoundError(f'{text!r} is neither a config file nor the name of a model{_hint(text)}')
+
+
+def find_configs(patterns: Sequence[str] | None = None, task: str | None = None) -> list[Path]:
+    """Find the configs of names, each of which may stand for several.
+
+    Args:
+        patterns: Names; ``*`` and ``?`` in them stand for others. By default all models for COCO and for the
+            mix of HMR2.0.
+        task: ``'hpe'`` or ``'hmr'``: by patterns find keypoint models alone, or mesh models alone.
+
+    Raises:
+        FileNotFoundError: If a name or pattern fits none.
+        ImportError: If it is of a package that is not installed.
+        ValueError: If a name may be any of several.
+    """
     found: list[Path] = []
-    for pattern in patterns or [name for name, of in DEFAULT.items() if task in (None, of)]:
-        paths = [Path(pattern)] if Path(pattern).is_file() else []
-        paths = paths or [path for path in known if fnmatch(path.stem, pattern)]
-        if not paths:
-            raise FileNotFoundError(
-                f'{pattern!r} is neither a config file nor the name of one in '
-                f'{" or ".join(map(str, folders))}; '
-                '`mmhier models` lists them'
-            )
+    for pattern in patterns or DEFAULT:
+        if _is_file(pattern) or not _SEVERAL.search(pattern):
+            paths = [resolve_config(pattern)]
+        else:
+            package, word = _parts(pattern)
+            known = _of_package(package) if package else _ours(task)
+            paths = [path for full, path in known.items() if fnmatch(full, word) or fnmatch(path.stem, word)]
+            if not paths and patterns:
+                raise FileNotFoundError(f'{pattern!r} fits the name of no model{_hint(pattern)}')
         found += [path for path in paths if path not in found]
     return found
+
+
+def _is_file(name: str | PathLike) -> bool:
+    return Path(name).suffix in _CONFIGS and Path(name).is_file()
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The package of a name, or nothing, and the rest without ending."""
+    package, _, rest = name.rpartition('::')
+    return package, rest.removesuffix('.py')
+
+
+def _ours(task: str | None = None) -> dict[str, Path]:
+    """Our configs by name."""
+    folders = [config_folder() / name for name in ([task] if task else TASKS)]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob('*.py'), key=_order)}
 
 
 def _order(path: Path) -> tuple:
@@ -60,53 +125,51 @@ def _order(path: Path) -> tuple:
     return family, sizes.get(rest[0] if rest else '', 9), rest
 
 
-def resolve_config(name: str | Path) -> Path:
-    """Find the config of a pose or mesh model.
+def package_configs(package: str) -> Path:
+    """Return the folder that holds the configs of a package, of which nothing is imported.
+
+    Raises:
+        ImportError: If it is not installed, or has none.
+    """
+    try:
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    except ValueError:  # of a module without one
+        spec = None
+    for home in (spec and spec.submodule_search_locations) or ():
+        if (folder := Path(home) / '.mim' / 'configs').is_dir():
+            return folder
+    raise ImportError(f'{package} is not installed, or not with its configs')
+
+
+def _of_package(package: str, must_exist: bool = True) -> dict[str, Path]:
+    """Configs of a package by their paths in it, without ending.
 
     Args:
-        name: A config file, or the name of one, of which ``_coco`` and ``_mixed`` may be left out:
-            ``swinpose_s_s3``, ``swinhmr2_s_s3``.
-
-    Raises:
-        FileNotFoundError: If there is none.
+        package: Its name.
+        must_exist: Whether it is an error if it is not installed; else it has no configs.
     """
-    if Path(name).is_file():
-        return Path(name)
-    stem = str(name).removesuffix('.py')
-    folder = config_folder()
-    for ending in ('', '_coco', '_mixed'):
-        for task in TASKS:
-            if (path := folder / task / f'{stem}{ending}.py').is_file():
-                return path
-    known = [path.stem for task in TASKS for path in (folder / task).glob('*.py')]
-    near = get_close_matches(stem, known, n=3)
-    hint = f'; did you mean {", ".join(near)}?' if near else ';'
-    raise FileNotFoundError(
-        f'{name!r} is neither a config file nor the name of a model{hint} `mmhier models` lists them'
-    )
+    try:
+        folder = package_configs(package)
+    except ImportError:
+        if must_exist:
+            raise
+        return {}
+    files = sorted(path for path in folder.rglob('*.py') if '_base_' not in path.parts)
+    return {path.relative_to(folder).with_suffix('').as_posix(): path for path in files}
 
 
-def find_weights(config: Path) -> Path:
-    """Find a checkpoint of a config where training and downloads leave them.
+def _listing(name: str) -> str:
+    """The command that lists what a name may be."""
+    package, _ = _parts(name)
+    return f'mmhier models "{package}::*"' if package else 'mmhier models "*"'
 
-    Looked at are ``pretrained/NAME.pth``, then the best and the last checkpoint in ``work_dirs/NAME``, then
-    those of the quickstart.
 
-    Raises:
-        FileNotFoundError: If there is none; the message says how to come by one.
-    """
-    name = config.stem
-    places = [Path('pretrained', f'{name}.pth')]
-    # Training leaves a copy of its config beside its checkpoints.
-    quickstart = [path.parent for path in Path('work_dirs', 'quickstart').glob(f'*train/{name}.py')]
-    for folder in (Path('work_dirs', name), *quickstart):
-        for pattern in ('best_*.pth', 'epoch_*.pth', 'iter_*.pth'):
-            places += sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(
-        f'{name} needs weights, and there are none in pretrained/{name}.pth or work_dirs/{name}/. Name a '
-        f'checkpoint (weights=FILE, --weights FILE); train one (mmhier train {config}); or convert one of '
-        'another project (mmhier convert)'
-    )
+def _hint(name: str) -> str:
+    """What may be meant by a name, and what lists all."""
+    package, word = _parts(name)
+    hint = similar_path(name) if Path(name).suffix in _CONFIGS and not package else ''
+    if not hint:
+        known = _of_package(package) if package else _ours() | _of_package(STOCK, False)
+        short = {path.stem: (f'{package}::' if package else '') + path.stem for path in known.values()}
+        hint = did_you_mean(Path(word).name, short)
+    return f'{hint or ";"} `{_listing(name)}` lists them'

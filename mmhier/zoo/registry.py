@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +18,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mmhier.safe_files import read_json
+from mmhier.suggestions import did_you_mean
 
 PATH = Path(__file__).with_name('weights.json')
+
+# What looks like a name of weights, and not like a file: a word.
+NAME = r'\w[\w-]*$'
 
 KINDS = ('detector', 'pose', 'mesh', 'init')
 FORMATS = ('onnx', 'pth', 'safetensors', 'ckpt')
@@ -166,7 +169,9 @@ def parse_entry(name: str, given: Mapping[str, Any]) -> Weights:
     for value, known in ((entry.kind, KINDS), (entry.format, FORMATS), (entry.non_commercial, COMMERCE)):
         if value not in known:
             raise ValueError(f'entry {name!r} of the weights: {value!r} is none of {", ".join(known)}')
-    for text in (name, entry.file, *(source.file for source in entry.sources)):
+    if not re.match(NAME, name):
+        raise ValueError(f'entry {name!r} of the weights: a name has letters, digits and dashes')
+    for text in (entry.file, *(source.file for source in entry.sources)):
         if not re.fullmatch(r'\w[\w.=+-]*', text):
             raise ValueError(f'entry {name!r} of the weights: {text!r} is no name for a file')
     return entry
@@ -187,8 +192,7 @@ def find_entry(name: str) -> Weights:
     entries = read_registry()
     if (dashed := name.replace('_', '-')) in entries:
         return entries[dashed]
-    near = get_close_matches(dashed.lower(), entries, n=3, cutoff=0.5)
-    hint = f'; did you mean {", ".join(near)}?' if near else ';'
+    hint = did_you_mean(dashed.lower(), entries) or ';'
     raise ValueError(f'there are no weights named {name!r}{hint} `mmhier models` lists them')
 
 

@@ -6,7 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from mmhier.body_models.smpl_pickle import read_pickle, read_smpl_pickle, to_array
+from mmhier.body_models.smpl_pickle import read_smpl_pickle
+from mmhier.safe_pickle import read_pickle, to_array
 
 
 @pytest.mark.parametrize('protocol', [0, 1, 2])

@@ -6,7 +6,7 @@ import collections
 import pytest
 import torch
 
-from mmhier.cli import convert as cli
+from mmhier.cli.main import main
 from mmhier.compat.checkpoint import TRUST_VARIABLE
 from mmhier.models.backbones.truncated_swin import TruncatedSwin
 from mmhier.models.backbones.vit import ViT
@@ -15,9 +15,7 @@ ARCH = dict(embed_dims=8, depths=[1, 1, 1], num_heads=[1, 2, 4])
 
 
 def convert(*arguments):
-    parser = argparse.ArgumentParser()
-    cli.add_arguments(parser)
-    return cli.run(parser.parse_args([str(argument) for argument in arguments]))
+    return main(['convert', *map(str, arguments)])
 
 
 @pytest.fixture
@@ -43,6 +41,17 @@ def test_written_file_loads(source, tmp_path, ending, capsys):
     for key in ('stages.1.blocks.0.norm1.weight', 'stages.0.downsample.reduction.weight'):
         assert torch.equal(network.state_dict()[key], saved[f'backbone.{key}'])
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_stages_of_a_model(tmp_path, capsys):
+    path, target = tmp_path / 'swin.pth', tmp_path / 'out.pth'
+    torch.save(TruncatedSwin('tiny').state_dict(), path)
+    assert convert(path, target, '--model', 'swinpose_t_s2') == 0
+    kept = torch.load(target, weights_only=True)['state_dict'].keys()
+    assert convert(path, target, '--num-stages', 2) == 0
+    assert kept == torch.load(target, weights_only=True)['state_dict'].keys()
+    assert convert(path, target, '--model', 'swinpose_t_s2', '--num-stages', 2) == 1
+    assert 'leave out --num-stages' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,17 @@ def test_trust_is_reported(monkeypatch):
     assert 'WITHOUT protection' in doctor._checkpoints()
 
 
+def test_drawing_without_a_compiler_and_the_reason(monkeypatch):
+    from mmhier.rasterizer import native
+
+    monkeypatch.setattr(native, 'library', lambda: None)
+    monkeypatch.setattr(native, 'fault', lambda: 'c++ is not there')
+    with pytest.raises(doctor.Problem, match='several times slower: c\\+\\+ is not there'):
+        doctor._drawing()
+    monkeypatch.setattr(native, 'library', lambda: native)
+    assert doctor._drawing().startswith('C++, in ')
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason='the fastest backend is another one on a GPU')
 def test_backend_of_the_selective_scan_and_the_reason(monkeypatch):
     from mmhier.ops.selective_scan import dispatch

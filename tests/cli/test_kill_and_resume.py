@@ -112,7 +112,7 @@ def train(repo_root, data, tmp_path):
 
     def prepare(recipe, processes=1):
         kind = recipe.split('_')[0]
-        draw_hook = "dict(type='DrawHook')," if recipe == 'mesh_steps' else ''
+        draw_hook = "dict(type='ResumeDrawsHook')," if recipe == 'mesh_steps' else ''
         text = COMMON + RECIPES[recipe]
         values = dict(root=repo_root, data=data[kind], draw_hook=draw_hook, batch_size=4 // processes)
         for name, value in values.items():
@@ -155,7 +155,7 @@ def same_end(tmp_path, name='iter_9.pth'):
     ends = [load_checkpoint_file(tmp_path / folder / name) for folder in ('whole', 'killed')]
     for end in ends:
         assert end['meta']['iter'] == 9
-        end['meta'] = end['message_hub'] = end['place'] = None  # DrawHook has a place of its own
+        end['meta'] = end['message_hub'] = end['place'] = None  # ResumeDrawsHook has a place of its own
     assert equal(*ends)
     assert ends[0]['state_dict'] and ends[0]['optimizer']
     names = [{path.name for path in (tmp_path / folder).glob('*.pth')} for folder in ('whole', 'killed')]

@@ -91,7 +91,7 @@ def test_failures_are_one_line(make_entry, server, run):
     make_entry(content=CONTENT, sources=[server.url('/a'), server.url('/b')])
     status, out, err = run('models download net')
     assert (status, out) == (1, '') and len(err.splitlines()) == 2 and 'Traceback' not in err
-    assert err.count('HTTP 404') == 2
+    assert err.count('server answers 404') == 2
 
 
 def test_list(run, entry):

@@ -6,32 +6,46 @@ import pytest
 
 from mmhier.cli.main import main
 from mmhier.cli.models import MARKS, table
+from mmhier.cost import kept
 from mmhier.cost.macs import cost_of
-from mmhier.zoo import names
 from mmhier.zoo.names import find_configs
 
 
-def test_the_whole_family_is_there():
-    names = [path.stem for path in find_configs()]
-    expected = {f'{f}pose_{z}_s{n}_coco' for f in ('swin', 'gmf', 'vm') for z in 'tsb' for n in (2, 3, 4)}
-    expected |= {f'vitpose_{size}{decoder}_coco' for size in 'sblh' for decoder in ('', '_simple')}
-    assert len(expected) == 35 and expected <= set(names)
-    own = [name for name in names if name.startswith('swinpose')]
-    assert own == [f'swinpose_{size}_s{n}_coco' for size in 'tsb' for n in (2, 3, 4)]
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
 
 
-def test_patterns_and_paths(tmp_path):
-    assert len(find_configs(['swinpose_?_s3_coco'])) == 3
-    path = find_configs(['swinpose_t_s3_coco'])[0]
-    assert find_configs([str(path), 'swinpose_t_s3_coco']) == [path]
-    with pytest.raises(FileNotFoundError, match="'resnet' is neither a config file nor .*mmhier models"):
-        find_configs(['resnet'])
+def test_names_come_at_once_and_rows_as_they_are_counted(monkeypatch, capsys):
+    """What has been printed each time that a model is about to be counted."""
+    printed = []
+    count = kept.find_cost
+
+    def find_cost(path):
+        printed.append(capsys.readouterr())
+        return count(path)
+
+    monkeypatch.setattr(kept, 'find_cost', find_cost)
+    names = ['swinpose_micro_s3_synth', 'swinhmr2_micro_s3_synth', 'swinpose_t_s2_synth']
+    assert main(['models', *names]) == 0
+    last = capsys.readouterr()
+    assert all(name in printed[0].err for name in names) and not printed[0].out
+    assert '`swinpose_micro_s3_synth`' in printed[1].out and '`swinhmr2_micro_s3_synth`' in printed[2].out
+    assert '`swinpose_t_s2_synth`' in last.out and 'PA-MPJPE' in printed[2].out
+    assert len({len(line) for line in printed[1].out.splitlines() + last.out.splitlines()[:4] if line}) == 1
+    printed.clear()
+    assert main(['models', *names]) == 0
+    assert not printed[0].err  # nothing is counted again
 
 
-def test_an_installation_without_configs_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(names, '_PLACES', (tmp_path,))
-    with pytest.raises(FileNotFoundError, match='no configs in'):
-        find_configs()
+def test_what_cannot_be_counted_is_left_out_and_named(capsys):
+    others = ['rtmo-s_8xb32-600e_coco-640x640', 'mmpretrain::resnet50_8xb32_in1k']
+    assert main(['models', others[0]]) == 1
+    assert 'is a BottomupPoseEstimator: only top-down pose and mesh models' in capsys.readouterr().err
+    assert main(['models', *others, 'swinpose_micro_s3']) == 0
+    printed = capsys.readouterr()
+    assert '`swinpose_micro_s3_synth`' in printed.out
+    assert 'left out rtmo-s_8xb32-600e_coco-640x640' in printed.err and 'ImageClassifier' in printed.err
 
 
 def test_command(tmp_path, capsys):
@@ -75,7 +89,7 @@ def test_wrong_name_is_one_line(capsys):
 def test_readme_is_current(repo_root):
     """The tables in the README are what ``mmhier models --write README.md`` writes."""
     text = (repo_root / 'README.md').read_text(encoding='utf-8')
-    costs = [cost_of(path) for path in find_configs(task=None)]
+    costs = [cost_of(path) for path in find_configs()]
     for has_mesh, (begin, end) in MARKS.items():
         content = table(costs, has_mesh)
         assert len(content.splitlines()) > 30

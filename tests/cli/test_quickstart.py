@@ -41,7 +41,7 @@ def test_quickstart_leaves_scores_and_pictures(repo_root, tmp_path, config):
     assert len(weights) > 20
     for name in weights:
         torch.testing.assert_close(mesh[name], pose[name], atol=1e-2, rtol=0, msg=name)
-    for picture in ('predictions.png', 'loss_curve.png'):
+    for picture in ('predictions.png', 'meshes.png', 'loss_curve.png'):
         assert cv2.imread(str(out / picture)).std() > 10
     line = next(line for line in first.stdout.splitlines() if line.startswith('next: mmhier infer'))
     assert all(Path(repo_root, word).exists() for word in line.split()[3::2]), line

@@ -27,7 +27,6 @@ from mmhier.compat.checkpoint import (
     UntrustedCheckpointError,
     load_checkpoint_file,
     load_url,
-    named_globals,
     trust_checkpoints,
 )
 
@@ -360,12 +359,6 @@ def test_safetensors(tmp_path):
     path.write_bytes(path.read_bytes()[:9])
     with pytest.raises(ValueError, match='truncated or corrupt'):
         load_checkpoint_file(path)
-
-
-def test_named_globals_follows_the_memo():
-    stream = pickle.dumps([os.system, eval, os.system], protocol=4)
-    assert named_globals(stream) == {f'{os.system.__module__}.system', 'builtins.eval'}
-    assert named_globals(pickle.dumps(eval, protocol=2)) == {'builtins.eval'}
 
 
 class Toy(BaseModel):

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from mmhier.compat.checkpoint import MAX_NESTING, load_checkpoint_file, load_like_torch, named_globals
+from mmhier.compat.checkpoint import load_checkpoint_file, load_like_torch
 from mmhier.compat.torch_archive import TorchArchive
 from mmhier.convert.lightning import read_lightning_checkpoint
 from mmhier.deploy.program_files import open_script
+from mmhier.safe_pickle import MAX_NESTING, named_globals
 
 FLIPS = 150
 
@@ -96,6 +97,23 @@ def test_files_without_checksums_are_read_and_it_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, 'mmhier'):
         assert load_checkpoint_file(tmp_path / 'a.pth')['a'].tolist() == [1, 1, 1]
     assert f'{tmp_path / "a.pth"} was written without checksums' in caplog.text
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_nan_is_refused_wherever_it_would_be_used(tmp_path, legacy):
+    path = tmp_path / 'a.pth'
+    wrong = torch.tensor([1.0, torch.nan])
+    for content, name in (
+        (dict(a=wrong), 'a'),
+        (dict(state_dict=dict(a=torch.ones(2), b=wrong.half())), 'state_dict.b'),
+        (dict(state_dict={}, optimizer=dict(state={3: dict(exp_avg=wrong)})), 'optimizer.state.3.exp_avg'),
+    ):
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(ValueError, match=rf'a.pth is corrupt, or of a failed training: {name} holds NaN'):
+            load_checkpoint_file(path)
+    content = dict(state_dict=dict(a=torch.tensor([torch.inf])), message_hub=dict(loss=wrong))
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    assert load_checkpoint_file(path)['state_dict']['a'] == torch.inf
 
 
 def test_safetensors_with_nan_is_refused(tmp_path):

@@ -4,17 +4,16 @@ import importlib.util
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mmengine.config import Config
+from mmpose.registry import MODELS
 
-from mmhier.models.backbones import truncated_gmf, truncated_swin, truncated_vmamba, vit
 from mmhier.testing.fresh_processes import FreshProcesses
 from mmhier.testing.recipe_files import environment, write_recipe_files, write_synthetic_people
-
-# How names of configs begin -> the module with their encoders' architectures.
-ENCODERS = {'swin': truncated_swin, 'gmf': truncated_gmf, 'vm': truncated_vmamba, 'vitpose': vit, 'hmr2': vit}
 
 
 @pytest.fixture(scope='package')
@@ -40,16 +39,18 @@ def shallow_workshop(workshop, tmp_path_factory):
     for name in ('tools', 'data'):
         (folder / name).symlink_to(workshop.folder / name)
     for path in (folder / 'configs').glob('h*/*.py'):
-        path.write_text(with_one_block_per_stage(path.stem, path.read_text()))
+        path.write_text(with_one_block_per_stage(path))
     variables = workshop.environment | dict(TORCH_HOME=environment(folder)['TORCH_HOME'])
     run = workshop.processes.elsewhere(folder, variables).run
     yield SimpleNamespace(folder=folder, run=run, environment=variables)
     shutil.rmtree(folder)
 
 
-def with_one_block_per_stage(name, text):
+def with_one_block_per_stage(path):
     """The text of a config with a shallower encoder of the same widths."""
-    archs = next((module.ARCHS for start, module in ENCODERS.items() if name.startswith(start)), {})
+    encoder = MODELS.get(Config.fromfile(path).model.backbone.type)
+    archs = getattr(sys.modules[encoder.__module__], 'ARCHS', {})
+    text = path.read_text()
 
     def shallow(match):
         arch = dict(archs[match[1]])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmhier.cost.macs import build_model, cost_of, count_macs, count_parameters, reported
+from mmhier.cost.macs import build_model, cost_of, count_macs, count_parameters
 from mmhier.models.heads.hmr2_head import HMR2Head
 from mmhier.zoo.names import find_configs
 
@@ -86,15 +86,6 @@ def test_a_module_adds_what_it_knows_of():
     assert not network[0]._forward_hooks
 
 
-def test_reported_score_is_read_from_the_head_of_a_config(tmp_path):
-    path = tmp_path / 'a.py'
-    path.write_text('# COCO val: 74.6 AP (paper, arXiv 1). Not run by us yet.\nx = 1\n')
-    assert reported(path, 'AP') == (74.6, 'paper, arXiv 1')
-    assert reported(path, 'PA-MPJPE on Human3.6M') == (None, '')
-    path.write_text('# Not run by us yet.\ny = "75.0 AP (made up)"\n')
-    assert reported(path, 'AP') == (None, '')
-
-
 def test_building_needs_no_download_and_computes():
     (path,) = find_configs(['swinpose_micro_s3_synth'])
     model, (width, height) = build_model(path)
@@ -116,9 +107,7 @@ def test_mesh_decoder_costs_what_the_official_graph_does():
 
 
 def test_mesh_models():
-    found, pose = (
-        cost_of(find_configs([name], task=None)[0]) for name in ('gmfhmr2_s_s3_mixed', 'gmfpose_s_s3_coco')
-    )
+    found, pose = (cost_of(find_configs([name])[0]) for name in ('gmfhmr2_s_s3_mixed', 'gmfpose_s_s3_coco'))
     assert (found.encoder_params, found.encoder_macs) == (pose.encoder_params, pose.encoder_macs)
     assert found.params == found.encoder_params + 2_280_989  # no discriminator
     assert found.has_mesh and not pose.has_mesh

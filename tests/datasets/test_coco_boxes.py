@@ -1,32 +1,14 @@
 """Files of detected boxes: the same as MMPose's on a good one, repaired or refused on others."""
 
-import copy
 import json
+import shutil
 
 import pytest
 from mmpose.registry import DATASETS
 
-from mmhier.datasets import coco_file
 from mmhier.datasets.coco_boxes import read_boxes
-from mmhier.testing import write_dot_people
+from mmhier.engine.data_preflight import check_data
 from tests.datasets.coco_truth import config, truth_ap, write
-
-
-@pytest.fixture(scope='module')
-def people(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('people')
-    return folder, json.loads(write_dot_people(folder, 'val', 4).read_text())
-
-
-@pytest.fixture
-def folder(people):
-    return people[0]
-
-
-@pytest.fixture
-def content(people):
-    coco_file._said.clear()
-    return copy.deepcopy(people[1])
 
 
 @pytest.fixture
@@ -91,6 +73,18 @@ def and_others(content, boxes):
     boxes.append(dict(boxes[0], bbox=[5, 5, 0, 20]))
 
 
+def ball_listed(content, boxes):
+    content['categories'].append(dict(id=17, name='ball'))
+    boxes.append(dict(boxes[0], category_id=17))
+
+
+def two_roles(content, boxes):
+    content['categories'] = [dict(id=3, name='player'), dict(id=4, name='referee')]
+    for one in content['annotations']:
+        one['category_id'] = 3
+    category(9)(content, boxes)
+
+
 REPAIRED = {
     'right': (lambda content, boxes: None, []),
     'category 0': (category(0), ['the only category_id 0 was read as 1, person .4, first: box 1']),
@@ -99,6 +93,10 @@ REPAIRED = {
     'category as text': (category('1'), []),
     'player': (player, []),
     'player found as person': (player_found_as_person, ['the only category_id 1 was read as 3, person']),
+    'ball listed': (
+        ball_listed,
+        ['boxes of other things than people .category_id 17. are left out .1, first: box 5'],
+    ),
     'text': (text, ['numbers written as text were read as numbers .4, first: box 1']),
     'others': (
         and_others,
@@ -144,6 +142,9 @@ REFUSED = {
     ),
     'image by name': (third(image_id='3.png'), "box 3 of the list is of image '3.png'"),
     'no score': (lambda content, boxes: boxes[2].pop('score'), 'box 3 of the list has no score'),
+    'score true': (third(score=True), 'box 3 of the list has the score True, expected a finite number'),
+    'category a list': (third(category_id=[1]), r'box 3 of the list has the category_id \[1\]'),
+    'category of one of two roles': (two_roles, 'none of its 4 boxes is of a person: their category_id are'),
     'score NaN': (third(score=float('nan')), 'box 3 of the list has the score nan, expected a finite number'),
     'box NaN': (third(bbox=[1, float('nan'), 2, 3]), r'box 3 of the list has the bbox \[1, nan, 2, 3\]'),
     'box of three': (
@@ -191,3 +192,15 @@ def test_boxes_are_what_the_file_says(folder, content, boxes):
     path.write_text(json.dumps(boxes))
     read, same = read_boxes(path, content)
     assert read == boxes and same
+    text = [dict(one, bbox=[str(value) for value in one['bbox']]) for one in boxes]
+    path.write_text(json.dumps(text))
+    read, same = read_boxes(path, content)
+    assert read == boxes and not same, "MMPose's own reader would not make numbers of text"
+
+
+def test_only_pictures_with_boxes_are_needed(folder, content, boxes, tmp_path):
+    copied = shutil.copytree(folder, tmp_path / 'people')
+    (copied / 'images' / 'val' / '000004.png').unlink()
+    check_data(_config(copied, content, boxes[:3]), 'val_dataloader')
+    with pytest.raises(FileNotFoundError, match='1 of 4 pictures'):
+        check_data(_config(copied, content, boxes), 'val_dataloader')

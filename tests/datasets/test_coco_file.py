@@ -10,28 +10,11 @@ import pytest
 
 from mmhier.datasets import coco_file
 from mmhier.datasets.coco_file import check_coco, take_coco
-from mmhier.testing import write_dot_people
 from tests.datasets.coco_truth import config, truth_ap, write
 
 CASES = (
     Path(os.environ.get('MMHIER_TEST_DATA', Path(__file__).parents[3] / 'shared' / 'data')).parent / 'cases'
 )
-
-
-@pytest.fixture(scope='module')
-def people(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('people')
-    return folder, json.loads(write_dot_people(folder, 'val', 4).read_text())
-
-
-@pytest.fixture
-def content(people):
-    return copy.deepcopy(people[1])
-
-
-@pytest.fixture
-def folder(people):
-    return people[0]
 
 
 def change(field, *values):
@@ -117,6 +100,22 @@ def other_category(content):
     content['annotations'].append(dict(id=99, image_id=1, category_id=5, bbox=[1, 1, 9, 9]))
 
 
+def person(**fields):
+    """The first person once more, with other fields."""
+    return lambda content: content['annotations'].append(dict(content['annotations'][0], id=99, **fields))
+
+
+def two_of_nothing(content):
+    for number in (98, 99):
+        nothing = dict(id=number, keypoints=[0] * 51, num_keypoints=0, bbox=[1, 1, 9, 9])
+        content['annotations'].append(content['annotations'][0] | nothing)
+
+
+def crowds_elsewhere(content):
+    for one in content['annotations'][:2]:
+        one.update(iscrowd=1, bbox=[90, 110, 5, 5])
+
+
 REPAIRED = {
     'right': (lambda content: None, ''),
     'ids all 1': (
@@ -133,8 +132,12 @@ REPAIRED = {
     'image ids 1.0': (images('id', lambda index, one: float(one['id'])), 'whole numbers .4, first: 1.0'),
     'twice': (
         lambda content: content['annotations'].extend(copy.deepcopy(content['annotations'])),
-        'listed twice',
+        'annotations listed twice were read once .4, first: id 1, entry 5',
     ),
+    'two people in one box': (person(keypoints=[12, 14, 2] * 17), ''),
+    'a crowd around a person': (person(iscrowd=1), ''),
+    'two of whom nothing is labelled': (two_of_nothing, ''),
+    'crowds elsewhere': (crowds_elsewhere, ''),
     'people twice, other ids': (people_twice, 'people listed twice were read once .4, first: annotation 5'),
     'labelled at 0, 0': (
         lambda content: content['annotations'][2]['keypoints'].__setitem__(slice(3, 6), [0, 0, 2]),
@@ -149,6 +152,20 @@ REPAIRED = {
     'category 3, unlisted': (
         change('category_id', 3),
         'category_id that is not listed was read as 1 .4, first',
+    ),
+    'category missing for one': (
+        lambda content: content['annotations'][2].pop('category_id'),
+        'category_id that is not listed was read as 1 .1, first: annotation 3',
+    ),
+    'category of a thing, unlisted': (
+        lambda content: content['annotations'].append(
+            dict(id=99, image_id=1, category_id=5, bbox=[1, 1, 9, 9])
+        ),
+        '',
+    ),
+    'categories twice': (
+        lambda content: content['categories'].extend(copy.deepcopy(content['categories'])),
+        'categories listed twice were read once .1, first: 1',
     ),
     'category missing': (change('category_id'), 'category_id that is not listed was read as 1'),
     'no category anywhere': (together(change('category_id'), without_categories), 'read as 1'),
@@ -167,6 +184,7 @@ REPAIRED = {
     'area fraction': (change('area', 0.25), 'area is missing, below one pixel'),
     'area larger than the picture': (change('area', 100 * 120 + 1), 'larger than the picture; 0.53'),
     'area that COCO leaves out': (together(images('width', None), change('area', 2e10)), 'larger than'),
+    'area true': (change('area', True), 'area is missing'),
     'area text': (change('area', '3000'), ''),
     'iscrowd missing': (change('iscrowd'), ''),
     'iscrowd text': (change('iscrowd', '0', False, None, 0.0), ''),
@@ -178,6 +196,7 @@ REPAIRED = {
     'nested': (nested, 'made flat'),
     'text': (text_numbers, 'numbers of keypoints written as text'),
     'NaN, unlabelled': (unlabelled(float('nan')), 'unlabelled keypoints that are not finite were read as 0'),
+    'far away, unlabelled': (unlabelled(1e9), ''),
     'null, unlabelled': (unlabelled(None), 'unlabelled keypoints that are not finite'),
     'person without keypoints': (unlabelled_person(), 'annotations without keypoints count as not labelled'),
     'person with empty keypoints': (
@@ -199,7 +218,6 @@ def test_a_repaired_file_gives_ap_1_and_is_named(folder, content, name, caplog):
     change, line = REPAIRED[name]
     change(content)
     path = write(folder, content)
-    coco_file._said.clear()
     assert truth_ap(config(path, folder / NAMES.get(name, 'images/val'))) == 1
     lines = [record.getMessage() for record in caplog.records if record.name == 'mmhier']
     assert len(lines) == len(set(lines)), 'each is said once'
@@ -295,16 +313,32 @@ REFUSED = {
     ),
     'image id a word': (image(id='two'), r"images\[1\] has the id 'two', expected a whole number"),
     'image id null': (image(id=None), r'images\[1\] has the id None'),
+    'image id true': (image(id=True), r'images\[1\] has the id True, expected a whole number'),
+    'image id 1.5': (image(id=1.5), r'images\[1\] has the id 1.5, expected a whole number'),
     'image id huge': (image(id=2**70), r'images\[1\] has the id 1180591620717411303424'),
     'image ids twice': (first_id, r"two images have the id 1, with file_name '000001.png' and '000002.png'"),
+    'image twice, other width': (
+        lambda c: c['images'].append(dict(c['images'][0], width=99)),
+        'two images have the id 1, with width 100 and 99',
+    ),
     'image a number': (lambda c: c['images'].insert(1, 5), r'images\[1\] is 5, expected a mapping'),
     'file_name a number': (image(file_name=5), 'image 2 has the file_name 5, expected a path'),
+    'file_name empty': (image(file_name=''), "image 2 has the file_name '', expected a path"),
     'file_name missing': (lambda c: c['images'][1].pop('file_name'), 'image 2 has no file_name'),
     'width -3': (image(width=-3), 'image 2 has the width -3'),
     'stray category': (stray, r'annotation 3 .entry 3. has the category_id 4, categories are \[1\]'),
     'two without a list': (
         together(stray, without_categories),
         'annotation 1 .* is of 1, annotation 3 .* of 4',
+    ),
+    'two unlisted': (change('category_id', 3, 4), 'has the category_id 3, categories are'),
+    'one unlisted of two': (
+        together(lambda c: c['categories'].append(dict(id=5, name='ball')), change('category_id', 3)),
+        r'has the category_id 3, categories are \[1, 5\]',
+    ),
+    'two categories of one id': (
+        lambda c: c['categories'].append(dict(id=1, name='ball')),
+        'two categories have the id 1',
     ),
     'categories a mapping': (
         lambda c: c.update(categories={'1': 'person'}),
@@ -314,6 +348,7 @@ REFUSED = {
         lambda c: c['annotations'].insert(0, []),
         r'annotations\[0\] is \[\], expected a mapping',
     ),
+    'iscrowd a list': (third(iscrowd=[]), r'annotation 3 .* has the iscrowd \[\], expected 0 or 1'),
     'iscrowd 7': (third(iscrowd=7), 'annotation 3 .* has the iscrowd 7, expected 0 or 1'),
     'visibility 3': (keypoint(5, 5, 3), 'annotation 3 .* has the visibility 3 in keypoints .number 2.'),
     'visibility -1': (keypoint(5, 5, -1), 'annotation 3 .* has the visibility -1'),
@@ -331,6 +366,10 @@ REFUSED = {
         'annotation 1 .* has 34 numbers in keypoints, expected 51',
     ),
     'other number': (change('keypoints', [5, 6, 2] * 14), '42 numbers in keypoints, expected 51 .*metainfo'),
+    'feet of two numbers': (
+        third(foot_kpts=[1, 2]),
+        'annotation 3 .* has 2 numbers in foot_kpts, no multiple of 3',
+    ),
     'keypoints text': (
         third(keypoints='5 6 2'),
         "annotation 3 .* has the keypoints '5 6 2', expected a list",
@@ -355,6 +394,10 @@ REFUSED = {
     ),
     'boxes as fractions': (boxes(lambda x, y, w, h: [x / 100, y / 120, w / 100, h / 120]), NOT_IN_BOXES),
     'boxes from their centre': (boxes(lambda x, y, w, h: [x + w / 2, y + h / 2, w, h]), NOT_IN_BOXES),
+    'half of the boxes elsewhere': (
+        lambda c: [one.update(bbox=[90, 110, 5, 5]) for one in c['annotations'][:2]],
+        '2 of 4 people have most of their keypoints outside',
+    ),
     'keypoints within the box': (keypoints_of_crop, NOT_IN_BOXES),
     'corners': (corners, 'boxes leave their picture .first: annotation .* x1, y1, x2, y2'),
     'nobody': (lambda c: c.update(annotations=[]), 'holds no usable person .0 annotations'),
@@ -422,3 +465,41 @@ def test_collected_cases(path):
             truth_ap(cfg)
     else:
         assert truth_ap(cfg) == 1
+
+
+def test_annotations_are_a_list(folder, content):
+    content['annotations'] = dict(enumerate(content['annotations']))
+    with pytest.raises(ValueError, match='people.json: annotations is dict, expected a list'):
+        check_coco(write(folder, content))
+
+
+def test_what_repaired_entries_become(folder, content):
+    change = together(
+        text_ids,
+        unlabelled(float('nan')),
+        lambda content: content.update(categories=[dict(id='1', name='person')] * 2),
+        unlabelled_person(area=float('inf')),
+    )
+    change(content)
+    content['annotations'][4]['bbox'] = [50, 50, -20, -9]
+    before = [one['keypoints'][:-3] for one in content['annotations'][:4]]
+    found = take_coco(write(folder, content))
+    assert [one['id'] for one in found['images']] == [1, 2, 3, 4]
+    assert found['categories'] == [dict(id=1, name='person')]
+    assert {type(one['category_id']) for one in found['annotations']} == {int}
+    assert {one['category_id'] for one in found['annotations']} == {1}
+    assert [one['keypoints'] for one in found['annotations'][:4]] == [[*row, 0, 0, 0] for row in before]
+    assert found['annotations'][4]['area'] == 0 and found['annotations'][4]['keypoints'] == [0] * 51
+
+
+def test_ids_as_text_are_one_repair(folder, content, caplog):
+    text_ids(content)
+    check_coco(write(folder, content))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert 'ids were read as whole numbers' in line
+
+
+def test_the_corner_of_a_picture_is_no_fraction_of_it(folder, content):
+    for one in content['annotations']:
+        one['keypoints'] = [1, 1, 2] * 17
+    assert check_coco(write(folder, content)).people == 4

@@ -132,3 +132,32 @@ def test_pictures_in_several_folders(tmp_path):
 def test_size_of_what_is_no_picture(tmp_path):
     (tmp_path / 'a.jpg').write_bytes(b'nothing')
     assert picture_size(str(tmp_path / 'a.jpg')) is None and picture_size(str(tmp_path / 'b.jpg')) is None
+
+
+@pytest.mark.parametrize(('orientation', 'said'), [(3, True), (2, True), (1, False)])
+def test_turns_that_sizes_do_not_tell_are_said_once(people, caplog, orientation, said):
+    folder, content = people
+    for number in (2, 3):
+        turn(folder / 'images' / 'val' / f'00000{number}.png', orientation)
+    cfg = config(write(folder, content), folder / 'images' / 'val')
+    check_data(cfg, 'val_dataloader')
+    lines = [record.getMessage() for record in caplog.records if 'EXIF' in record.getMessage()]
+    assert len(lines) == int(said)
+    if said:
+        assert '2 of 3 pictures' in lines[0] and '000002.png' in lines[0] and 'people.json' in lines[0]
+        assert 'color_ignore_orientation' in lines[0]
+    caplog.clear()
+    cfg.val_dataloader.dataset.pipeline[0].color_type = 'color_ignore_orientation'
+    check_data(cfg, 'val_dataloader')
+    assert 'EXIF' not in caplog.text
+
+
+def test_a_turn_of_a_square_picture_is_not_told_by_its_size(people, caplog):
+    folder, content = people
+    path = folder / 'images' / 'val' / '000002.png'
+    with Image.open(path) as image:
+        image.resize((100, 100)).save(path)
+    turn(path)
+    content['images'][1].update(width=100, height=100)
+    check_data(config(write(folder, content), folder / 'images' / 'val'), 'val_dataloader')
+    assert '1 of 3 pictures' in caplog.text and 'EXIF' in caplog.text

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS
 
+from mmhier.datasets import keypoint_set
 from mmhier.datasets.keypoint_set import check_keypoint_set
 
 OWN = sorted((Path(mmpose.__file__).parent / '.mim' / 'configs' / '_base_' / 'datasets').glob('*.py'))
@@ -92,6 +93,17 @@ WRONG = {
     'swap null': (keypoint(0, swap=None), "keypoint 0 has the swap None, expected the name of one, or ''"),
     'swap a list': (keypoint(1, swap=['right_hand']), r"keypoint 1 has the swap \['right_hand'\]"),
     'colour text': (keypoint(1, color='red'), "keypoint_info 1 has the color 'red', expected red, green"),
+    'colour of two': (keypoint(1, color=[0, 0]), r'keypoint_info 1 has the color \[0, 0\], expected red'),
+    'sigmas text': (lambda info: info.update(sigmas='0.1'), "sigmas is '0.1', expected a list of numbers"),
+    'no weights': (lambda info: info.update(joint_weights=[]), '0 joint_weights for 5 keypoints'),
+    'weight infinite': (
+        lambda info: info['joint_weights'].__setitem__(0, float('inf')),
+        'joint_weights of nose is inf, expected a finite number',
+    ),
+    'line of three': (
+        lambda info: info['skeleton_info'][0].update(link=('nose', 'left_hand', 'right_hand')),
+        'expected two keypoints',
+    ),
     'keypoints as names': (
         lambda info: info.update(keypoint_info=dict(enumerate(NAMES))),
         'keypoint_info is .*expected a mapping of numbers to mappings',
@@ -144,7 +156,7 @@ def test_a_wrong_one_is_refused_when_it_is_read(info, name, tmp_path):
     with pytest.raises(ValueError, match=message):
         parse_pose_metainfo(copy.deepcopy(info))  # MMPose's own reader
     path = tmp_path / 'five.py'
-    path.write_text(f'nan = float("nan")\ndataset_info = {info!r}\n')
+    path.write_text(f'nan, inf = float("nan"), float("inf")\ndataset_info = {info!r}\n')
     with pytest.raises(ValueError, match=message) as error:
         check_keypoint_set(dict(from_file=str(path)), 'metainfo')
     assert str(error.value).startswith(str(path))
@@ -162,7 +174,8 @@ def test_files_that_are_none(tmp_path):
         check_keypoint_set(dict(from_file=str(path)), 'x')
 
 
-def test_mmpose_own_files_are_read_and_their_faults_said(caplog):
+def test_mmpose_own_files_are_read_and_their_faults_said(caplog, monkeypatch):
+    monkeypatch.setattr(keypoint_set, '_said', set())
     read = 0
     for path in OWN:
         if 'dataset_info' in Config.fromfile(path):
@@ -171,3 +184,7 @@ def test_mmpose_own_files_are_read_and_their_faults_said(caplog):
     assert read > 40
     faulty = {record.getMessage().split('.py')[0].rpartition('/')[2] for record in caplog.records}
     assert faulty <= {'coco_aic', 'humanart_aic', 'deepfashion2'}
+    if faulty:
+        caplog.clear()
+        check_keypoint_set(dict(from_file=f'{min(faulty)}.py'), 'x')
+        assert not caplog.records, 'each is said once'

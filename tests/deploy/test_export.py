@@ -279,3 +279,15 @@ def test_an_onnx_file_is_run_by_openvino_too(exports, images):
     path, _ = exports('vit', 'onnx')
     found, expected = (load_exported(path, name)(images)['heatmaps'] for name in ('openvino', 'onnxruntime'))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('inputs', ['rgb-float', 'rgb-uint8'])
+@pytest.mark.parametrize('format', ['torchscript', 'exported-program'])
+def test_half_precision_of_raw_images(format, inputs, pose_model, images, tmp_path):
+    model, path = pose_model('swin'), tmp_path / f'model{ENDINGS[format]}'
+    export_model(model, images, path, format, inputs=inputs, precision='fp16', bound=LOOSE)
+    raw = raw_images(model, images[:2], inputs)
+    found = load_exported(path)(raw)['heatmaps']
+    preprocessor = model.data_preprocessor
+    expected = run_model(model, (raw - preprocessor.mean) / preprocessor.std)['heatmaps']
+    torch.testing.assert_close(found, expected, rtol=0, atol=3e-2)

@@ -6,6 +6,7 @@ The libraries themselves are optional; where one is there, one of its networks r
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 
 from mmhier.detection import load_detector
 from mmhier.detection.onnx_detector import FAMILIES, letterbox
+from mmhier.network import DownloadError
 
 IMAGE = np.zeros((40, 60, 3), np.uint8)
 IMAGE[..., 0], IMAGE[..., 2] = 255, 51  # blue, some red
@@ -78,10 +80,19 @@ def test_torchvision_errors(torchvision, monkeypatch):
         load_detector('torchvision:yolo')
 
     def offline(name, **kwargs):
-        raise OSError('no route to host')
+        raise URLError('no route to host')
 
     monkeypatch.setattr(torchvision, 'get_model', offline)
-    with pytest.raises(ValueError, match='cannot be downloaded .no route to host.: give a file'):
+    with pytest.raises(
+        DownloadError, match='torchvision:.* cannot be downloaded .no route to host.: give a file'
+    ):
+        load_detector('torchvision')
+
+    def damaged(name, **kwargs):
+        raise RuntimeError('invalid hash value (expected "0", got "1")')
+
+    monkeypatch.setattr(torchvision, 'get_model', damaged)
+    with pytest.raises(DownloadError, match='is downloaded damaged .invalid hash value .*: give a file'):
         load_detector('torchvision')
     monkeypatch.setitem(sys.modules, 'torchvision', None)
     monkeypatch.setitem(sys.modules, 'torchvision.models', None)

@@ -136,6 +136,10 @@ def test_combined_data_sets_of_other_keypoints(cfg, people):
     converter = dict(type='KeypointConverter', num_keypoints=17, mapping=[(0, 0), ((1, 4), 16)])
     cfg.val_dataloader.dataset.datasets[1].pipeline = [converter]
     _check(cfg)
+    converter['mapping'] = [(0, 17)]
+    cfg.val_dataloader.dataset.datasets[1].pipeline = [converter]
+    with pytest.raises(ValueError, match='KeypointConverter maps 0 to 17, .* 17 are wanted'):
+        _check(cfg)
     converter['mapping'] = [(5, 0)]
     cfg.val_dataloader.dataset.datasets[1].pipeline = [converter]
     with pytest.raises(ValueError, match='KeypointConverter maps 5 to 0, but the data set has 5 keypoints'):
@@ -151,6 +155,16 @@ def test_a_head_with_other_channels(cfg):
         _check(cfg, model=dict(head=dict(type='RegressionHead', num_joints=21)))
     combined = dict(head, out_channels=51, decoder=dict(type='UDPHeatmap', heatmap_type='combined'))
     _check(cfg, model=dict(head=combined))
+
+
+def test_a_head_of_which_some_channels_are_evaluated(cfg):
+    cfg.train_dataloader = cfg.val_dataloader
+    cfg.model = dict(
+        head=dict(type='HeatmapHead', out_channels=21), test_cfg=dict(output_keypoint_indices=[0])
+    )
+    _check(cfg)
+    with pytest.raises(ValueError, match='out_channels is 21, but train_dataloader.dataset has 17'):
+        check_config(cfg, ('train_dataloader',))
 
 
 def test_keypoints_described_wrongly(cfg):
@@ -186,6 +200,10 @@ def test_a_file_with_its_keypoints_in_another_order(cfg, people):
     content['categories'][0]['keypoints'] = [f'part {number}' for number in range(21)]  # as Human-Art has
     path = _other(folder, 'names.json', content)
     _check(cfg, **{'val_dataloader.dataset.ann_file': path, 'val_evaluator.ann_file': path})
+    alike = [*described[:2], 'eye_left', *described[3:]]
+    content['categories'][0]['keypoints'] = alike  # which of the two is meant nobody can tell
+    path = _other(folder, 'alike.json', content)
+    _check(cfg, **{'val_dataloader.dataset.ann_file': path, 'val_evaluator.ann_file': path})
 
 
 def test_training_counts_who_has_no_box(cfg, people, caplog):
@@ -202,7 +220,11 @@ def test_training_counts_who_has_no_box(cfg, people, caplog):
 
 def test_a_part_of_a_file_is_said(cfg, caplog):
     _check(cfg, **{'val_dataloader.dataset.indices': 2})
-    assert 'val_dataloader.dataset is a part of its file; what is left out counts as missed' in caplog.text
+    line = 'val_dataloader.dataset is a part of its file; what is left out counts as missed'
+    assert line in caplog.text
+    caplog.clear()
+    _check(cfg, **{'val_dataloader.dataset.sample_interval': 2})
+    assert line in caplog.text
 
 
 def test_sizes_that_only_our_data_set_can_ask_for(cfg, people):
@@ -217,9 +239,13 @@ def test_sizes_that_only_our_data_set_can_ask_for(cfg, people):
         _check(cfg, **changes, **{'val_dataloader.dataset.type': 'CocoDataset'})
 
 
-def test_data_sets_of_another_format_are_left_alone(cfg):
+def test_data_sets_of_another_format_are_left_alone(tmp_path):
     _check(Config(dict(val_dataloader=dict(dataset=dict(type='MpiiDataset', ann_file='', data_prefix={})))))
     _check(Config(dict(val_dataloader=dict(dataset=dict(type='SyntheticMeshDataset', data_root='nowhere')))))
+    path = tmp_path / 'mpii.json'
+    path.write_text('[]')
+    dataset = dict(type='MpiiDataset', ann_file=str(path), data_prefix={})
+    _check(Config(dict(val_dataloader=dict(dataset=dataset))))
 
 
 def test_pictures_of_an_npz_file(tmp_path, caplog):
@@ -234,3 +260,25 @@ def test_pictures_of_an_npz_file(tmp_path, caplog):
     (tmp_path / 'a' / '0.jpg').unlink()
     with pytest.raises(FileNotFoundError, match='2 of 2 pictures'):
         check_config(Config(dict(train_dataloader=dict(dataset=dataset))), ('train_dataloader',))
+
+
+def test_people_to_whom_nothing_is_near_enough(cfg, people):
+    folder, content = people
+    del content['annotations'][1]['bbox']
+    path = _other(folder, 'boxless.json', content)
+    _check(cfg, **{'val_evaluator.ann_file': path})
+    with pytest.raises(ValueError, match='annotation 2 is labelled and has neither area nor box'):
+        _check(cfg, **{'val_evaluator.ann_file': path, 'val_evaluator.use_area': False})
+    del content['annotations'][1]['area']
+    path = _other(folder, 'neither.json', content)
+    with pytest.raises(ValueError, match='annotation 2 is labelled and has neither area nor box'):
+        _check(cfg, **{'val_evaluator.ann_file': path})
+
+
+def test_pictures_that_lie_elsewhere_are_left_to_who_reads_them(cfg, people):
+    folder, _ = people
+    (folder / 'images' / 'val' / '000002.png').unlink()
+    with pytest.raises(FileNotFoundError, match='1 of 3 pictures'):
+        _check(cfg)
+    cfg.val_dataloader.dataset.pipeline[0].backend_args = dict(backend='local')
+    _check(cfg)

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
+from mmpose.registry import MODELS
 from torch import nn
 
 from mmhier.engine.layer_decay import LayerIdDecayConstructor
@@ -20,6 +21,9 @@ class _Backbone(nn.Module):
         self.blocks = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
         self.norm = nn.LayerNorm(2)
         self.bias_table = nn.Parameter(torch.zeros(4, 2))
+
+    def no_weight_decay(self) -> set[str]:
+        return {'bias_table'}
 
     def layer_id(self, name: str) -> int:
         if name.startswith('blocks.'):
@@ -54,7 +58,7 @@ def _settings(model, wrapper):
 
 def test_rates_by_hand():
     model = _Model()
-    custom_keys = dict(bias_table=dict(decay_mult=0.0), head=dict(lr_mult=2.0))
+    custom_keys = dict(head=dict(lr_mult=2.0))
     found = _settings(
         model, build_optim_wrapper(model, _wrapper_cfg(layer_decay_rate=0.5, custom_keys=custom_keys))
     )
@@ -71,6 +75,54 @@ def test_rates_by_hand():
     }
     for name, (lr, decay) in expected.items():
         assert found[name] == pytest.approx((lr, decay)), name
+
+
+def test_each_part_is_asked_what_does_not_decay():
+    model = _Model()
+    model.head.no_weight_decay = lambda: {'weight'}
+    found = _settings(model, build_optim_wrapper(model, _wrapper_cfg(layer_decay_rate=0.5)))
+    assert {name for name, (_, decay) in found.items() if decay == 0 and not name.endswith('.bias')} == {
+        'backbone.norm.weight', 'backbone.bias_table', 'head.weight',
+    }  # fmt: skip
+
+
+# What schedules listed before each part was asked: a parameter with one of these in its name does not decay.
+WITHOUT_DECAY = ('relative_position_bias_table', 'pos_embed', 'A_logs', 'dt_projs_bias')
+# One of each family, by its folder.
+FAMILIES = (
+    'hpe/swinpose_t_s2_coco', 'hpe/gmfpose_t_s3_coco', 'hpe/vmpose_t_s2_coco', 'hpe/vitpose_s_coco',
+    'hpe/convnextpose_t_s3_coco', 'hpe/pvtv2pose_b2_s3_coco', 'hpe/swinpose_micro_s3_synth',
+    'hmr/hmr2_s_synth', 'hmr/gmfhmr2_t_s3_synth', 'hmr/vmhmr2_t_s3_synth', 'hmr/swinhmr2_micro_s3_synth',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_what_decays_is_what_the_schedules_listed(repo_root, name):
+    """Learning rate and decay of every parameter, in every family, worked out from its name."""
+    cfg = Config.fromfile(repo_root / 'configs' / f'{name}.py')
+    if cfg.model.backbone.type == 'TruncatedBackbone':
+        pytest.importorskip('timm')
+    settings = cfg.optim_wrapper.get('generator', cfg.optim_wrapper)
+    rate, optimizer = settings.paramwise_cfg.layer_decay_rate, settings.optimizer
+    model = nn.Module()
+    cfg.model.backbone.pop('init_cfg', None)
+    with torch.device('meta'):
+        model.backbone = MODELS.build(cfg.model.backbone, default_args=dict(_scope_='mmpose'))
+        model.head = MODELS.build(cfg.model.head, default_args=dict(_scope_='mmpose'))
+    groups = []
+    LayerIdDecayConstructor(settings, settings.paramwise_cfg).add_params(groups, model)
+    found = {id(p): (group['lr'], group['weight_decay']) for group in groups for p in group['params']}
+    assert len(found) == len(list(model.parameters()))
+    depth, listed = model.backbone.num_layers, 0
+    for key, parameter in model.named_parameters():
+        part, _, rest = key.partition('.')
+        layer = model.backbone.layer_id(rest) if part == 'backbone' else depth + 1
+        named = any(word in key for word in WITHOUT_DECAY)
+        listed += named
+        decays = not (named or parameter.ndim == 1 or key.endswith('.bias'))
+        expected = optimizer.lr * rate ** (depth + 1 - layer), optimizer.weight_decay * decays
+        assert found[id(parameter)] == pytest.approx(expected), key
+    assert listed or name.partition('/')[2].startswith(('gmf', 'convnext', 'pvt'))
 
 
 def test_rate_one_is_plain_adamw():

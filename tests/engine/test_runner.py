@@ -144,3 +144,23 @@ def test_own_kinds_stay(tmp_path):
     assert OwnHook in [type(hook) for hook in runner.hooks]
     runner.train()
     assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+def test_a_best_checkpoint_that_is_gone_is_said(tmp_path, caplog):
+    cfg = dict(by_epoch=True, max_epochs=1)
+    train(tmp_path, cfg, default_hooks=BEST)
+    (best,) = tmp_path.glob('best_*.pth')
+    best.unlink()
+    runner = build(tmp_path, dict(cfg, max_epochs=2), default_hooks=BEST, resume=True)
+    said = []
+    runner.logger.warning = said.append
+    runner.train()
+    (line,) = [line for line in said if best.name in line]
+    assert 'is not there any more' in line and 'score' in line
+
+
+def test_a_run_that_diverged_goes_back_to_where_it_had_not(folder):
+    torch.save(dict(WHOLE, state_dict=dict(a=torch.tensor([torch.nan]))), folder / 'epoch_11.pth')
+    name, said = newest(folder)
+    assert name == 'epoch_10.pth'
+    assert 'epoch_11.pth' in said and 'state_dict.a holds NaN' in said

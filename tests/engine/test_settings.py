@@ -64,6 +64,7 @@ def test_an_option_wins_over_what_follows(leaf):
         ('model.head.loss.use_target_weights', 'use_target_weight'),
         ('model.test_cfg.flip_tests', 'flip_test'),
         ('default_hooks.checkpont.interval', 'checkpoint'),
+        ('default_hooks.weather.interval', 'checkpoint'),
         ('default_hooks.checkpoint.save_lst', 'save_last'),
         ('default_hooks.logger.intervals', 'interval'),
         ('env_cfg.cudnn_bench', 'cudnn_benchmark'),
@@ -138,7 +139,7 @@ def test_place_that_is_not_there(leaf):
 def test_decoder_and_targets_of_two_codecs(leaf, monkeypatch):
     monkeypatch.setattr('mmhier.engine.preflight._check_paths', lambda *arguments: None)
     monkeypatch.setattr('mmhier.engine.preflight.check_data', lambda *arguments: None)
-    monkeypatch.setattr('mmhier.engine.preflight._check_initial_weights', lambda backbone: None)
+    monkeypatch.setattr('mmhier.engine.preflight.check_initial_weights', lambda model: None)
     loaders = ('train_dataloader', 'val_dataloader')
     check_config(load_settings(leaf, {'codec.sigma': 3}), loaders)
     with pytest.raises(ValueError, match=r'pipeline\.6\.encoder has sigma=2.*decoder sigma=3'):
@@ -244,6 +245,11 @@ def test_modules_named_by_an_option_are_imported(leaf, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     load_settings(leaf, {'custom_imports.imports': ['mmhier', 'module_of_an_option']})
     assert 'module_of_an_option' in sys.modules
+    (tmp_path / 'module_of_another.py').write_text('')
+    file = tmp_path / 'config.yaml'
+    file.write_text('custom_imports:\n  imports: [mmhier]\n')
+    load_settings(str(file), {'custom_imports.imports': ['mmhier', 'module_of_another']})
+    assert 'module_of_another' in sys.modules
 
 
 def test_a_pattern_of_custom_keys_has_to_be_in_the_name_of_a_parameter():
@@ -253,3 +259,65 @@ def test_a_pattern_of_custom_keys_has_to_be_in_the_name_of_a_parameter():
     check_custom_keys(model, None)
     with pytest.raises(ValueError, match="no parameter .* 'bakcbone' in its name; did you mean backbone"):
         check_custom_keys(model, {name.format('bakcbone'): 0.1})
+
+
+@pytest.mark.parametrize(
+    ('option', 'value', 'expected'),
+    [
+        ('model.head.out_channels', 17.0, 'a whole number, such as 17'),
+        ('model.head.out_channels', True, 'a whole number'),
+        ('model.backbone.num_stages', 'three', 'a whole number, such as 3'),
+        ('codec.sigma', 'wide', 'a number, such as 2'),
+        ('default_hooks.logger.interval', 'often', 'a whole number'),
+        ('resume', 'yes', 'True or False'),
+        ('load_from', 5, 'text'),
+        ('train_dataloader.batch_size', 2.5, 'a whole number'),
+        ('train_dataloader.persistent_workers', 'no', 'True or False'),
+        ('train_dataloader.dataset.data_prefix.img', 5, "text, such as 'train2017/'"),
+        ('model.test_cfg.flip_test', 'never', 'True or False'),
+        ('env_cfg.cudnn_benchmark', 'x', 'True or False'),
+        ('env_cfg.dist_cfg.backend', 3, 'text'),
+        ('randomness.seed', 'x', 'a whole number'),
+        ('randomness.seed', 1.5, 'a whole number'),
+        ('randomness', dict(seed='x'), 'a whole number'),
+        ('optim_wrapper.clip_grad.max_norm', 'x', 'a number'),
+        ('optim_wrapper.paramwise_cfg.num_layers', 3.5, 'a whole number'),
+        ('optim_wrapper.paramwise_cfg.custom_keys.norm.lr_mult', 'x', 'a number'),
+        ('auto_scale_lr.base_batch_size', 'x', 'a whole number'),
+    ],
+)
+def test_a_value_that_its_reader_cannot_take(leaf, option, value, expected):
+    with pytest.raises(ValueError, match=rf'{option}.*: expected {expected}') as error:
+        load_settings(leaf, {option: value})
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('option', 'value'),
+    [
+        ('codec.sigma', 2.5),
+        ('model.test_cfg.flip_test', 1),
+        ('model.backbone.drop_path_rate', 0),
+        ('default_hooks.checkpoint.save_best', 'coco/AR'),
+        ('default_hooks.checkpoint.priority', 'LOW'),
+        ('optim_wrapper.clip_grad.max_norm', 1),
+        ('optim_wrapper.clip_grad.norm_type', 'inf'),
+        ('train_dataloader.batch_size', 2),
+        ('model.backbone.out_indices', [1, 2]),
+        ('load_from', None),
+    ],
+)
+def test_a_value_of_another_kind_that_its_reader_takes(leaf, option, value):
+    load_settings(leaf, {option: value})
+
+
+def test_a_kind_that_the_file_itself_has_is_taken(tmp_path):
+    file = tmp_path / 'config.py'
+    head = "dict(type='HeatmapHead', in_channels=8, out_channels=17.0, loss_cfg=dict(weight=1))"
+    file.write_text(f'model = dict(head={head})\n')
+    assert load_settings(str(file), {'model.head.out_channels': 18.0}).model.head.out_channels == 18.0
+    load_settings(str(file), {'model.head.loss_cfg.weight': 0.5})
+    with pytest.raises(ValueError, match='loss_cfg.weight=.half.: expected a number, such as 1'):
+        load_settings(str(file), {'model.head.loss_cfg.weight': 'half'})
+    with pytest.raises(ValueError, match='expected a whole number'):
+        load_settings(str(file), {'model.head.in_channels': 9.0})

@@ -5,9 +5,10 @@ import pytest
 import torch
 from mmpose.apis import inference_topdown, init_model
 
+from mmhier.geometry.scene_camera import FocalChoice
 from mmhier.inference import estimators
 from mmhier.inference.estimators import MeshEstimator, PoseEstimator, load_estimator
-from mmhier.zoo.names import find_weights, resolve_config
+from mmhier.zoo.names import resolve_config
 
 POSE, MESH = 'swinpose_micro_s3_synth', 'swinhmr2_micro_s3_synth'
 BOXES = np.array([[8, 6, 60, 90], [70, 10, 120, 92], [-20, -10, 300, 95]], np.float32)
@@ -45,11 +46,46 @@ def test_keypoints_are_those_of_mmpose(pose_checkpoint, pictures, flip_test):
     assert estimator.keypoint_names[:2] == ('nose', 'left_eye') and (15, 13) in estimator.skeleton
 
 
-def test_bodies_are_those_of_the_model(mesh_inferencer, pictures):
+@pytest.mark.parametrize(
+    'name',
+    [
+        'td-hm_vipnas-mbv3_8xb64-210e_coco-256x192',
+        'rtmpose-t_8xb256-420e_coco-256x192',
+        'td-reg_mobilenetv2_rle-pretrained-8xb64-210e_coco-256x192',
+    ],
+)
+def test_stock_models_are_those_of_mmpose(pictures, tmp_path, name):
+    """Heatmaps, SimCC and regression; weights as MMPose writes them."""
+    path = resolve_config(f'mmpose::{name}')
+    torch.manual_seed(2)
+    model = load_estimator(path, 'random', 'cpu').model
+    for parameter in model.head.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'stock.pth')
+    theirs = init_model(str(path), str(tmp_path / 'stock.pth'), 'cpu')
+    theirs.test_cfg['flip_test'] = False
+    expected = inference_topdown(theirs, pictures[0], BOXES)
+    estimator = load_estimator(name, tmp_path / 'stock.pth', 'cpu')
+    for pose, sample in zip(run(estimator, pictures[0]), expected, strict=True):
+        np.testing.assert_allclose(pose.keypoints, sample.pred_instances.keypoints[0], atol=1e-3)
+        np.testing.assert_allclose(pose.scores, sample.pred_instances.keypoint_scores[0], atol=1e-5)
+
+
+def test_what_gives_no_heatmaps_runs_eagerly_only(pictures):
+    name = 'rtmpose-t_8xb256-420e_coco-256x192'
+    with pytest.raises(ValueError, match='a flip test is for heatmaps, a RTMCCHead gives none'):
+        load_estimator(name, 'random', 'cpu', flip_test=True)
+    with pytest.raises(ValueError, match='RTMCCHead gives no heatmaps: such a model runs eagerly only'):
+        run(load_estimator(name, 'random', 'cpu', engine='compile'), pictures[0])
+
+
+def test_bodies_are_those_of_the_model(mesh_inferencer, pictures, monkeypatch):
+    """With the focal length that HMR2.0 assumes."""
     from mmengine.structures import InstanceData
     from mmpose.structures import PoseDataSample
 
     estimator = mesh_inferencer.estimator
+    monkeypatch.setattr(estimator, 'focal', FocalChoice(focal='official'))
     found = run(estimator, pictures[0])
     crops = [estimator.crop(pictures[0], box) for box in BOXES]
     samples = []
@@ -67,6 +103,7 @@ def test_bodies_are_those_of_the_model(mesh_inferencer, pictures):
         for name in ('global_orient', 'body_pose', 'betas', 'camera', 'transl'):
             np.testing.assert_allclose(getattr(pose.mesh, name), theirs[name][0], atol=1e-4, err_msg=name)
         assert pose.mesh.focal_length == pytest.approx(theirs.focal_length[0])
+        assert pose.mesh.focal_source == 'official'
     assert estimator.keypoint_names == estimator.body.joint_set.names
 
 
@@ -104,34 +141,6 @@ def test_random_weights_are_warned_of(caplog):
 def test_what_can_be_folded_is_folded():
     estimator = load_estimator('gmfpose_t_s2', 'random', 'cpu')
     assert estimator.model.backbone.fused
-
-
-def test_names_of_models():
-    assert resolve_config('swinpose_s_s3').stem == 'swinpose_s_s3_coco'
-    assert resolve_config('swinhmr2_s_s3').stem == 'swinhmr2_s_s3_mixed'
-    assert resolve_config(POSE).parent.name == 'hpe' and resolve_config(MESH).parent.name == 'hmr'
-    with pytest.raises(FileNotFoundError, match=r"'swinpos_s_s3'.*did you mean swinpose_s_s3_coco"):
-        resolve_config('swinpos_s_s3')
-
-
-def test_weights_are_found_where_training_leaves_them(tmp_path, monkeypatch, repo_root):
-    monkeypatch.chdir(tmp_path)
-    config = resolve_config(POSE)
-    with pytest.raises(FileNotFoundError, match=rf'{POSE} needs weights.*mmhier train'):
-        load_estimator(POSE)
-    quickstart = tmp_path / 'work_dirs' / 'quickstart' / 'train'
-    quickstart.mkdir(parents=True)
-    (quickstart / f'{POSE}.py').touch()
-    for place in (
-        'work_dirs/quickstart/train/best_AP.pth',
-        f'work_dirs/{POSE}/epoch_3.pth',
-        f'work_dirs/{POSE}/best_AP.pth',
-        f'pretrained/{POSE}.pth',
-    ):
-        path = tmp_path / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        assert find_weights(config) == path.relative_to(tmp_path)
 
 
 def test_weights_of_another_model_are_refused(tmp_path, pose_checkpoint):

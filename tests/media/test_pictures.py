@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mmhier.media import FrameStream
-from mmhier.media.pictures import PICTURE, layout, read_pictures
+from mmhier.media.pictures import PICTURE, layout, read_lens, read_pictures
 
 SHADES = [10, 60, 110, 160, 210]
 MILLISECONDS = [100, 250, 40, 100, 0]
@@ -177,3 +177,45 @@ def test_a_bomb_of_another_format_is_counted(tmp_path):
     assert len(list(stream)) == 1
     (skip,) = stream.skips
     assert skip.name.endswith('a.bmp') and 'too large' in skip.reason
+
+
+def with_exif(path, size_wh, **tags):
+    """A JPEG whose EXIF has entries, by number of the tag."""
+    picture = Image.new('RGB', size_wh, (90, 120, 60))
+    exif = Image.Exif()
+    exif[0x8769] = {int(tag[1:], 16): value for tag, value in tags.items()}
+    picture.save(path, exif=exif)
+    return path
+
+
+def test_the_lens_of_a_photo(tmp_path):
+    lens = dict(xA405=26)
+    assert read_lens(with_exif(tmp_path / 'plain.jpg', (64, 48), **lens)) == 26
+    scaled = with_exif(tmp_path / 'scaled.jpg', (64, 48), **lens, xA002=4032, xA003=3024)
+    assert read_lens(scaled) == 26
+    turned = with_exif(tmp_path / 'turned.jpg', (48, 64), **lens, xA002=4032, xA003=3024)
+    assert read_lens(turned) == 26
+    cut = with_exif(tmp_path / 'cut.jpg', (48, 48), **lens, xA002=4032, xA003=3024)
+    assert read_lens(cut) is None
+    assert read_lens(with_exif(tmp_path / 'unknown.jpg', (64, 48), xA405=0)) is None
+    assert read_lens(with_exif(tmp_path / 'none.jpg', (64, 48))) is None
+    Image.new('RGB', (8, 8)).save(tmp_path / 'bare.jpg')
+    Image.new('RGB', (8, 8)).save(tmp_path / 'other.png')
+    assert read_lens(tmp_path / 'bare.jpg') is None and read_lens(tmp_path / 'other.png') is None
+    (frame,) = FrameStream(tmp_path / 'plain.jpg')
+    assert frame.lens_mm == 26
+
+
+def test_damaged_exif_says_nothing(tmp_path):
+    content = with_exif(tmp_path / 'good.jpg', (64, 48), xA405=26).read_bytes()
+    start = content.index(b'Exif')
+    rng, known = np.random.default_rng(0), 0
+    for number in range(300):
+        changed = bytearray(content[: rng.integers(1, len(content))] if number % 3 == 0 else content)
+        for place in rng.integers(0, min(len(changed), start + 60), 3):
+            changed[place] = rng.integers(0, 256)
+        (tmp_path / 'bad.jpg').write_bytes(changed)
+        lens = read_lens(tmp_path / 'bad.jpg')
+        assert lens is None or 4 <= lens <= 4000
+        known += lens is not None
+    assert known > 0

@@ -211,15 +211,20 @@ class Counting:
         self.alive -= 1
 
 
-def test_only_a_few_frames_are_in_memory():
-    source, count = Counting(500), 0
-    for frame in FrameStream(source, queue_size=5):
+def most_alive(frames, queue_size, pause):
+    """Greatest number of frames in memory, where the reader lets the thread run ahead as far as it may."""
+    source, count = Counting(frames), 0
+    for frame in FrameStream(source, queue_size=queue_size):
         count += 1
-        if count % 100 == 0:
-            time.sleep(0.02)  # the thread runs ahead as far as it may
+        if count % (frames // 5) == 0:
+            time.sleep(pause)
         del frame
-    assert count == 500
-    assert 5 <= source.most <= 9
+    assert count == frames
+    return source.most
+
+
+def test_only_a_few_frames_are_in_memory():
+    assert 5 <= most_alive(500, queue_size=5, pause=0.02) <= 9
 
 
 def test_closing_stops_the_thread():
@@ -336,14 +341,8 @@ def test_skips_are_counted_from_several_threads():
 
 def test_waiting_frames_are_bounded_in_bytes(monkeypatch):
     monkeypatch.setattr(module, 'QUEUE_BYTES', 3 * 8 * 8 * 3)
-    source, count = Counting(60), 0
-    for frame in FrameStream(source, queue_size=50):
-        count += 1
-        if count % 20 == 0:
-            time.sleep(0.05)  # the thread runs ahead as far as it may
-        del frame
-    assert count == 60
-    assert 2 <= source.most <= 6  # three wait, one is made, one is handed over, one is used
+    most = most_alive(60, queue_size=50, pause=0.05)
+    assert 2 <= most <= 6  # three wait, one is made, one is handed over, one is used
 
 
 def test_a_frame_with_more_bytes_than_may_wait_goes_through(monkeypatch):
@@ -360,3 +359,12 @@ def test_names_that_are_not_utf_8(tmp_path, video):
     stream = FrameStream(tmp_path)
     found = [Path(frame.source.name).name for frame in stream]
     assert found == [names[1]] * 30 + [names[0]] and stream.skips == []
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/version'), reason='no /proc here')
+@pytest.mark.parametrize('ending', ['png', 'gif', 'tif', 'mp4'])
+def test_a_file_of_the_kernel_is_no_picture_and_no_video(tmp_path, ending):
+    path = tmp_path / f'a.{ending}'
+    path.symlink_to('/proc/version')
+    with pytest.raises(ValueError, match=rf'a\.{ending} holds data although its size is 0'):
+        list(FrameStream(path))

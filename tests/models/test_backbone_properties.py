@@ -1,41 +1,32 @@
-"""What holds for every backbone of mmhier; add a small configuration here for each new one."""
+"""What holds for every encoder; each is tried in the small size that it states."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from mmpose.registry import MODELS
 from torch import nn
 
-import mmhier.models  # noqa: F401
+import mmhier.models
+from mmhier.models.backbones.truncation import TruncatedEncoder
 
-# Small networks with all stages; every backbone is tried with 1 to 4 of them.
-SMALL = {
-    'TruncatedGMF': dict(
-        arch=dict(embed_dims=[20, 40, 40, 60], depths=[2, 1, 2, 1], mlp_ratios=[2, 4, 2, 2])
-    ),
-    'TruncatedSwin': dict(
-        arch=dict(embed_dims=16, depths=[2, 1, 2, 1], num_heads=[1, 2, 4, 8], window_size=4)
-    ),
-    'TruncatedVMamba': dict(
-        arch=dict(embed_dims=16, depths=[2, 1, 2, 1], ssm_ratio=2), out_norm=True, scan_backend='torch'
-    ),
-    # not hierarchical: what is a stage elsewhere is a single block here, and the map does not shrink
-    'ViT': dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48)),
+# Every encoder that is registered by now: those of mmhier, and of modules given to pytest by ``-p``.
+ENCODERS = {
+    name: kind
+    for name, kind in sorted(MODELS.module_dict.items())
+    if isinstance(kind, type) and issubclass(kind, TruncatedEncoder)
 }
-NO_CLOSING_NORM = {'TruncatedGMF'}  # returns bare maps; only neck and head are behind its last block
-ONE_STRIDE = {'ViT': 16}
 # Wraps networks of other projects; what holds for it stands in backbones/test_truncated_backbone.py.
-WRAPPERS = ['TruncatedBackbone']
+WRAPPERS = {'TruncatedBackbone'}
+# Small networks of four stages; every encoder is tried with 1 to 4 of them.
+SMALL = {name: kind.small for name, kind in ENCODERS.items() if name not in WRAPPERS}
+# Not hierarchical: what is a stage elsewhere is a single block here, and the map does not shrink.
+ONE_STRIDE = {'ViT': 16}
+# Residual branches of a block, where that is known.
+BRANCHES = {'TruncatedGMF': 3, 'TruncatedSwin': 2, 'TruncatedVMamba': 2, 'ViT': 2}
 SIZES_HW = [(64, 64), (96, 64), (67, 41)]
-
-
-def registered():
-    return sorted(
-        name
-        for name, kind in MODELS.module_dict.items()
-        if kind.__module__.startswith('mmhier.models.backbones')
-    )
 
 
 def build(name, **options):
@@ -50,8 +41,14 @@ cases = pytest.mark.parametrize(
 )
 
 
-def test_every_backbone_is_here():
-    assert registered() == sorted([*SMALL, *WRAPPERS])
+def test_every_encoder_states_its_small_size():
+    assert set(BRANCHES) | WRAPPERS <= set(ENCODERS)
+    for name, small in SMALL.items():
+        assert small, f'{name} needs the attribute `small`: arguments of a small network of four stages'
+    folder = Path(mmhier.models.__file__).parent / 'backbones'
+    text = ''.join(path.read_text() for path in folder.glob('*.py'))
+    written = re.findall(r'^class (\w+)\(TruncatedEncoder\)', text, re.MULTILINE)
+    assert written and set(written) <= set(ENCODERS), 'a class of the folder is not registered'
 
 
 @cases
@@ -146,11 +143,21 @@ def test_batch_is_a_loop_of_singles(name):
 def test_layers_cover_the_depth_in_order(name, stages):
     network = build(name, num_stages=stages)
     layers = [network.layer_id(key) for key, _ in network.named_parameters()]
-    closing = 0 if name in NO_CLOSING_NORM else 1
-    assert set(layers) == set(range(network.num_layers + 1 + closing))
+    closing = network.num_layers + 1  # an encoder that returns bare maps has nothing there
+    assert set(layers) | {closing} == set(range(closing + 1))
     assert layers == sorted(layers), 'parameters are not listed in the order of depth'
     with pytest.raises(ValueError, match='unheard_of'):
         network.layer_id('unheard_of.weight')
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
+def test_what_does_not_decay_is_there(name):
+    """And is named in vain if it has one dimension: such parameters never decay."""
+    network = build(name, num_stages=2)
+    shapes = {key: parameter.ndim for key, parameter in network.named_parameters()}
+    undecayed = network.no_weight_decay()
+    assert {key.rpartition('.')[2] for key in undecayed} == set(network.undecayed)
+    assert all(shapes[key] > 1 for key in undecayed)
 
 
 @pytest.mark.parametrize('name', sorted(SMALL))
@@ -255,5 +262,6 @@ def test_residuals_are_added_in_place_where_nobody_looks(name, monkeypatch):
     network = build(name, num_stages=3).eval()
     with torch.inference_mode():
         network(torch.randn(2, 3, 64, 64))
-    branches = 3 if name == 'TruncatedGMF' else 2
-    assert found == [True] * (branches * network.num_layers)
+    assert (
+        all(found) and len(found) == BRANCHES.get(name, len(found) / network.num_layers) * network.num_layers
+    )

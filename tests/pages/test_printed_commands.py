@@ -101,7 +101,7 @@ GROUPS = {
             'mmhier infer clip.mp4 --model swinpose_s_s3 --weights FILE.pth --detector yolox.onnx --track '
             '--out results': Run(makes=('results/results.json', 'results/clip_overlay.mp4')),
             'mmhier infer --webcam 0 --model swinpose_s_s3 --show --save none': Run(
-                needs=('camera',), says=' people; frames'
+                needs=('camera',), says=' people in '
             ),
             'python inference.py': Run(makes=('out/results.json', 'out/clip_overlay.mp4')),
         },
@@ -145,6 +145,9 @@ GROUPS = {
             'mmhier app --model swinhmr2_s_s3 --weights FILE.pth': Run(),
             'mmhier app --model swinhmr2_s_s3': Run(),
         },
+    ),
+    'the scene': Group(
+        ('open_body',), {'python tools/scene_figure.py docs/scene.jpg': Run(makes=('docs/scene.jpg',))}
     ),
     'exported meshes': Group(
         ('mesh_weights', 'smpl', 'open_body'),
@@ -271,6 +274,25 @@ GROUPS = {
             f'python tools/test.py {MIXED} CHECKPOINT.pth': Run(says='PA-MPJPE'),
         },
         slow=True,
+    ),
+    'an encoder of your own': Group(
+        ('open_body',),
+        {
+            'python my_encoder.py': Run(),
+            'mmhier synth data/synth --train 200 --val 20 --seed 0 --scenes simple': Run(
+                swap={'200': '8', '20': '4'}, says='8 train images'
+            ),
+            'PYTHONPATH=.:$PYTHONPATH mmhier train configs/my_encoder_pose.py': Run(
+                one_epoch(4), makes=('work_dirs/my_encoder_pose/epoch_1.pth',), says='coco/AP'
+            ),
+            'PYTHONPATH=.:$PYTHONPATH python -m pytest tests/models/test_backbone_properties.py '
+            '-p my_encoder -k MyEncoder': Run(says='34 passed'),
+        },
+        ('docs/extending.md',),
+        slow=True,
+    ),
+    'a mesh data set of your own': Group(
+        (), {'python my_people.py': Run()}, ('docs/mesh_data_set.md',), slow=True
     ),
     'weights of others': Group(
         ('imagenet_weights', 'vitpose_weights', 'hmr2_weights'),
@@ -405,7 +427,7 @@ def clone(folder: Path, pages: tuple[str, ...]) -> Path:
     (folder / 'configs').mkdir(parents=True)
     for path in (ROOT / 'configs').iterdir():
         (folder / 'configs' / path.name).symlink_to(path)
-    for name in ('tools', 'notebooks', 'requirements'):
+    for name in ('tools', 'notebooks', 'requirements', 'tests'):
         (folder / name).symlink_to(ROOT / name)
     for page, (programs, configs) in PROGRAMS.items():
         if text := untitled(programs):

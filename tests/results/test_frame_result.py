@@ -1,5 +1,6 @@
 """Results say what they are, survive JSON and are drawn where the people are."""
 
+import copy
 import json
 
 import numpy as np
@@ -86,7 +87,8 @@ def test_meshes_are_drawn_where_their_vertices_are_seen(mesh_results):
     result = mesh_results[0]
     result.people[1:], removed = [], result.people[1:]
     mesh = result.people[0].mesh
-    mesh.transl, before = np.array([0.3, 0.2, 60], np.float32), mesh.transl
+    far = mesh.focal_length * 0.024
+    mesh.transl, before = np.array([0.3, 0.0, far], np.float32), mesh.transl
     try:
         painted = (result.draw() != 255).any(axis=2)
         points = torch.from_numpy(mesh.vertices() + mesh.transl)
@@ -110,3 +112,21 @@ def test_meshes_are_drawn_where_their_vertices_are_seen(mesh_results):
 def test_a_side_view_needs_meshes():
     with pytest.raises(ValueError, match='a_model predicts no meshes'):
         make_result().draw_side()
+
+
+def test_everybody_from_the_side_in_a_field_of_their_own(mesh_results):
+    """Two people beside each other, however far apart they are; nobody leaves the picture white."""
+    result = copy.copy(mesh_results[0])
+    result.people = [copy.copy(person) for person in result.people]
+    result.people[1].mesh = copy.copy(result.people[1].mesh)
+    result.people[1].mesh.transl = result.people[1].mesh.transl + np.array([0, 0, 500], np.float32)
+    drawn = (result.draw_side(each=True) != 255).any(axis=2)
+    height, width = result.image_hw
+    assert drawn.shape == (height, width)
+    for field in (drawn[:, : width // 2], drawn[:, width // 2 :]):
+        rows, columns = np.nonzero(field)
+        assert np.ptp(rows) > 0.8 * height or np.ptp(columns) > 0.8 * field.shape[1]
+    together = (result.draw_side() != 255).any(axis=2)
+    assert together.sum() < 0.1 * drawn.sum()
+    result.people = []
+    assert (result.draw_side(each=True) == 255).all()

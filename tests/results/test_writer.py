@@ -137,7 +137,13 @@ def test_an_interrupted_run_leaves_whole_files_that_say_so(tmp_path):
 
 @pytest.mark.parametrize(
     ('size', 'kept'),
-    [(2_000, []), (50_000, ['clip_overlay.mp4', 'clip_side.mp4', 'results.json', 'results.npz'])],
+    [
+        (2_000, []),
+        (
+            50_000,
+            ['clip_overlay.mp4', 'clip_side.mp4', 'clip_side_each.mp4', 'results.json', 'results.npz'],
+        ),
+    ],
 )
 def test_a_disk_that_is_really_full(tmp_path, mesh_results, small_disk, size, kept):
     """The first line of results does not fit, or the first mesh does not."""
@@ -293,3 +299,21 @@ def test_meshes_are_posed_once_per_frame(tmp_path, mesh_results, monkeypatch):
     with ResultWriter(tmp_path, ['json']) as writer:
         writer.write(mesh_results[0])
     assert batches == []
+
+
+def test_people_move_as_asked_for(mesh_results, tmp_path):
+    """In BVH, in centimetres: on the spot, or through the scene."""
+    ranges = {}
+    for root in ('fixed', 'metric'):
+        with ResultWriter(tmp_path / root, ['bvh', 'side_each'], root=root) as writer:
+            for result in mesh_results:
+                writer.write(result)
+        (path,) = [path for path in writer.files if path.suffix == '.bvh' and 'person_1' in path.name]
+        lines = path.read_text().split('Frame Time')[1].splitlines()[1:]
+        places = [[float(number) for number in line.split()[:3]] for line in lines if line]
+        ranges[root] = np.ptp(places, axis=0)
+        assert any(path.name == 'clip_side_each.mp4' for path in writer.files)
+    assert ranges['fixed'].max() < 1e-3 < ranges['metric'].max()
+    with pytest.raises(ValueError, match="root='still'"):
+        ResultWriter(tmp_path / 'wrong', ['bvh'], root='still')
+    assert not (tmp_path / 'wrong').exists()

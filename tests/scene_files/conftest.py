@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from mmhier.body_models.joint_sets import JointSet
-from mmhier.body_models.skinning import axis_angle_to_matrix
 from mmhier.body_models.smpl import SMPL
 from mmhier.body_models.smpl_file import body_from_arrays
+from mmhier.geometry.array_rotations import axis_angle_to_matrix
 from mmhier.scene_files.motion import Motion
 
 FPS = 25.0

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from mmhier.body_models.skinning import axis_angle_to_matrix
 from mmhier.body_models.smpl import SMPL
 from mmhier.body_models.smpl_file import body_from_arrays
+from mmhier.geometry.array_rotations import axis_angle_to_matrix
 from mmhier.scene_files.motion import Motion, body_note, camera_to_world, make_scene, world_joints
 
 

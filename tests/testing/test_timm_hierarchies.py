@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmhier.models.backbones.truncated_backbone import ONE_STRIDE, TruncatedBackbone
+from mmhier.models.backbones.network_survey import ONE_STRIDE
+from mmhier.models.backbones.truncated_backbone import TruncatedBackbone
 from mmhier.models.backbones.truncation import FeatureInfo
 
 if importlib.util.find_spec('timm') is None:

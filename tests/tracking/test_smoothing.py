@@ -10,8 +10,9 @@ from mmhier.tracking import (
     OneEuroFilter,
     RotationFilter,
     TrackSmoother,
-    continuous_quaternions,
+    TrendFilter,
     smooth_rotations,
+    smooth_rotations_both_ways,
 )
 
 FPS = 30.0
@@ -167,18 +168,6 @@ def test_rotation_gaps():
     assert np.isnan(empty(np.full((2, 3, 3), np.nan), 0.0)).all()
 
 
-def test_continuous_quaternions():
-    rng = np.random.default_rng(0)
-    whole = Rotation.from_rotvec(np.outer(np.arange(100) * 0.1, [0.0, 1.0, 0.0])).as_quat(canonical=False)
-    joints = np.stack([whole, whole[::-1]], axis=1)
-    flipped = joints * rng.choice([-1, 1], (100, 2, 1))
-    found = continuous_quaternions(flipped)
-    assert ((found[1:] * found[:-1]).sum(-1) > 0.9).all()
-    assert ((flipped[1:] * flipped[:-1]).sum(-1) < 0).any()
-    assert np.array_equal(np.abs(found), np.abs(flipped)) and np.array_equal(found[0], flipped[0])
-    assert continuous_quaternions(np.zeros((0, 4))).shape == (0, 4)
-
-
 def test_people_do_not_mix_and_the_gone_are_dropped():
     smoother = TrackSmoother(max_gap_s=0.5)
     alone = OneEuroFilter()
@@ -214,3 +203,38 @@ def test_bad_input_is_named():
         OneEuroFilter(min_cutoff=0)
     with pytest.raises(ValueError, match='do not match'):
         smooth_rotations(np.zeros((2, 3, 3)), np.zeros(3))
+
+
+def test_both_ways_does_not_lag():
+    times = np.arange(90) / FPS
+    angles = 0.6 * np.sin(2 * np.pi * times)
+    noise = np.random.default_rng(0).normal(0, 0.03, (90, 3))
+    noisy = Rotation.from_rotvec(noise + angles[:, None] * [1.0, 0, 0]).as_matrix()[:, None]
+    clean = Rotation.from_rotvec(angles[:, None] * [1.0, 0, 0])
+    wrong = [
+        (Rotation.from_matrix(found[20:70, 0]) * clean[20:70].inv()).magnitude().mean()
+        for found in (smooth_rotations(noisy, times), smooth_rotations_both_ways(noisy, times))
+    ]
+    assert wrong[1] < 0.6 * wrong[0]
+
+
+def test_a_trend_is_followed_without_a_lag_and_through_noise():
+    rng = np.random.default_rng(0)
+    truth = 1.4 + 0.3 * np.arange(120) / FPS
+    noisy = truth + rng.normal(0, 0.03, 120)
+    noisy[60] += 0.5
+    smooth = TrendFilter()
+    found = np.array([smooth(value, number / FPS) for number, value in enumerate(noisy)])
+    assert np.abs(found - truth)[30:].max() < 0.04 and abs((found - truth)[30:].mean()) < 0.01
+    assert np.abs(np.diff(found - truth))[15:].max() < 0.03 < np.abs(np.diff(noisy)).mean()
+
+
+def test_a_trend_with_gaps():
+    smooth = TrendFilter(max_gap_s=0.5)
+    for number in range(30):
+        smooth(1.0, number / 30)
+    assert np.isnan(smooth(np.nan, 1.0))
+    assert smooth(1.0, 1.1) == pytest.approx(1.0)
+    assert smooth(3.0, 2.0) == 3.0  # after a longer gap it begins anew
+    with pytest.raises(ValueError, match='must be later'):
+        smooth(3.0, 2.0)

@@ -10,7 +10,7 @@ from mmhier.body_models.skinning import pose_body
 from mmhier.datasets.synthetic.rendering import draw_scene
 from mmhier.datasets.synthetic.scene import SCENE_STYLES, sample_scene
 from mmhier.geometry.cameras import perspective_projection
-from mmhier.visualization.mesh_renderer import PALETTE, draw_layer, mesh_panel, render_people, side_view
+from mmhier.visualization.mesh_renderer import draw_layer, mesh_panel, render_people, side_view
 
 HW, FOCAL, CENTER = (60, 80), 100.0, (40.0, 30.0)
 RED, GREEN = (40, 40, 250), (40, 250, 40)
@@ -246,12 +246,26 @@ def sphere(rings):
     return points.reshape(-1, 3), faces
 
 
-def test_default_colours_tell_people_apart():
-    assert len(np.unique(PALETTE, axis=0)) == len(PALETTE) >= 6
+def test_bodies_are_blue_unless_asked():
     first, second = show(cube(-0.8, 0, 5), cube(0.8, 0, 5))[30, [24, 56]].astype(int)
-    assert np.abs(first - second).max() > 40
-    many = show(*(cube(0, 0, 5 + i) for i in range(2 * len(PALETTE) + 1)))
-    assert many.shape == (*HW, 3)
+    assert hue(first) == hue(second) == 'B' and np.abs(first - second).max() < 25, (
+        'the light differs a little'
+    )
+    red, green = show(cube(-0.8, 0, 5), cube(0.8, 0, 5), colours=[RED, GREEN])[30, [24, 56]]
+    assert hue(red) == 'R' and hue(green) == 'G'
+
+
+def test_people_apart_are_drawn_as_they_are_together(kit, posed):
+    """Each in a box of its own; boxes that overlap, also by way of a third, are drawn at once."""
+    near, far, aside = posed[0], posed[0] + [0.3, 0, 1.0], posed[0] + [2.2, 0, 0.5]
+    options = dict(faces=kit.model.faces, focal=120.0, center=(60.0, 60.0), image_hw=(120, 240))
+    alone = [render_people(None, person[None], **options) for person in (near, far, aside)]
+    assert all((picture != 255).any() for picture in alone)
+    picture = render_people(None, np.stack([aside, near, far]), **options)
+    apart = (alone[2] != 255).any(axis=2)
+    np.testing.assert_array_equal(picture[apart], alone[2][apart])
+    together = render_people(None, np.stack([near, far]), **options)
+    np.testing.assert_array_equal(picture[~apart], together[~apart])
 
 
 @pytest.mark.parametrize('place', [(0, 0, -5), (0, 0, 0.01), (90, 0, 5), (0, -90, 5), (1e6, 1e6, 1e-3)])

@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from mmhier.web.gate import LOCK, NEW, PREFIX, Gate, app_folder, clear_dead_folders
+from mmhier.web.gate import LOCK, NEW, PREFIX, Gate, app_folder, clear_dead_folders, host_name
 
 NAME = socket.gethostname()
 
@@ -100,3 +100,27 @@ def test_folders_of_dead_processes_are_removed(tmp_path, monkeypatch):
         assert clear_dead_folders() == []
         assert living.is_dir()
     assert not living.exists()
+
+
+@pytest.mark.parametrize(
+    ('given', 'name'),
+    [
+        ('poses.example.org', 'poses.example.org'),
+        ('Poses.example.org:8443', 'poses.example.org'),
+        ('https://poses.example.org/', 'poses.example.org'),
+        ('192.168.1.7', '192.168.1.7'),
+        ('192.168.1.7:80', '192.168.1.7'),
+        ('fe80::1', 'fe80::1'),
+        ('[fe80::1]:80', 'fe80::1'),
+    ],
+)
+def test_names_are_those_of_hosts_whatever_the_port(given, name):
+    assert host_name(given) == name
+    shown = f'[{name}]' if ':' in name else name
+    assert answer(['127.0.0.1', [host_name(given)]], ('host', f'{shown}:7860')) == 'page'
+
+
+@pytest.mark.parametrize('given', ['', 'a/b', 'user@host', 'host:port', '*', 'two names'])
+def test_what_is_no_name_of_a_host_is_refused(given):
+    with pytest.raises(ValueError, match='--allow-host .* is no name of a host'):
+        host_name(given)

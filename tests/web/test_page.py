@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -121,7 +122,10 @@ def test_picture_with_marked_people(analyzer, person):
     boxes = boxes_of([[80, 5], [160, 250], [200, 10], [300, 200]])
     found = analyzer(person, POSE, boxes=boxes, advance=lambda done, total: frames.append((done, total)))
     assert frames == [(1, 1)]
+    parts = [float(seconds) for seconds in re.findall(r'([\d.]+) s', found.summary)]
+    whole, network, drawing, writing = parts
     assert found.summary.startswith('person.jpg: 2 people, ')
+    assert network > 0 and drawing + writing > 0 and sum(parts[1:]) <= whole + 0.02
     assert found.scene is None
     names = {path.name for path in found.files}
     assert names == {'person_overlay.jpg', 'results.json', 'results.npz'}
@@ -387,3 +391,21 @@ def test_video_and_bad_input_in_a_browser(browser_page, clip, long_clip, tmp_pat
     if video.evaluate('video => video.canPlayType(\'video/mp4; codecs="avc1.42E01E"\')'):
         page.wait_for_function('document.querySelector("video").videoWidth == 128')
     assert len(json.loads(download(page, 'results.json'))['frames']) == 4
+
+
+def test_port_0_is_any_that_is_free(anny, tmp_path):
+    gradio = pytest.importorskip('gradio')
+    with gradio.Blocks() as page:
+        url = app.launch(page, port=0)
+    try:
+        assert int(url.rstrip('/').rpartition(':')[2]) > 0
+        assert ask(url)[0] == 200
+    finally:
+        page.close(verbose=False)
+
+
+@pytest.mark.parametrize('port', [-1, 65536])
+def test_no_port(port):
+    pytest.importorskip('gradio')
+    with pytest.raises(ValueError, match=f'--port {port}: expected 1 to 65535, or 0'):
+        app.launch(None, port=port)

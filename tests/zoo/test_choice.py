@@ -18,16 +18,19 @@ from mmpose.registry import MODELS
 from mmhier.cli.main import main
 from mmhier.codecs import ViTPoseUDPHeatmap
 from mmhier.detection import load_detector
+from mmhier.engine.initial_weights import check_initial_weights
+from mmhier.engine.preflight import check_config
 from mmhier.inference.estimators import load_estimator
 from mmhier.models.backbones.vit import ViT
+from mmhier.network import DownloadError
 from mmhier.testing.file_server import Served
 from mmhier.zoo import cache, conversion
-from mmhier.zoo.choice import choose_weights
-from mmhier.zoo.download import DownloadError
+from mmhier.zoo.choice import check_weights, choose_weights, find_weights, released
 from mmhier.zoo.fetch import LicenceError
 from mmhier.zoo.names import resolve_config
 from mmhier.zoo.registry import Source
 
+POSE = 'swinpose_micro_s3_synth'
 TESTS = Path(__file__).parents[1]
 _vit = runpy.run_path(str(TESTS / 'convert' / 'test_vit.py'))
 _hmr2 = runpy.run_path(str(TESTS / 'convert' / 'test_hmr2.py'))
@@ -64,7 +67,7 @@ def network(config):
     return network
 
 
-def released(network, name: str) -> dict[str, torch.Tensor]:
+def released_state(network, name: str) -> dict[str, torch.Tensor]:
     """The state dictionary as it is released in a format."""
     project = name.removesuffix('+')
     state = {k: v for k, v in in_format(network.backbone, project).items() if k.startswith('backbone.')}
@@ -105,7 +108,7 @@ KINDS = [
 def released_entry(request, network, server, make_entry):
     """A released pose model of each format, on a server."""
     project, ending = request.param
-    content = as_file(released(network, project), ending)
+    content = as_file(released_state(network, project), ending)
     server.files['/a'] = Served(content)
     settings = dict(kind='pose', configs=('vitpose_s_coco',), file=f'net.{ending}', format=ending)
     return project, make_entry('my-net', content=content, sources=[server.url('/a')], **settings)
@@ -166,7 +169,7 @@ def test_conversion_is_kept_with_the_hash_of_its_source(released_entry, config, 
 
 def test_a_file_of_another_project_is_converted_on_the_way(network, config, tmp_path):
     path = tmp_path / 'vitpose.pth'
-    path.write_bytes(as_file(released(network, 'vitpose+'), 'pth'))
+    path.write_bytes(as_file(released_state(network, 'vitpose+'), 'pth'))
     estimator = load_estimator(config, path, 'cpu')
     expected = network.state_dict()
     assert all(
@@ -177,7 +180,9 @@ def test_a_file_of_another_project_is_converted_on_the_way(network, config, tmp_
 
 def test_a_file_that_cannot_be_converted_says_why(network, config, tmp_path):
     path = tmp_path / 'vitpose.pth'
-    path.write_bytes(as_file(released(network, 'vitpose') | {'keypoint_head.extra': torch.zeros(1)}, 'pth'))
+    path.write_bytes(
+        as_file(released_state(network, 'vitpose') | {'keypoint_head.extra': torch.zeros(1)}, 'pth')
+    )
     with pytest.raises(
         ValueError, match='cannot be made a checkpoint of vitpose_s_coco: .* keypoint_head.extra'
     ):
@@ -234,8 +239,61 @@ def test_a_models_own_weights_come_before_released_ones(make_entry, server, tmp_
     Path('pretrained').mkdir()
     Path('pretrained/vitpose_s_coco.pth').touch()
     assert choose_weights(config) == (Path('pretrained/vitpose_s_coco.pth'), None)
-    with pytest.raises(FileNotFoundError, match=r'the checkpoint a/b\.pth does not exist'):
+    with pytest.raises(FileNotFoundError, match=r'checkpoint a/b\.pth does not exist'):
         choose_weights(config, 'a/b.pth')
+
+
+def test_weights_are_found_where_training_leaves_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = resolve_config(POSE)
+    with pytest.raises(FileNotFoundError, match=rf'{POSE} needs weights.*mmhier train'):
+        load_estimator(POSE)
+    quickstart = tmp_path / 'work_dirs' / 'quickstart' / 'train'
+    quickstart.mkdir(parents=True)
+    (quickstart / f'{POSE}.py').touch()
+    for place in (
+        'work_dirs/quickstart/train/best_AP.pth',
+        f'work_dirs/{POSE}/epoch_3.pth',
+        f'work_dirs/{POSE}/best_AP.pth',
+        f'pretrained/{POSE}.pth',
+    ):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        assert find_weights(config) == path.relative_to(tmp_path)
+
+
+def test_what_is_meant_by_wrong_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('epoch_210.pth').touch()
+    for wrong, said in (
+        ('epoch_120.pth', 'epoch_120.pth does not exist; did you mean epoch_210.pth'),
+        ('a/absent.pth', 'absent.pth does not exist$'),
+        ('vitpose-plus-smal', 'vitpose-plus-smal does not exist, and .* did you mean vitpose-plus-small'),
+    ):
+        for look in (released, lambda name: check_weights(resolve_config(POSE), name)):
+            with pytest.raises(FileNotFoundError, match=said):
+                look(wrong)
+    assert released('https://example.com/a.pth') is None and released('epoch_210.pth') is None
+    assert released('vitpose_plus_small').name == 'vitpose-plus-small'
+    assert check_weights(resolve_config('vitpose_s')) == 'vitpose-plus-small'  # nothing is fetched
+
+
+def test_a_run_fetches_names_before_it_starts(server, make_entry):
+    server.files['/a'] = Served(as_file({'a': torch.ones(1)}, 'pth'))
+    make_entry('my-init', sources=[server.url('/a')], file='net.pth')
+    make_entry('my-net', sources=[server.url('/a')], file='net.pth', kind='pose')
+    init_cfg = dict(type='Pretrained', checkpoint='my-init')
+    for _ in range(2):
+        check_initial_weights(dict(backbone=dict(init_cfg=init_cfg)))
+        check_config(Config(dict(load_from='my-net')), ())
+    assert len(server.log) == 2
+    with pytest.raises(ValueError, match='my-init is not the weights of a whole model'):
+        check_config(Config(dict(load_from='my-init')), ())
+    with pytest.raises(ValueError, match='my-net cannot be resumed from.*load_from=my-net starts from'):
+        check_config(Config(dict(load_from='my-net', resume=True)), ())
+    with pytest.raises(ValueError, match='it is for --detector'):
+        check_initial_weights(dict(init_cfg=dict(type='Pretrained', checkpoint='yolox-s')))
 
 
 def test_weights_of_another_model_are_named(released_entry):
@@ -370,7 +428,7 @@ def test_infer_without_options(server, make_entry, network, config, tmp_path, mo
     """A photo in, people drawn, one line that says by what."""
     pytest.importorskip('onnxruntime')
     content, boxes = detectors(tmp_path)['yolox']
-    weights = as_file(released(network, 'huggingface+'), 'safetensors')
+    weights = as_file(released_state(network, 'huggingface+'), 'safetensors')
     server.files |= {'/d': Served(content), '/w': Served(weights)}
     detector = dict(kind='detector', file='net.onnx', format='onnx', family='yolox')
     make_entry('yolox-s', content=content, sources=[server.url('/d')], **detector)

@@ -7,9 +7,10 @@ import subprocess
 import numpy as np
 import pytest
 
+from mmhier.network import DownloadError
 from mmhier.testing.file_server import FileServer, Served
 from mmhier.zoo import download as module
-from mmhier.zoo.download import DownloadError, Expected, addresses, download
+from mmhier.zoo.download import Expected, addresses, download
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
@@ -129,8 +130,8 @@ def test_every_address_has_its_reason(server, part):
     with pytest.raises(DownloadError) as caught:
         download([server.url('/a'), server.url('/b'), nobody], part, KNOWN)
     text = str(caught.value)
-    assert f'{server.url("/a")}: HTTP 404 Not Found; ' in text
-    assert f'{server.url("/b")}: HTTP 503 Service Unavailable (3 tries); ' in text
+    assert f'{server.url("/a")}: the server answers 404 Not Found; ' in text
+    assert f'{server.url("/b")}: the server answers 503 Service Unavailable (3 tries); ' in text
     assert f'{nobody}: ' in text and 'refused (3 tries)' in text.lower()
 
 

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from mmhier.folder_lock import FolderLock
+from mmhier.network import DownloadError
 from mmhier.testing.file_server import Served
 from mmhier.zoo import cache, fetch
-from mmhier.zoo.download import DownloadError
 from mmhier.zoo.fetch import LicenceError, fetch_entry
 from mmhier.zoo.registry import Source
 
@@ -116,7 +116,7 @@ def test_failure_names_all_that_is_needed(server, make_entry, home):
     with pytest.raises(DownloadError) as caught:
         fetch_entry(entry)
     text = str(caught.value)
-    assert f'{server.url("/a")}: HTTP 404' in text
+    assert f'{server.url("/a")}: the server answers 404' in text
     assert f'{server.url("/b")}: what it gives has the SHA-256' in text
     assert f'200,000 bytes, SHA-256 {SHA256}' in text
     assert str(home / 'models/net/net.bin') in text and '\n' not in text

@@ -18,10 +18,10 @@ import torch
 from rows import add_rows
 
 from mmhier.cost.stages import sample_picture
-from mmhier.cost.table import markdown
 from mmhier.inference.inferencer import STAGES, Inferencer
 from mmhier.media import VideoWriter
 from mmhier.results.writer import ResultWriter
+from mmhier.tables import markdown
 
 
 def make_video(path: Path, frames: int, image_wh: tuple[int, int]) -> list[list[float]]:

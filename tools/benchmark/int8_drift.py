@@ -12,10 +12,10 @@ from pathlib import Path
 
 from rows import add_rows
 
-from mmhier.cost.table import markdown
 from mmhier.deploy import export_model
 from mmhier.inference.estimators import load_estimator
 from mmhier.inference.sample_crops import read_crops
+from mmhier.tables import markdown
 
 FIELDS = (
     'model', 'format', 'precision', 'quantity', 'unit', 'crops', 'values', 'mean', 'median', 'p99', 'max',

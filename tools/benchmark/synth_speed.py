@@ -15,11 +15,11 @@ import torch
 from rows import add_rows
 
 from mmhier.body_models.open_body import load_open_body
-from mmhier.cost.table import markdown
 from mmhier.datasets.synthetic.generator import JPEG_QUALITY, image_stream
 from mmhier.datasets.synthetic.people import BodyKit
 from mmhier.datasets.synthetic.rendering import render_image
 from mmhier.datasets.synthetic.scene import SCENE_STYLES
+from mmhier.tables import markdown
 
 FIELDS = ('scenes', 'width', 'height', 'images', 'people_per_image', 'images_per_cpu_second')
 CASES = (('simple', 256, 192), ('simple', 320, 256), ('varied', 320, 256))

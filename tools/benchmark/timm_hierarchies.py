@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mmhier.atomic import new_file
-from mmhier.models.backbones.truncated_backbone import ONE_STRIDE
+from mmhier.models.backbones.network_survey import ONE_STRIDE
 from mmhier.testing.timm_hierarchies import Finding, architectures, examine, module_of
 
 ERROR = 'ERROR '

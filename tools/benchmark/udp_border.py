@@ -15,7 +15,7 @@ import numpy as np
 
 import mmhier  # noqa: F401  (makes MMPose importable)
 from mmhier.atomic import new_file
-from mmhier.cost.table import markdown
+from mmhier.tables import markdown
 
 FIELDS = (
     'cells_to_border', 'peaks', 'apart_median_px', 'apart_max_px', 'zeros_error_median_px',

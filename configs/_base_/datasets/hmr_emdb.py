@@ -41,7 +41,7 @@ emdb_dataloader = dict(
 )
 emdb_evaluator = dict(
     _delete_=True,
-    type='SkeletonMetric',
+    type='SmplBodyMetric',
     body_model='neutral',
     ann_files={f'emdb_1_{boxes}_boxes': emdb_file.format(boxes) for boxes in emdb_boxes},
     datasets={

@@ -18,5 +18,6 @@ model = dict(
     discriminator=dict(type='PoseDiscriminator'),
     # The official code draws two real bodies per predicted one and divides by the number of the latter.
     adversarial_loss=dict(type='AdversarialLoss', weight=0.0005, double_real_weight=True),
-    mocap=dict(type='MocapDataset', ann_file='data/hmr2_training_data/cmu_mocap.npz'),
+    # Its ann_file lies with the training data: see hmr2_mixed.py.
+    mocap=dict(type='MocapDataset'),
 )

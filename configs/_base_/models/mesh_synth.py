@@ -10,5 +10,5 @@ model = dict(
         weights=dict(keypoints_2d=0.05, keypoints_3d=0.05, global_orient=0.02, body_pose=0.02, betas=0.0025),
     ),
     adversarial_loss=dict(double_real_weight=False),
-    mocap=dict(_delete_=True, type='SyntheticPoses', ann_file='data/synth/annotations/smpl_train.npz'),
+    mocap=dict(type='SyntheticPoses'),
 )

@@ -9,15 +9,7 @@ optim_wrapper = dict(
     generator=dict(
         optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
         constructor='LayerIdDecayConstructor',
-        paramwise_cfg=dict(
-            layer_decay_rate=1.0,
-            custom_keys=dict(
-                relative_position_bias_table=dict(decay_mult=0.0),
-                pos_embed=dict(decay_mult=0.0),
-                A_logs=dict(decay_mult=0.0),
-                dt_projs_bias=dict(decay_mult=0.0),
-            ),
-        ),
+        paramwise_cfg=dict(layer_decay_rate=1.0),
     ),
     discriminator=dict(optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=1e-4)),
 )

@@ -7,15 +7,7 @@ test_cfg = dict()
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
     constructor='LayerIdDecayConstructor',
-    paramwise_cfg=dict(
-        layer_decay_rate=1.0,
-        custom_keys=dict(
-            relative_position_bias_table=dict(decay_mult=0.0),
-            pos_embed=dict(decay_mult=0.0),
-            A_logs=dict(decay_mult=0.0),
-            dt_projs_bias=dict(decay_mult=0.0),
-        ),
-    ),
+    paramwise_cfg=dict(layer_decay_rate=1.0),
     clip_grad=dict(max_norm=1.0, norm_type=2),
 )
 param_scheduler = [

@@ -6,16 +6,7 @@ test_cfg = dict()
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.999), weight_decay=0.1),
     constructor='LayerIdDecayConstructor',
-    paramwise_cfg=dict(
-        layer_decay_rate=0.8,
-        # What is no matrix of a product does not decay; one-dimensional parameters never do.
-        custom_keys=dict(
-            relative_position_bias_table=dict(decay_mult=0.0),
-            pos_embed=dict(decay_mult=0.0),
-            A_logs=dict(decay_mult=0.0),
-            dt_projs_bias=dict(decay_mult=0.0),
-        ),
-    ),
+    paramwise_cfg=dict(layer_decay_rate=0.8),
     clip_grad=dict(max_norm=1.0, norm_type=2),
 )
 param_scheduler = [

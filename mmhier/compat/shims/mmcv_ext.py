@@ -14,6 +14,8 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from mmhier.compat.shims.torchvision_boxes import box_iou
+
 VERSION_TEXT = 'n/a (mmcv-lite)'
 
 
@@ -43,7 +45,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     order, kept = scores.argsort(descending=True, stable=True), []
     while order.numel():
         kept.append(order[0])
-        order = order[1:][_iou(boxes[order[0]], boxes[order[1:]]) <= iou_threshold]
+        order = order[1:][box_iou(boxes[order[:1]], boxes[order[1:]])[0] <= iou_threshold]
     return torch.stack(kept) if kept else order
 
 
@@ -68,7 +70,7 @@ def softnms(
         dets[len(kept), :4], dets[len(kept), 4] = boxes[best], scores[best]
         kept.append(best)
         left = left[left != best]
-        overlap = _iou(wide[best], wide[left])
+        overlap = box_iou(wide[best][None], wide[left])[0]
         if method == 2:
             weight = torch.exp(-(overlap**2) / sigma)
         else:
@@ -164,13 +166,6 @@ def ms_deform_attn_backward(
         grads = torch.autograd.grad(output, inputs, grad_output)
     for target, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight), grads):
         target.copy_(grad)
-
-
-def _iou(box: Tensor, boxes: Tensor) -> Tensor:
-    """Intersection over union of a box (4,) with boxes (N, 4), (N,)."""
-    sides = torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])
-    shared = sides.clamp(min=0).prod(dim=1)
-    return shared / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) - shared)
 
 
 def _torchvision() -> object | None:

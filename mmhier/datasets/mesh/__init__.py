@@ -4,20 +4,20 @@ from mmhier.datasets.mesh.concat_dataset import ConcatMeshDataset
 from mmhier.datasets.mesh.mixed_dataset import DrawSampler, MixedDataset
 from mmhier.datasets.mesh.mocap import MocapDataset
 from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
-from mmhier.datasets.mesh.resume_hook import DrawHook
+from mmhier.datasets.mesh.resume_hook import ResumeDrawsHook
 from mmhier.datasets.mesh.streaming import MeshStreamDataset
 from mmhier.datasets.mesh.synthetic_dataset import SyntheticMeshDataset, SyntheticPoses
 from mmhier.datasets.mesh.tar_dataset import MeshTarDataset
 
 __all__ = [
     'ConcatMeshDataset',
-    'DrawHook',
     'DrawSampler',
     'MeshNpzDataset',
     'MeshStreamDataset',
     'MeshTarDataset',
     'MixedDataset',
     'MocapDataset',
+    'ResumeDrawsHook',
     'SyntheticMeshDataset',
     'SyntheticPoses',
 ]

@@ -1,4 +1,4 @@
-"""One annotated person, checked: from what a file holds to the fields of :mod:`mmhier.datasets.mesh_sample`.
+"""One annotated person, checked: from what a file holds to the fields of :mod:`mmhier.mesh_sample`.
 
 What is missing becomes zeros with a flag or confidence of 0. What is there but of no use makes the whole
 person unusable, for one of :data:`PROBLEMS`; it is the data set that counts, reports and drops, or refuses.
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmhier.datasets.mesh_sample import ANNOTATION_SHAPES
+from mmhier.mesh_sample import ANNOTATION_SHAPES
 
 ANNOTATION_DTYPE = np.dtype([(name, '<f4', shape) for name, shape in ANNOTATION_SHAPES.items()])
 

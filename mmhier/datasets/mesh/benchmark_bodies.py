@@ -29,12 +29,12 @@ import numpy as np
 import torch
 
 from mmhier.body_models.smpl import SMPL
-from mmhier.body_models.smpl_pickle import StandIn, read_pickle, to_array
 from mmhier.datasets.mesh.benchmark_people import BenchmarkPeople
 from mmhier.datasets.mesh.writer import pose_joints, project_joints
-from mmhier.datasets.mesh_sample import NUM_BETAS
 from mmhier.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from mmhier.mesh_sample import NUM_BETAS
 from mmhier.safe_files import read_bytes
+from mmhier.safe_pickle import StandIn, read_pickle, to_array
 
 GENDERS = {'m': 'male', 'f': 'female', 'n': 'neutral'}
 BOX_SOURCES = ('dataset', 'joints')

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmhier.body_models.joint_sets import JOINT_SETS, LSP14_NAMES, OPENPOSE25_NAMES
 from mmhier.datasets.mesh.benchmark_people import BenchmarkPeople
-from mmhier.datasets.mesh_sample import JOINTS
+from mmhier.mesh_sample import JOINTS
 from mmhier.safe_files import open_file, read_json
 
 NUM_OPENPOSE = len(OPENPOSE25_NAMES)

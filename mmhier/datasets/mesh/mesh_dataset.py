@@ -15,12 +15,14 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
 from mmpose.registry import TRANSFORMS
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from mmhier.datasets.mesh.annotation import count_problems
-from mmhier.datasets.mesh_sample import JOINTS
 from mmhier.datasets.transforms.mesh_filters import PersonFilter
 from mmhier.datasets.transforms.mesh_loading import UnusableSample
+from mmhier.mesh_sample import JOINTS
+
+_WORKERS = 1024  # of one loader, at most
 
 
 class Draw(NamedTuple):
@@ -44,7 +46,7 @@ class MeshDataset(Dataset):
 
     Args:
         name: Names the data set to the evaluator.
-        pipeline: Transforms, see :mod:`mmhier.datasets.mesh_sample`.
+        pipeline: Transforms, see :mod:`mmhier.mesh_sample`.
         test_mode: Evaluation: nothing may be left out.
         max_refetch: How many samples may be tried in the place of one in training. Where no more than one in
             a hundred is of use, 1000 fail once in 20,000 times; a data set of no more is tried as a whole.
@@ -57,7 +59,8 @@ class MeshDataset(Dataset):
         self.test_mode = test_mode
         self.max_refetch = max_refetch
         self.pipeline = Compose([TRANSFORMS.build(step) for step in pipeline])
-        self._skipped = torch.zeros((), dtype=torch.int64).share_memory_()
+        # One place for each worker process, since two would lose counts in one.
+        self._skipped = torch.zeros(_WORKERS, dtype=torch.int64).share_memory_()
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -75,7 +78,7 @@ class MeshDataset(Dataset):
     @property
     def num_skipped(self) -> int:
         """How often a sample was of no use, in all processes of this machine's loader."""
-        return int(self._skipped)
+        return int(self._skipped.sum())
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """Fields of a sample before the pipeline.
@@ -113,9 +116,11 @@ class MeshDataset(Dataset):
             except UnusableSample as error:
                 if self.test_mode:
                     raise
-                self._skipped += 1
-                if self._skipped <= 10 or self._skipped % 1000 == 0:
-                    text = f'{self.name}: skipped sample {int(self._skipped)}: {error}'
+                worker = get_worker_info()
+                self._skipped[0 if worker is None else 1 + worker.id % (_WORKERS - 1)] += 1
+                count = self.num_skipped
+                if count <= 10 or count % 1000 == 0:
+                    text = f'{self.name}: skipped sample {count}: {error}'
                     print_log(text, logger='current', level=logging.WARNING)
                 last = error
         raise UnusableSample(

@@ -9,7 +9,7 @@ from mmpose.registry import DATASETS
 from torch.utils.data import Dataset
 
 from mmhier.datasets.mesh.npz_file import read_npz
-from mmhier.datasets.mesh_sample import NUM_BETAS, NUM_BODY_JOINTS
+from mmhier.mesh_sample import NUM_BETAS, NUM_BODY_JOINTS
 
 
 @DATASETS.register_module()

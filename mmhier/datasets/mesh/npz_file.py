@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmhier.body_models.smpl_pickle import Array, read_pickle
 from mmhier.safe_files import npy_header, open_zip, parse_npy
+from mmhier.safe_pickle import Array, read_pickle
 
 
 def read_npz(

@@ -20,8 +20,8 @@ KEY = 'draws'
 
 
 @HOOKS.register_module()
-class DrawHook(Hook):
-    """Saves and restores the place of a run in its draws; for ``IterBasedTrainLoop``."""
+class ResumeDrawsHook(Hook):
+    """Saves the place of a run in its draws, and resumes there; for ``IterBasedTrainLoop``."""
 
     def __init__(self) -> None:
         self._resumed: dict[str, int] | None = None
@@ -63,8 +63,8 @@ class DrawHook(Hook):
         sampler = runner.train_dataloader.sampler
         if not isinstance(sampler, DrawSampler) or not sampler.infinite:
             raise ValueError(
-                'DrawHook needs an infinite DrawSampler in train_dataloader and IterBasedTrainLoop, got '
-                f'{type(sampler).__name__}'
+                'ResumeDrawsHook needs an infinite DrawSampler in train_dataloader and IterBasedTrainLoop, '
+                f'got {type(sampler).__name__}'
             )
         return sampler
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmhier.body_models.smpl_pickle import Array, StandIn, read_pickle, to_array
 from mmhier.datasets.mesh.annotation import check_annotation
 from mmhier.safe_files import Bounded, open_file
+from mmhier.safe_pickle import Array, StandIn, read_pickle, to_array
 
 IMAGE_SUFFIXES = ('jpg', 'jpeg', 'png')
 ANNOTATION_SUFFIX = 'data.pyd'

@@ -35,7 +35,7 @@ class MeshStreamDataset(IterableDataset):
     Args:
         name: Names the data set.
         shards: Patterns of tars, ``s3://bucket/{000..312}.tar``, ``pipe:aws s3 cp ... -`` or paths.
-        pipeline: Transforms, see :mod:`mmhier.datasets.mesh_sample`.
+        pipeline: Transforms, see :mod:`mmhier.mesh_sample`.
         person_filter: Arguments of :class:`mmhier.datasets.transforms.mesh_filters.PersonFilter`.
         buffer_size: Samples among which the next is chosen.
         exclude_keys: Samples that are never used.

@@ -16,7 +16,7 @@ from mmhier.body_models.model_directory import load_body_model
 from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, check_annotation, to_results
 from mmhier.datasets.mesh.mesh_dataset import MeshDataset
 from mmhier.datasets.mesh.npz_file import read_npz
-from mmhier.datasets.mesh_sample import JOINTS
+from mmhier.mesh_sample import JOINTS
 from mmhier.safe_files import read_json
 
 PARAMETERS = ('global_orient', 'body_pose', 'betas')

@@ -26,8 +26,8 @@ import numpy as np
 from mmhier.atomic import new_file
 from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, PROBLEMS, count_problems
 from mmhier.datasets.mesh.shard import list_samples, read_people
-from mmhier.datasets.mesh_sample import ANNOTATION_SHAPES
 from mmhier.digest import code_digest
+from mmhier.mesh_sample import ANNOTATION_SHAPES
 from mmhier.safe_files import check_file, read_json
 
 FOLDER = '.mmhier_index'

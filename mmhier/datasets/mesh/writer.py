@@ -19,7 +19,7 @@ import torch
 from mmhier.atomic import new_file
 from mmhier.body_models.smpl import SMPL
 from mmhier.datasets.mesh.npz_dataset import ROW_SHAPES
-from mmhier.datasets.mesh_sample import NUM_BETAS
+from mmhier.mesh_sample import NUM_BETAS
 from mmhier.safe_files import read_json, read_npz
 
 # Factor from a tight box to ``scale``, as in the evaluation sets of HMR2.0.

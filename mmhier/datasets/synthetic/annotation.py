@@ -8,10 +8,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mmhier.body_models.skinning import matrix_to_axis_angle
 from mmhier.datasets.synthetic.camera import SUPERSAMPLING, Camera
 from mmhier.datasets.synthetic.people import BodyKit, Person
-from mmhier.datasets.synthetic.rasterizer import FrameBuffer, project
+from mmhier.geometry.array_rotations import matrix_to_axis_angle
+from mmhier.rasterizer import FrameBuffer, project
 
 # A keypoint is seen when the first surface on its ray is farther away, or is the person's own surface within
 # this distance of the keypoint, measured on the T-pose template (metres): about the thickness of flesh there.

@@ -13,7 +13,7 @@ from mmhier.body_models.skinning import forward_kinematics, skin
 from mmhier.body_models.smpl_file import COCO17_NAMES, BodyModelData
 from mmhier.datasets.synthetic.appearance import Landmarks, Outfit, surface_offsets
 from mmhier.datasets.synthetic.poses import Pose
-from mmhier.datasets.synthetic.rasterizer import vertex_normals
+from mmhier.rasterizer import vertex_normals
 
 
 @dataclass(frozen=True)

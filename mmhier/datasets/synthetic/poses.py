@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmhier.body_models.skinning import matrix_to_axis_angle
 from mmhier.body_models.smpl_file import JOINT_NAMES
+from mmhier.geometry.array_rotations import matrix_to_axis_angle
 
 # (low, high) in degrees about x, y and z. The middle angle of each order stays within +-88 degrees, so a
 # rotation matrix determines its angles.

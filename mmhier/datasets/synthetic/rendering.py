@@ -13,8 +13,8 @@ from mmhier.datasets.synthetic.appearance import paint
 from mmhier.datasets.synthetic.background import render_background
 from mmhier.datasets.synthetic.camera import SUPERSAMPLING, Camera
 from mmhier.datasets.synthetic.people import BodyKit, Person
-from mmhier.datasets.synthetic.rasterizer import FrameBuffer, project, vertex_normals
 from mmhier.datasets.synthetic.scene import SCENE_STYLES, Scene, SceneStyle, sample_scene
+from mmhier.rasterizer import FrameBuffer, project, vertex_normals
 
 
 class Light(NamedTuple):

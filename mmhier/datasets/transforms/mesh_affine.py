@@ -12,7 +12,7 @@ from mmcv.transforms import BaseTransform
 from mmpose.registry import TRANSFORMS
 
 from mmhier.body_models.joint_sets import JOINT_SETS
-from mmhier.datasets.mesh_sample import CROP_SIZE, INPUT_SIZE_WH, JOINTS
+from mmhier.mesh_sample import CROP_SIZE, INPUT_SIZE_WH, JOINTS
 
 # Columns of the square at the left of the input.
 MARGIN = (CROP_SIZE - INPUT_SIZE_WH[0]) // 2

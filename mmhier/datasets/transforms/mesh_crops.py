@@ -9,7 +9,7 @@ upwards among five; others keep their box. The box goes around the annotated joi
 import numpy as np
 
 from mmhier.body_models.joint_sets import LIMBS_RIGHT_TO_LEFT, mirror_name
-from mmhier.datasets.mesh_sample import JOINTS
+from mmhier.mesh_sample import JOINTS
 
 # Around the joints, before the factor of the part.
 MARGIN = 1.2

@@ -14,6 +14,7 @@ from mmpose.registry import TRANSFORMS
 from scipy.ndimage import gaussian_filter
 
 from mmhier.body_models.joint_sets import JOINT_SETS
+from mmhier.geometry.array_rotations import wrap_axis_angle
 from mmhier.safe_files import read_npy
 
 MIN_CONFIDENCE = 0.3
@@ -167,10 +168,3 @@ class PosePrior:
         density = self.density[(np.arange(len(rotations)), *place.T)]
         density[((rotations < -np.pi) | (rotations >= np.pi)).any(1)] = 0
         return bool((density > self.thresholds).all())
-
-
-def wrap_axis_angle(rotations: np.ndarray) -> np.ndarray:
-    """The same rotations (N, 3) by angles of at most pi."""
-    angle = np.linalg.norm(rotations, axis=1, keepdims=True)
-    wrapped = (angle + np.pi) % (2 * np.pi) - np.pi
-    return np.where(angle > np.pi, rotations * (wrapped / np.maximum(angle, 1e-12)), rotations)

@@ -1,24 +1,28 @@
 """Images of mesh samples: from a file or from the bytes of a tar's member, noticing damage.
 
-Orientation tags are ignored, as HMR2.0 does: its annotations are of the pixels as stored.
+Orientation tags are ignored, as HMR2.0 does: its annotations are of the pixels as stored. Where a JPEG has
+one, that is said once for each data set and process, since own annotations may be of the picture as shown.
 
 A person who is large in a large image is shrunk to 256 pixels anyway. ``reduced=True`` lets the JPEG decoder
 halve such an image once or more while decoding, which is faster and leaves fewer moire patterns, but gives
 other pixels than HMR2.0. It needs the crop to be known, so it comes after :class:`RandomMeshBox`.
 """
 
+import io
+import logging
 import struct
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
+from mmengine.logging import print_log
 from mmpose.registry import TRANSFORMS
-from PIL import Image
+from PIL import ExifTags, Image
 
-from mmhier.datasets.mesh_sample import CROP_SIZE
-from mmhier.datasets.transforms.loading import _damage
-from mmhier.safe_files import check_local
+from mmhier.media.image_file import damage
+from mmhier.mesh_sample import CROP_SIZE
+from mmhier.safe_files import MAX_PICTURE_BYTES, check_local
 
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -27,6 +31,7 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 _JPEG = b'\xff\xd8'
+_HEAD = 256  # bytes in which EXIF data begin, after JFIF's
 _NO_SIZE = {0xC4, 0xC8, 0xCC}  # markers among the frame headers C0 to CF that are none
 
 
@@ -46,6 +51,7 @@ class LoadMeshImage(BaseTransform):
     def __init__(self, reduced: bool = False, backend_args: dict | None = None):
         self.reduced = reduced
         self.backend_args = backend_args
+        self._said: set[str | None] = set()  # data sets of which it has been said that pictures have a tag
 
     def transform(self, results: dict) -> dict:
         """Add ``img`` (H, W, 3) uint8 BGR, ``ori_shape``, and ``img_reduction``, 1 for whole images.
@@ -57,12 +63,12 @@ class LoadMeshImage(BaseTransform):
         content = results.pop('img_bytes', None)
         if content is None:
             try:
-                check_local(results['img_path'])
+                check_local(results['img_path'], MAX_PICTURE_BYTES)
                 content = get(results['img_path'], backend_args=self.backend_args)
             except (OSError, ValueError) as error:
                 raise UnusableSample(f'{source} cannot be read ({error})') from error
         try:
-            problem = _damage(content)
+            problem = damage(content)
         except Image.DecompressionBombError as error:
             problem = f'is refused ({error})'
         if problem:
@@ -80,10 +86,30 @@ class LoadMeshImage(BaseTransform):
             ) from error
         if image is None:
             raise UnusableSample(f'{source} ({len(content)} bytes) cannot be decoded')
+        name = results.get('dataset_name')
+        if name not in self._said and is_tagged(content):
+            self._said.add(name)
+            print_log(
+                f'{name}: {results["img_path"]} is to be turned by its EXIF data, and used as it is stored, '
+                "as HMR2.0's annotations are; if yours are of the picture as shown, turn the pixels",
+                logger='current',
+                level=logging.WARNING,
+            )
         results['img'] = image
         results['img_reduction'] = factor
         results['ori_shape'] = image.shape[:2] if factor == 1 else image_hw
         return results
+
+
+def is_tagged(content: bytes) -> bool:
+    """Whether a JPEG has EXIF data that turn or mirror it."""
+    if not content.startswith(_JPEG) or b'Exif\0\0' not in content[:_HEAD]:
+        return False
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    except Exception:  # Pillow meets damaged EXIF data, which are of no use anyway, with errors of many kinds
+        return False
 
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:

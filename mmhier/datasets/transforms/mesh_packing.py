@@ -1,4 +1,4 @@
-"""From the pipeline's dictionary to what a model takes; the fields are those of :mod:`.mesh_sample`."""
+"""From the pipeline's dictionary to what a model takes; the fields are those of :mod:`mmhier.mesh_sample`."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from mmpose.registry import TRANSFORMS
 from mmpose.structures import PoseDataSample
 
-from mmhier.datasets.mesh_sample import INPUT_SIZE_WH, LABEL_SHAPES, META_KEYS
+from mmhier.mesh_sample import INPUT_SIZE_WH, LABEL_SHAPES, META_KEYS
 
 
 @TRANSFORMS.register_module()

@@ -1,5 +1,5 @@
 """Pure functions over arrays; no MMEngine."""
 
-from mmhier.evaluation.functional.unified import phi_pose_2d
+from mmhier.evaluation.functional.keypoints import phi_pose_2d
 
 __all__ = ['phi_pose_2d']

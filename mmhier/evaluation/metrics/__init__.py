@@ -2,6 +2,6 @@
 
 from mmhier.evaluation.metrics.coco_phi_metric import CocoPhiMetric
 from mmhier.evaluation.metrics.mesh_metric import MeshMetric
-from mmhier.evaluation.metrics.skeleton_metric import SkeletonMetric
+from mmhier.evaluation.metrics.smpl_body_metric import SmplBodyMetric
 
-__all__ = ['CocoPhiMetric', 'MeshMetric', 'SkeletonMetric']
+__all__ = ['CocoPhiMetric', 'MeshMetric', 'SmplBodyMetric']

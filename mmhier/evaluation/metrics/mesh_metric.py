@@ -1,7 +1,7 @@
 """Errors of meshes over one or several data sets in one run, each number with its protocol.
 
 What is measured is :mod:`mmhier.evaluation.functional.mesh`, what is read is
-:mod:`mmhier.datasets.mesh_sample`; here samples are sorted by data set, counted and averaged. A body without
+:mod:`mmhier.mesh_sample`; here samples are sorted by data set, counted and averaged. A body without
 ground truth for an error is counted as skipped, a prediction that is not finite is not: it turns the number
 into NaN, or into a miss.
 
@@ -28,7 +28,6 @@ from torch import Tensor
 from mmhier.body_models.joint_sets import JointSet, joint_set
 from mmhier.body_models.model_directory import load_body_model
 from mmhier.body_models.smpl import SMPL
-from mmhier.cost.table import markdown
 from mmhier.evaluation.functional.mesh import (
     mpjpe,
     normalized_distances,
@@ -40,6 +39,7 @@ from mmhier.evaluation.functional.mesh import (
     relative_to_joint,
 )
 from mmhier.geometry.procrustes import procrustes_align
+from mmhier.tables import markdown
 
 PCK_THRESHOLDS = (0.05, 0.1)
 MEASURES = ('joints', 'mesh', 'image')

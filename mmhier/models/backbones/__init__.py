@@ -1,9 +1,7 @@
-"""Encoders."""
+"""Encoders. Every module of this folder is imported and registers its own; none has to be listed."""
 
-from mmhier.models.backbones.truncated_backbone import TruncatedBackbone
-from mmhier.models.backbones.truncated_gmf import TruncatedGMF
-from mmhier.models.backbones.truncated_swin import TruncatedSwin
-from mmhier.models.backbones.truncated_vmamba import TruncatedVMamba
-from mmhier.models.backbones.vit import ViT
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ['TruncatedBackbone', 'TruncatedGMF', 'TruncatedSwin', 'TruncatedVMamba', 'ViT']
+for _module in iter_modules(__path__):
+    import_module(f'{__name__}.{_module.name}')

@@ -359,6 +359,7 @@ class TruncatedGMF(TruncatedEncoder):
     """
 
     weights = GMF
+    small = dict(arch=dict(embed_dims=[20, 40, 40, 60], depths=[2, 1, 2, 1], mlp_ratios=[2, 4, 2, 2]))
     layer_keys = LayerKeys(
         stem=r'stem\.',
         block=r'stages\.(\d+)\.blocks\.(\d+)\.',

@@ -310,6 +310,8 @@ class TruncatedSwin(TruncatedEncoder):
     """
 
     weights = SWIN
+    undecayed = ('relative_position_bias_table',)
+    small = dict(arch=dict(embed_dims=16, depths=[2, 1, 2, 1], num_heads=[1, 2, 4, 8], window_size=4))
     layer_keys = LayerKeys(
         stem=r'patch_embed\.',
         block=r'stages\.(\d+)\.blocks\.(\d+)\.',

@@ -238,6 +238,10 @@ class TruncatedVMamba(TruncatedEncoder):
     """
 
     weights = VMAMBA
+    undecayed = ('A_logs', 'dt_projs_bias')
+    small = dict(
+        arch=dict(embed_dims=16, depths=[2, 1, 2, 1], ssm_ratio=2), out_norm=True, scan_backend='torch'
+    )
     layer_keys = LayerKeys(
         stem=r'patch_embed\.',
         block=r'stages\.(\d+)\.blocks\.(\d+)\.',

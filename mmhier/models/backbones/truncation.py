@@ -13,7 +13,7 @@ up to the last one it returns. Two choices that are easily made in silence are m
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.model import BaseModule
 from torch import nn
@@ -152,9 +152,11 @@ class Truncation:
 class TruncatedEncoder(BaseModule):
     """What the truncated encoders have in common.
 
-    A subclass sets ``layer_keys`` and, if checkpoints of its family are converted, ``weights``; it fills
-    ``feature_info``, says in :meth:`parts_of_stage` what is frozen with a stage, and calls :meth:`freeze` at
-    the end of its constructor.
+    A subclass sets ``layer_keys``, and ``undecayed`` if it has parameters of several dimensions that are no
+    matrices of a product; ``weights``, if checkpoints of its family are converted; ``small``, arguments of a
+    network of four small stages on which ``tests/models/test_backbone_properties.py`` tries everything. It
+    fills ``feature_info``, says in :meth:`parts_of_stage` what is frozen with a stage, and calls
+    :meth:`freeze` at the end of its constructor.
 
     Args:
         truncation: What is kept.
@@ -167,6 +169,8 @@ class TruncatedEncoder(BaseModule):
 
     weights: Family | None = None
     layer_keys: LayerKeys
+    undecayed: tuple[str, ...] = ()  # last words of names
+    small: dict[str, Any] | None = None
 
     def __init__(self, truncation: Truncation, frozen_stages: int = -1, init_cfg: dict | list | None = None):
         super().__init__(init_cfg=init_cfg)
@@ -198,6 +202,10 @@ class TruncatedEncoder(BaseModule):
     def layer_id(self, name: str) -> int:
         """Layer of the parameter ``name`` of this backbone, for layer-wise decay."""
         return self.truncation.layer_id(name, self.layer_keys)
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that do not decay, beside biases and what has one dimension (as in timm)."""
+        return {name for name, _ in self.named_parameters() if name.rpartition('.')[2] in self.undecayed}
 
     def parts_of_stage(self, stage: int) -> list[nn.Module]:
         """Modules that are frozen with a stage; stage -1 is the stem."""

@@ -157,6 +157,9 @@ class ViT(TruncatedEncoder):
         feature_info: Channels and stride of each returned map.
     """
 
+    undecayed = ('pos_embed',)
+    small = dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48))
+
     def __init__(
         self,
         arch: str | dict = 'base',

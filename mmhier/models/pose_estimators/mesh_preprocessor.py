@@ -9,7 +9,7 @@ from mmpose.registry import MODELS
 
 @MODELS.register_module()
 class MeshDataPreprocessor(PoseDataPreprocessor):
-    """``PoseDataPreprocessor`` that shrinks the crops of :mod:`mmhier.datasets.mesh_sample`.
+    """``PoseDataPreprocessor`` that shrinks the crops of :mod:`mmhier.mesh_sample`.
 
     Annotations are in crop units and stay as they are.
 

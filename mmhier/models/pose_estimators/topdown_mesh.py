@@ -1,7 +1,7 @@
 """Body meshes from crops of people: encoder -> 1/16 map -> parameters of a body model -> mesh and joints.
 
 The model of HMR2.0 (Goel et al., arXiv 2305.20091) and of its truncated kin (arXiv 2510.12660). What comes in
-is :mod:`mmhier.datasets.mesh_sample`; crop units are sides of the square crop there, of whose columns the
+is :mod:`mmhier.mesh_sample`; crop units are sides of the square crop there, of whose columns the
 model sees the middle three quarters.
 
 Predictions, per person, in ``pred_instances``, arrays of float32 with N = 1:
@@ -39,7 +39,6 @@ from torch import Tensor
 
 from mmhier.body_models.model_directory import load_body_model
 from mmhier.body_models.smpl import SMPL
-from mmhier.datasets.mesh_sample import LABEL_SHAPES
 from mmhier.geometry.cameras import (
     crop_to_full_translation,
     full_focal_length,
@@ -47,6 +46,7 @@ from mmhier.geometry.cameras import (
     weak_perspective_to_translation,
 )
 from mmhier.geometry.rotations import axis_angle_to_matrix
+from mmhier.mesh_sample import LABEL_SHAPES
 from mmhier.ops.remember import outside_modes
 
 
@@ -157,7 +157,7 @@ class TopdownMeshEstimator(BasePoseEstimator):
 
         Args:
             inputs: (B, 3, height, width), normalised.
-            data_samples: One per crop, with the ground truth of :mod:`mmhier.datasets.mesh_sample`.
+            data_samples: One per crop, with the ground truth of :mod:`mmhier.mesh_sample`.
 
         Returns:
             Those of ``loss``; with the prior also ``loss_adversarial`` and ``loss_discriminator``, of which

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mmhier.datasets.mesh.annotation import check_annotation, count_problems, to_results
-from mmhier.datasets.mesh_sample import ANNOTATION_SHAPES
+from mmhier.mesh_sample import ANNOTATION_SHAPES
 
 BOX = dict(center=np.ones(2), scale=np.full(2, 50.0))
 

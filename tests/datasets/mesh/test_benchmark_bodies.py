@@ -12,7 +12,7 @@ from mmhier.body_models.model_directory import load_body_model
 from mmhier.body_models.smpl_file import JOINT_NAMES
 from mmhier.datasets.mesh import MeshNpzDataset
 from mmhier.datasets.mesh.benchmark_bodies import read_3dpw, read_emdb
-from mmhier.datasets.mesh_sample import JOINTS
+from mmhier.mesh_sample import JOINTS
 from mmhier.testing.benchmark_files import (
     FRAMES,
     INTRINSICS,

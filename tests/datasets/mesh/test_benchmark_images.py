@@ -7,7 +7,7 @@ from scipy.io import savemat
 
 from mmhier.datasets.mesh import MeshNpzDataset
 from mmhier.datasets.mesh.benchmark_images import read_coco, read_lsp_extended, read_posetrack
-from mmhier.datasets.mesh_sample import JOINTS
+from mmhier.mesh_sample import JOINTS
 from mmhier.testing.benchmark_files import write_coco_people
 
 # As COCO and PoseTrack list them.

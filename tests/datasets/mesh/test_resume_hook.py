@@ -56,7 +56,7 @@ def train_with(root, work_dir, iterations, seed, batch_size=2, resume=False, num
         ),
         train_cfg=dict(by_epoch=False, max_iters=iterations),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        custom_hooks=[dict(type='mmpose.DrawHook')],
+        custom_hooks=[dict(type='mmpose.ResumeDrawsHook')],
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False)),
         randomness=dict(seed=seed),
         default_scope='mmpose',

@@ -6,9 +6,9 @@ from mmhier.datasets.synthetic.appearance import sample_outfit
 from mmhier.datasets.synthetic.camera import Camera
 from mmhier.datasets.synthetic.poses import Pose
 from mmhier.datasets.synthetic.props import make_box
-from mmhier.datasets.synthetic.rasterizer import project
 from mmhier.datasets.synthetic.rendering import draw_scene
 from mmhier.datasets.synthetic.scene import Scene
+from mmhier.rasterizer import project
 
 FACING = np.pi  # a level camera looks along +z, so a body (facing its own +z) looks at it after half a turn
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from mmhier.datasets.synthetic.camera import SUPERSAMPLING, sample_camera
-from mmhier.datasets.synthetic.rasterizer import project
+from mmhier.rasterizer import project
 
 
 def test_cameras_are_rigid_and_see_the_main_person():

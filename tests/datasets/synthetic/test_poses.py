@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from mmhier.body_models.skinning import axis_angle_to_matrix
 from mmhier.body_models.smpl_file import JOINT_NAMES
 from mmhier.datasets.synthetic.poses import (
     ARMS,
@@ -17,6 +16,7 @@ from mmhier.datasets.synthetic.poses import (
     matrix_to_euler,
     sample_pose,
 )
+from mmhier.geometry.array_rotations import axis_angle_to_matrix
 
 
 @pytest.fixture(scope='module')

@@ -1,8 +1,8 @@
 import numpy as np
 
 from mmhier.datasets.synthetic.camera import MIN_HEIGHT
-from mmhier.datasets.synthetic.rasterizer import project
 from mmhier.datasets.synthetic.scene import SCENE_STYLES, sample_scene
+from mmhier.rasterizer import project
 
 
 def test_people_stand_on_the_floor_inside_the_view(kit):

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from mmhier.body_models.joint_sets import JOINT_SETS
-from mmhier.datasets.mesh_sample import CROP_SIZE, INPUT_SIZE_WH, JOINTS
 from mmhier.datasets.transforms.mesh_affine import (
     FLIP,
     MARGIN,
@@ -24,6 +23,7 @@ from mmhier.datasets.transforms.mesh_affine import (
     turn_points,
 )
 from mmhier.geometry.rotations import axis_angle_to_matrix
+from mmhier.mesh_sample import CROP_SIZE, INPUT_SIZE_WH, JOINTS
 
 hmr2_data = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / 'reference' / 'hmr2_data.py')))
 

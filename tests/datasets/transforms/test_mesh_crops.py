@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mmhier.datasets.mesh_sample import JOINTS
 from mmhier.datasets.transforms.mesh_crops import PARTS, UPPER_BODY, WHOLE_BODY, choose_part, part_box
+from mmhier.mesh_sample import JOINTS
 
 # How many of the 44 joints the official code keeps for each part.
 NUM_KEPT = {

@@ -17,7 +17,6 @@ from mmhier.datasets.transforms.mesh_filters import (
     PosePrior,
     SuppressBodyParameters,
     SuppressKeypoints,
-    wrap_axis_angle,
 )
 from mmhier.testing.mesh_data import random_person
 
@@ -89,17 +88,6 @@ def test_prior_agrees_with_the_official_steps(histogram):
         assert prior.is_probable(pose) == official
         verdicts.append(official)
     assert 5 < sum(verdicts) < 55
-
-
-def test_wrapped_rotations_are_the_same_rotations():
-    axis = np.array([[0.6, 0.0, 0.8]])
-    for angle, expected in (
-        (1.0, 1.0),
-        (np.pi + 0.5, 0.5 - np.pi),
-        (2 * np.pi + 0.3, 0.3),
-        (7.5 * np.pi, -np.pi / 2),
-    ):
-        np.testing.assert_allclose(wrap_axis_angle(axis * angle), axis * expected, atol=1e-9)
 
 
 def test_file_that_is_no_prior_is_refused(tmp_path):

@@ -1,12 +1,15 @@
 """Images of mesh samples: damage is noticed, orientation tags are ignored, reduction leaves enough pixels."""
 
+import io
 import struct
 import zlib
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from mmhier.datasets.transforms import mesh_loading
 from mmhier.datasets.transforms.mesh_loading import LoadMeshImage, UnusableSample, jpeg_size
 from mmhier.testing.mesh_data import draw_image, encode
 
@@ -75,3 +78,31 @@ def test_size_in_the_header():
     assert jpeg_size(encode(IMAGE)) == (301, 403)
     assert jpeg_size(encode(IMAGE, 'png')) is None
     assert jpeg_size(b'\xff\xd8\xff') is None
+
+
+def test_pictures_that_a_viewer_would_turn_are_said_once_per_data_set(monkeypatch):
+    lines = []
+    monkeypatch.setattr(mesh_loading, 'print_log', lambda line, **more: lines.append(line))
+    exif = Image.Exif()
+    stream = io.BytesIO()
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(stream, 'jpeg', exif=exif)
+    load = LoadMeshImage()
+    sample = dict(img_path='a.tar:1.jpg', dataset_name='own', img_bytes=stream.getvalue())
+    load(dict(sample))
+    assert not lines
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(stream, 'jpeg', exif=exif)
+    sample['img_bytes'] = stream.getvalue()
+    for _ in range(2):
+        assert load(dict(sample))['img'].shape == (20, 30, 3)
+    (line,) = lines
+    assert line.startswith('own: a.tar:1.jpg') and 'EXIF' in line and 'as it is stored' in line
+    load(dict(sample, dataset_name='other'))
+    assert len(lines) == 2
+    start = stream.getvalue().index(b'Exif') + 6
+    for junk in (b'XX', b'MM\0*\xff\xff\xff\xff'):
+        damaged = bytearray(stream.getvalue())
+        damaged[start : start + len(junk)] = junk
+        assert load(dict(sample, dataset_name='third', img_bytes=bytes(damaged)))['img'].shape == (20, 30, 3)
+    assert len(lines) == 2

@@ -5,8 +5,8 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 
-from mmhier.datasets.mesh_sample import INSTANCE_SHAPES, JOINTS, LABEL_SHAPES, META_KEYS
 from mmhier.datasets.transforms import MeshAffine, PackMeshInputs, RandomMeshBox
+from mmhier.mesh_sample import INSTANCE_SHAPES, JOINTS, LABEL_SHAPES, META_KEYS
 from mmhier.models.losses import MeshLoss
 
 

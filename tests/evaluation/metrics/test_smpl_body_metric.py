@@ -7,7 +7,7 @@ import torch
 from mmhier.body_models.joint_sets import joint_set
 from mmhier.body_models.model_directory import load_body_model
 from mmhier.evaluation.functional.mesh import mpjpe, pa_mpjpe, pve, relative_to_joint
-from mmhier.evaluation.metrics.skeleton_metric import SkeletonMetric
+from mmhier.evaluation.metrics.smpl_body_metric import SmplBodyMetric
 from mmhier.geometry.rotations import axis_angle_to_matrix
 from mmhier.testing.benchmark_files import write_small_body
 
@@ -39,7 +39,7 @@ def make(tmp_path, bodies, truth):
         path = str(tmp_path / 'emdb.npz')
         np.savez(path, **{name: value for name, value in fields.items() if value is not None})
         arguments = dict(body_model=bodies['neutral'], bodies=bodies) | more
-        return SkeletonMetric(datasets or dict(emdb=PROTOCOL), {name: path for name in files}, **arguments)
+        return SmplBodyMetric(datasets or dict(emdb=PROTOCOL), {name: path for name in files}, **arguments)
 
     return metric
 

@@ -1,8 +1,9 @@
-"""A small z-buffer rasteriser in numpy: triangles in, per-pixel triangle and barycentric weights out.
+"""A small z-buffer rasteriser: triangles in, per-pixel triangle and barycentric weights out.
 
-Every object is drawn by enumerating the pixels of its triangles' bounding boxes at once, so the cost is a
-few array operations per object whatever the number of triangles. Shading happens afterwards, once per
-visible pixel (:meth:`FrameBuffer.gather`).
+Its loops are those of ``kernel.cpp`` where there is a compiler (:mod:`mmhier.rasterizer.native`), else NumPy
+enumerates the pixels of all bounding boxes of an object's triangles at once; every bit of the two is the
+same. Shading happens afterwards, once per visible pixel (:meth:`FrameBuffer.gather`), or at the vertices
+(:meth:`FrameBuffer.average`).
 
 Convention:
     Camera frame as in OpenCV: x right, y down, z forward, metres. Pixel (column c, row r) covers
@@ -14,6 +15,8 @@ Convention:
 from typing import NamedTuple
 
 import numpy as np
+
+from mmhier.rasterizer import native
 
 NEAR = 0.05
 BACKGROUND = -1
@@ -60,8 +63,18 @@ class FrameBuffer:
             faces: (F, 3) triangles.
             number: written into ``objects`` where the mesh is the front-most surface.
         """
+        screen = np.ascontiguousarray(screen, np.float32)
+        if (library := native.library()) is None:
+            self._draw_with_numpy(screen, faces, number)
+            return
+        faces = _checked_faces(faces, len(screen))
+        library.mmhier_draw(
+            screen, faces, len(faces), *self.image_hw, NEAR, number, self.inverse_depth, self.objects,
+            self.faces, self.barycentric,
+        )  # fmt: skip
+
+    def _draw_with_numpy(self, screen: np.ndarray, faces: np.ndarray, number: int) -> None:
         height, width = self.image_hw
-        screen = np.asarray(screen, np.float32)
         x, y, z = (screen[:, axis][faces.T] for axis in range(3))
         # Rows grow downwards, so a triangle that is counter-clockwise in space has negative area here.
         area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
@@ -141,6 +154,50 @@ class FrameBuffer:
         """Visible pixels of object ``number``."""
         pixels = np.flatnonzero(self.objects == number)
         return Surface(pixels, self.faces[pixels], self.barycentric[:, pixels])
+
+    def average(self, faces: np.ndarray, colours: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+        """Interpolate colours and average squares of samples.
+
+        Args:
+            faces: (F, 3) triangles, the same for all objects.
+            colours: (objects, N, 3) colours at the vertices of object 0, 1 ...
+            factor: side of the squares; it divides the height and width.
+
+        Returns:
+            Colours (height / factor, width / factor, 3), weighted with the coverage, and the coverage
+            (height / factor, width / factor), 0 to 1; float32.
+        """
+        height, width = self.image_hw
+        small = (height // factor, width // factor)
+        colours = np.ascontiguousarray(colours, np.float32)
+        faces = _checked_faces(faces, colours.shape[1])
+        if (library := native.library()) is not None:
+            mixed, cover = np.empty((*small, 3), np.float32), np.empty(small, np.float32)
+            library.mmhier_average(
+                self.objects, self.faces, self.barycentric, height, width, factor, faces, colours.shape[1],
+                colours, mixed, cover,
+            )  # fmt: skip
+            return mixed, cover
+        samples = np.zeros((len(self.objects), 3), np.float32)
+        for number, own in enumerate(colours):
+            surface = self.gather(number)
+            samples[surface.pixels] = surface.interpolate(faces, own)
+        covered = (self.objects >= 0).astype(np.float32).reshape(height, width)
+        samples = samples.reshape(height, width, 3)
+        mixed, cover = np.zeros((*small, 3), np.float32), np.zeros(small, np.float32)
+        for row in range(factor):
+            for column in range(factor):
+                mixed += samples[row::factor, column::factor]
+                cover += covered[row::factor, column::factor]
+        return mixed / factor**2, cover / factor**2
+
+
+def _checked_faces(faces: np.ndarray, vertices: int) -> np.ndarray:
+    """Triangles (F, 3) as the kernel takes them, which does not look where they point."""
+    faces = np.ascontiguousarray(faces, np.int64)
+    if faces.size and not 0 <= faces.min() <= faces.max() < vertices:
+        raise IndexError(f'faces name vertices {faces.min()} to {faces.max()}, but the mesh has {vertices}')
+    return faces
 
 
 def _pixel_range(corners: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,7 @@ JOINTS = 'smpl24'
 
 
 @METRICS.register_module()
-class SkeletonMetric(MeshMetric):
+class SmplBodyMetric(MeshMetric):
     """MPJPE, PA-MPJPE and PVE of SMPL's skeleton, each data set against its file.
 
     Args:
@@ -55,7 +55,7 @@ class SkeletonMetric(MeshMetric):
             )
         judged = {measure for protocol in self.protocols.values() for measure in protocol.measures}
         if 'image' in judged:
-            raise ValueError("SkeletonMetric measures 'joints' and 'mesh'; for 'image' use MeshMetric")
+            raise ValueError("SmplBodyMetric measures 'joints' and 'mesh'; for 'image' use MeshMetric")
         self.bodies = dict(bodies or {})
         self._loaded: dict[str, SMPL] = {}
         self._truths = {name: _read_truth(path) for name, path in ann_files.items()}

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from mmhier.cost.table import markdown, replace_between, write_csv, write_text
+from mmhier.tables import markdown, replace_between, write_csv, write_text
 
 
 def test_markdown_by_hand():

@@ -1,4 +1,4 @@
-"""Unified scores of arXiv 2510.12660: one number per task, higher is better."""
+"""Scores of keypoints beside those of COCO: the unified one of arXiv 2510.12660."""
 
 
 def phi_pose_2d(average_precision: float, average_recall: float) -> float:

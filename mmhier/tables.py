@@ -9,21 +9,26 @@ from mmhier.atomic import new_file
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Format a table: words to the left, numbers to the right."""
-    lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    left = [column == 0 for column in range(len(header))]
-    rule = [
-        ('-' * width if to_left else '-' * (width - 1) + ':')
-        for width, to_left in zip(widths, left, strict=True)
-    ]
-    cells = [
-        [
-            text.ljust(width) if to_left else text.rjust(width)
-            for text, width, to_left in zip(line, widths, left, strict=True)
-        ]
-        for line in lines
-    ]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in (cells[0], rule, *cells[1:]))
+    widths = column_widths([header, *rows])
+    return '\n'.join([markdown_head(header, widths), *(markdown_row(row, widths) for row in rows)])
+
+
+def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Number of characters of the longest cell in each column."""
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def markdown_head(header: Sequence[str], widths: Sequence[int]) -> str:
+    """The two lines above the rows of a table."""
+    rule = ['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])]
+    return f'{markdown_row(header, widths)}\n| {" | ".join(rule)} |'
+
+
+def markdown_row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """One line of a table."""
+    texts = [cells[0].ljust(widths[0])]
+    texts += [text.rjust(width) for text, width in zip(cells[1:], widths[1:], strict=True)]
+    return f'| {" | ".join(texts)} |'
 
 
 def replace_between(text: str, marks: tuple[str, str], content: str, source: str) -> str:

@@ -1,0 +1,100 @@
+"""Rotations in numpy, where importing torch would cost more than it does: bodies, motions, synthetic people.
+
+The formulas and the convention are those of :mod:`mmhier.geometry.rotations`, which is differentiable.
+
+Convention:
+    Right-handed. A matrix acts on column vectors. Axis-angle is the unit axis times the angle in radians,
+    positive counter-clockwise when the axis points at the viewer.
+"""
+
+import numpy as np
+
+
+def axis_angle_to_matrix(axis_angle: np.ndarray) -> np.ndarray:
+    """Rodrigues' formula.
+
+    Args:
+        axis_angle: (..., 3) radians.
+
+    Returns:
+        (..., 3, 3) rotation matrices of the same floating type.
+    """
+    vector = np.asarray(axis_angle)
+    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
+    small = angle < 1e-4
+    safe = np.where(small, 1.0, angle)
+    sine = np.where(small, 1.0 - angle**2 / 6.0, np.sin(safe) / safe)
+    cosine = np.where(small, 0.5 - angle**2 / 24.0, (1.0 - np.cos(safe)) / safe**2)
+    cross = cross_matrix(vector)
+    return (np.eye(3) + sine * cross + cosine * (cross @ cross)).astype(vector.dtype)
+
+
+def matrix_to_axis_angle(matrix: np.ndarray) -> np.ndarray:
+    """Inverse of :func:`axis_angle_to_matrix`, angles in [0, pi], through unit quaternions.
+
+    Args:
+        matrix: (..., 3, 3) rotation matrices.
+
+    Returns:
+        (..., 3) radians.
+    """
+    matrix = np.asarray(matrix)
+    m = matrix.astype(np.float64)
+    trace = np.trace(m, axis1=-2, axis2=-1)
+    diagonal = np.diagonal(m, axis1=-2, axis2=-1)
+    # 4 q q^T: its column with the largest diagonal entry is the quaternion (w, x, y, z) up to scale.
+    outer = np.empty((*m.shape[:-2], 4, 4))
+    outer[..., 0, 0] = 1.0 + trace
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        outer[..., i + 1, i + 1] = 1.0 + 2.0 * diagonal[..., i] - trace
+        outer[..., 0, i + 1] = outer[..., i + 1, 0] = m[..., k, j] - m[..., j, k]
+        outer[..., j + 1, k + 1] = outer[..., k + 1, j + 1] = m[..., j, k] + m[..., k, j]
+    best = np.argmax(np.diagonal(outer, axis1=-2, axis2=-1), axis=-1)
+    quaternion = np.take_along_axis(outer, best[..., None, None], axis=-1)[..., 0]
+    quaternion = quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    quaternion = np.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    sine = np.linalg.norm(quaternion[..., 1:], axis=-1, keepdims=True)
+    angle = 2.0 * np.arctan2(sine, quaternion[..., :1])
+    scale = np.where(sine < 1e-8, 2.0, angle / np.maximum(sine, 1e-8))
+    return (quaternion[..., 1:] * scale).astype(matrix.dtype)
+
+
+def cross_matrix(vector: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) matrices with ``cross_matrix(a) @ b == cross(a, b)``."""
+    x, y, z = np.moveaxis(vector, -1, 0)
+    zero = np.zeros_like(x)
+    rows = [np.stack(row, axis=-1) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))]
+    return np.stack(rows, axis=-2)
+
+
+def shortest_rotation(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Axis-angle (S, 3) of the smallest rotation that turns directions ``start`` (S, 3) into ``end`` (3,)."""
+    start = start / np.linalg.norm(start, axis=1, keepdims=True)
+    axis = np.cross(start, end)
+    sine = np.linalg.norm(axis, axis=1, keepdims=True)
+    return axis / np.maximum(sine, 1e-12) * np.arctan2(sine, (start @ end)[:, None])
+
+
+def wrap_axis_angle(rotations: np.ndarray) -> np.ndarray:
+    """The same rotations (N, 3) by angles of at most pi."""
+    angle = np.linalg.norm(rotations, axis=1, keepdims=True)
+    wrapped = (angle + np.pi) % (2 * np.pi) - np.pi
+    return np.where(angle > np.pi, rotations * (wrapped / np.maximum(angle, 1e-12)), rotations)
+
+
+def continuous_quaternions(quaternions: np.ndarray) -> np.ndarray:
+    """Choose the signs such that each quaternion is on the side of the one before.
+
+    Programs that interpolate animations number by number then take the shortest arc.
+
+    Args:
+        quaternions: (T, ..., 4), in any order of the components.
+
+    Returns:
+        The same rotations, of the same shape; the first is unchanged.
+    """
+    quaternions = np.asarray(quaternions)
+    products = (quaternions[1:] * quaternions[:-1]).sum(axis=-1, keepdims=True)
+    signs = np.cumprod(np.where(products < 0, -1, 1).astype(quaternions.dtype), axis=0)
+    return np.concatenate([quaternions[:1], quaternions[1:] * signs])
