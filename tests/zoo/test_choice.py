@@ -180,9 +180,8 @@ def test_a_file_of_another_project_is_converted_on_the_way(network, config, tmp_
 
 def test_a_file_that_cannot_be_converted_says_why(network, config, tmp_path):
     path = tmp_path / 'vitpose.pth'
-    path.write_bytes(
-        as_file(released_state(network, 'vitpose') | {'keypoint_head.extra': torch.zeros(1)}, 'pth')
-    )
+    weights = released_state(network, 'vitpose') | {'keypoint_head.extra': torch.zeros(1)}
+    path.write_bytes(as_file(weights, 'pth'))
     with pytest.raises(
         ValueError, match='cannot be made a checkpoint of vitpose_s_coco: .* keypoint_head.extra'
     ):
