@@ -2,7 +2,9 @@
 
 from pathlib import PurePath
 
-IMAGE_SUFFIXES = frozenset('.jpg .jpeg .png .apng .bmp .tif .tiff .webp .jp2 .ppm .pgm .pbm'.split())
+IMAGE_SUFFIXES = frozenset(
+    '.jpg .jpeg .png .apng .bmp .tif .tiff .webp .jp2 .ppm .pgm .pbm .heic .heif'.split()
+)
 VIDEO_SUFFIXES = frozenset(
     '.mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg .ts .mts .m2ts .mxf .ogv .wmv .flv .gif .3gp'.split()
 )

@@ -3,7 +3,6 @@
 import argparse
 import signal
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,7 +64,6 @@ def run(args: argparse.Namespace) -> int:
     import_gradio()
     if args.max_frames < 1:
         raise ValueError(f'--max-frames must be at least 1, got {args.max_frames}')
-    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     models = find_models(args.model, args.weights)
     settings = dict(device=args.device, engine=args.engine, detector=args.detector)
     with _ended_by_signals(), app_folder() as folder:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from mmhier.cli.out import check_file
 from mmhier.cli.trust import add_trust_option, apply_trust
 
 FORMATS = ('onnx', 'torchscript', 'exported-program', 'openvino')
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'checkpoint',
         help="file, address, or name of released weights; 'random': random weights, for timing",
     )
-    parser.add_argument('--format', choices=FORMATS, default='onnx', help='default: onnx')
+    parser.add_argument('--format', choices=FORMATS, help='default: what --out ends in, else onnx')
     parser.add_argument('--out', type=Path, help='file (default: <config>.<ending of the format>)')
     parser.add_argument('--dynamic-batch', action='store_true', help='take any number of images at a time')
     parser.add_argument('--fp16', action='store_true', help='half precision')
@@ -57,15 +58,17 @@ def run(args: argparse.Namespace) -> int:
     if args.fp16 and args.int8:
         raise ValueError('--fp16 and --int8 exclude each other')
     apply_trust(args)
+    from mmhier.deploy.formats import ENDINGS
+
+    format = _format(args, ENDINGS)
     import torch
 
     from mmhier.deploy import export_model
-    from mmhier.deploy.formats import ENDINGS
     from mmhier.inference.estimators import load_estimator
     from mmhier.inference.sample_crops import read_crops
 
     estimator = load_estimator(args.config, args.checkpoint, 'cpu')
-    path = args.out or Path(estimator.name + ENDINGS[args.format])
+    path = args.out or Path(estimator.name + ENDINGS[format])
     images, source = read_crops(estimator, args.crops or args.int8, args.boxes, args.num_crops)
     if args.checkpoint == 'random' and hasattr(estimator.model.head, 'final_layer'):
         torch.nn.init.normal_(estimator.model.head.final_layer.weight)  # heatmaps with peaks to compare
@@ -77,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         estimator.model,
         images,
         path,
-        args.format,
+        format,
         decode=args.decode,
         vertices=args.vertices,
         inputs=args.input,
@@ -88,11 +91,34 @@ def run(args: argparse.Namespace) -> int:
         source=source,
         metadata=dict(config=estimator.name, keypoint_names=list(estimator.keypoint_names)),
     )
-    files = {path, path.with_suffix('.bin')} if args.format == 'openvino' else {path}
+    files = {path, path.with_suffix('.bin')} if format == 'openvino' else {path}
     size = sum(file.stat().st_size for file in files)
     print(f'{path} ({size / 1e6:.1f} MB) computes what the model computes: {parity}')
     print(f'What it takes and returns, and this comparison, stand in {path}.json')
     return 0
+
+
+def _format(args: argparse.Namespace, endings: dict[str, str]) -> str:
+    """The format that is meant, before a model is loaded for nothing.
+
+    Raises:
+        ValueError: If name and options do not fit each other.
+    """
+    if args.out is None:
+        format = args.format or 'onnx'
+    else:
+        check_file(args.out, '--out')
+        named = {ending: name for name, ending in endings.items()}.get(args.out.suffix)
+        format = args.format or named
+        if format is None or format != named:
+            wanted = f'--format {format} writes {endings[format]}' if format else 'no format is called that'
+            listed = ', '.join(f'{ending} ({name})' for name, ending in endings.items())
+            raise ValueError(
+                f'--out {args.out} ends in {args.out.suffix or "nothing"}, but {wanted}: {listed}'
+            )
+    if args.int8 and format not in ('onnx', 'openvino'):
+        raise ValueError(f'--int8 is for the formats onnx and openvino, not {format}')
+    return format
 
 
 def _positive(text: str) -> int:

@@ -10,13 +10,13 @@ import argparse
 import signal
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmhier.cli.out import check_folder
 from mmhier.cli.trust import add_trust_option, apply_trust
 from mmhier.suggestions import similar_path
 
@@ -66,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/infer'), metavar='DIR', help='default: %(default)s'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='first remove what earlier runs have left in the folder'
     )
     parser.add_argument(
         '--save',
@@ -172,11 +175,11 @@ def run(args: argparse.Namespace) -> int:
     from mmhier.cli.infer_defaults import choose
 
     kinds = _kinds(args)
+    check_folder(args.out, '--out')
     stream = _stream(args)
     chosen = choose(args)
     if chosen and not args.quiet:
         print(chosen, file=sys.stderr)
-    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     from mmhier.results.writer import OutputError
 
     style = _style(args)
@@ -282,7 +285,11 @@ def _infer(
     from mmhier.results.writer_thread import WriterThread
 
     inference = inferencer(stream, args.boxes)
-    writer = ResultWriter(args.out, kinds, style, args.root, not args.free_feet) if kinds else None
+    writer = (
+        ResultWriter(args.out, kinds, style, args.root, not args.free_feet, overwrite=args.overwrite)
+        if kinds
+        else None
+    )
     files = WriterThread(writer) if writer is not None else None
     seconds = dict(loading=time.perf_counter() - begin)
     complete = False

@@ -19,19 +19,18 @@ from mmhier.zoo.registry import Weights, find_entry, read_registry
 
 
 def choose(args: argparse.Namespace) -> str:
-    """Fill in ``args.model``; return the line that tells what was chosen, empty if all was named.
+    """Fill in ``args.model``, unless an exported file says it; return the line that tells what was chosen, empty if all was named.
 
     Raises:
         ValueError: If it cannot be chosen, or what the choice needs is missing.
     """
     parts = []
-    if not args.model:
+    named = f'--model {args.model}' if args.model else f'--engine {args.engine}'
+    if not args.model and not Path(args.engine).suffix:
         args.model = _model(args)
         parts.append(_describe_model(args))
     elif args.task:
-        raise ValueError(
-            f'--task {args.task} chooses a model, and --model {args.model} names one: leave one out'
-        )
+        raise ValueError(f'--task {args.task} chooses a model, and {named} names one: leave one out')
     if args.boxes is None and args.detector is None:
         parts.append(f'detector {DEFAULT_DETECTOR} ({_licence(find_entry(DEFAULT_DETECTOR))})')
     return f'mmhier: {"; ".join(parts)}. Others: --model, --weights, --detector' if parts else ''
@@ -39,8 +38,6 @@ def choose(args: argparse.Namespace) -> str:
 
 def _model(args: argparse.Namespace) -> str:
     """The model of released weights that are named, or that of the task."""
-    if Path(args.engine).suffix:
-        raise ValueError(f'--model is missing: the model that {args.engine} was exported from')
     if args.weights and args.weights != AUTO:
         entry = read_registry().get(args.weights.replace('_', '-'))
         if entry is None or not entry.configs or entry.kind == 'init':

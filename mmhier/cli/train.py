@@ -75,15 +75,15 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
 
     from mmhier.engine.checkpoint_match import CheckpointMatchHook
     from mmhier.engine.launch import prepare_distributed
-    from mmhier.engine.preflight import check_config
+    from mmhier.engine.preflight import check_run
     from mmhier.engine.runner import ExactRunner
     from mmhier.engine.settings import check_custom_keys
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     apply_trust(args)
-    check_config(cfg, loaders)
+    check_run(cfg, loaders)
     prepare_distributed(cfg)
-    runner = ExactRunner.from_cfg(cfg)
+    runner = ExactRunner.described_by(cfg)
     training = 'train_dataloader' in loaders
     if training:
         check_custom_keys(runner.model, args.cfg_options)
@@ -110,6 +110,7 @@ def check_batches(runner) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train."""
     from mmhier.engine.launch import finish_distributed
+    from mmhier.engine.trial import check_one_step
 
     cfg = load_config(args)
     if args.no_validate:
@@ -129,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
         cfg.auto_scale_lr.enable = True
     runner = start(cfg, args, ('train_dataloader', 'val_dataloader'))
     check_batches(runner)
+    check_one_step(runner, cfg)
     runner.train()
     finish_distributed()
     return 0

@@ -9,6 +9,7 @@ what happens when *others* import them:
 * ``registries``: mmhier's modules are added to MMPose's registries as soon as these exist.
 * ``checkpoint``: MMEngine reads checkpoints without executing anything in them.
 * ``patches``: lines of MMPose that current versions of its dependencies refuse are made to work.
+* ``noise``: some warnings of others that nobody can do anything about are not shown.
 * ``workers``: processes started with ``spawn`` or ``forkserver`` get the same treatment.
 
 Every shim's docstring names what makes it unnecessary.
@@ -16,7 +17,7 @@ Every shim's docstring names what makes it unnecessary.
 
 import wrapt
 
-from mmhier.compat import finders, patches, registries, workers
+from mmhier.compat import finders, noise, patches, registries, workers
 
 __all__ = ['install']
 
@@ -35,6 +36,7 @@ def install() -> None:
     finders.install()
     registries.install()
     patches.install()
+    noise.install()
     workers.install()
     for name in CHECKPOINT_READERS:
         wrapt.register_post_import_hook('mmhier.compat.checkpoint:protect', name)

@@ -11,7 +11,7 @@ The simple format is a mapping, of the kinds below or mixed::
 Names are paths, the ends of paths (``street/1.jpg``) or file names, with or without suffix; the longest that
 fits counts, see :mod:`mmhier.detection.image_names`. Numbers are frames of a video, counted from 0, or of
 images that are named by numbers, such as 000012.jpg. A number that is not mentioned shows nobody; a name that
-is not mentioned is an error, because a misspelt name would look the same.
+is not mentioned is a :class:`NotMentionedError`, because a misspelt name would look the same.
 
 COCO's boxes are x, y, width, height; its results name an image by its id, a number in the sense above. Which
 category is people:
@@ -37,7 +37,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from mmhier.detection.detector import Detections, count_low_scores, select
+from mmhier.detection.detector import Detections, NotMentionedError, count_low_scores, select
 from mmhier.detection.image_names import ImageNames, folders_differ
 from mmhier.file_endings import is_video
 from mmhier.safe_files import read_json
@@ -115,7 +115,8 @@ class BoxFile:
         """See :class:`Detector`; of the image itself only the size is looked at.
 
         Raises:
-            ValueError: If the file does not mention the image, or is of one of another size.
+            NotMentionedError: If the file does not mention the image.
+            ValueError: If it is of one of another size.
         """
         source = str(source)
         entry = self._find(source, frame_index)
@@ -152,7 +153,7 @@ class BoxFile:
             number = None
         if number is not None and (self._by_number or not self._by_name):
             return self._by_number.get(number) or _Entry()
-        raise ValueError(
+        raise NotMentionedError(
             f'{self.path} has no boxes for {source or "an image without a name"}, but for {self.describe()}: '
             'an image without people needs an empty list'
         )

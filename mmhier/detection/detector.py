@@ -38,6 +38,10 @@ class Detector(Protocol):
         """
 
 
+class NotMentionedError(ValueError):
+    """Boxes that somebody else has found say nothing of an image, not even that nobody is on it."""
+
+
 class WholeImage:
     """The image is the box: for pictures that show one person."""
 

@@ -73,6 +73,7 @@ def check_data(cfg: Config, loader: str) -> None:
         kind = _coco_type(dataset)
         if kind is not None:
             count = _check_keypoints(field, dataset, kind)
+            _check_mode(field, dataset, (cfg.get('model') or {}).get('type'))
             _check_converter(field, dataset, count)
             if _is_local(dataset.get('ann_file')):
                 files.append(_check_file(field, dataset, kind, count, training, whole))
@@ -111,8 +112,20 @@ def _is_local(path: str | None) -> bool:
 def _check_keypoints(field: str, dataset: ConfigDict, kind: type) -> int:
     """Number of keypoints that a data set describes."""
     metainfo = dataset.get('metainfo')
+    if metainfo and not isinstance(metainfo, dict):
+        raise ValueError(
+            f'{field}.metainfo is {metainfo!r}, expected a dictionary, such as dict(from_file=...)'
+        )
     where = f'{field}.metainfo' if metainfo else f'metainfo of {kind.__name__}'
     return len(check_keypoint_set(metainfo or kind.METAINFO, where))
+
+
+def _check_mode(field: str, dataset: ConfigDict, model: str | None) -> None:
+    if model == 'TopdownPoseEstimator' and dataset.get('data_mode', 'topdown') != 'topdown':
+        raise ValueError(
+            f'{field}.data_mode is {dataset.data_mode!r}, but model.type={model!r} looks at one person at a '
+            "time: set data_mode='topdown'"
+        )
 
 
 def _converter(dataset: ConfigDict) -> ConfigDict | None:

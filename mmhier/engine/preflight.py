@@ -13,6 +13,8 @@ from mmengine.fileio import exists
 
 from mmhier.engine.data_preflight import check_data, data_sets
 from mmhier.engine.initial_weights import check_initial_weights, fetch_checkpoint
+from mmhier.engine.name_preflight import check_names
+from mmhier.engine.schedule_preflight import check_schedule
 from mmhier.suggestions import similar_path
 from mmhier.zoo.choice import released
 
@@ -20,6 +22,13 @@ _STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
 # Options of codecs on which the targets do not depend.
 _DECODING = {'blur_kernel_size', 'unbiased', 'decode_visibility', '_scope_'}
 _PATH_REMEDY = 'Set it with --cfg-options {field}=PATH, or see "Train on COCO" in the README'
+
+
+def check_run(cfg: Config, loaders: tuple[str, ...]) -> None:
+    """Check names, settings of the run, and then paths and sizes; arguments and errors of the three."""
+    check_names(cfg, loaders)
+    check_schedule(cfg, loaders)
+    check_config(cfg, loaders)
 
 
 def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
@@ -39,7 +48,6 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
     """
     if 'train_dataloader' in loaders:
         _check_precision(cfg.get('optim_wrapper') or {})
-        _check_length(cfg.get('train_cfg') or {})
     if cfg.get('load_from'):
         _check_start(cfg)
     for field, codec in _codecs(cfg.get('model', {})):
@@ -77,16 +85,6 @@ def _check_precision(optim_wrapper: ConfigDict) -> None:
             'automatic mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) needs a GPU, and '
             'PyTorch finds none here: leave it out'
         )
-
-
-def _check_length(train_cfg: ConfigDict) -> None:
-    for name in ('max_epochs', 'max_iters'):
-        value = train_cfg.get(name)
-        if value is not None and not (isinstance(value, int | float) and value >= 1 and value == int(value)):
-            raise ValueError(
-                f'train_cfg.{name} is {value!r}, expected a whole number from 1 on: a run of none trains '
-                'nothing. tools/test.py evaluates without training'
-            )
 
 
 def _check_paths(field: str, dataset: ConfigDict) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook, Hook
@@ -29,6 +30,22 @@ RESUMABLE = ('meta', 'state_dict', 'message_hub', 'optimizer')
 
 class ExactRunner(Runner):
     """A runner whose resumed runs end as if they had not been interrupted."""
+
+    @classmethod
+    def described_by(cls, cfg: Config) -> 'ExactRunner':
+        """Build a runner, and its model, from a config that somebody has written.
+
+        Raises:
+            ValueError: If that fails, in one sentence.
+        """
+        try:
+            return cls.from_cfg(cfg)
+        except (TypeError, KeyError, AttributeError, AssertionError, IndexError) as error:
+            reason = ' '.join(str(error.args[0] if error.args else '').split())[:300]
+            raise ValueError(
+                f'what the config describes cannot be built: {type(error).__name__}: {reason}. '
+                'MMHIER_TRACEBACK=1 shows where'
+            ) from error
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the loop, in the place of a stock one ours."""

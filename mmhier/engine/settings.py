@@ -9,69 +9,37 @@ reader knows.
 import difflib
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from torch import nn
 
 from mmhier.compat.config_variables import read_config
+from mmhier.engine.config_keys import (
+    DEFAULT_TYPES,
+    READ,
+    TOP_LEVEL,
+    find,
+    known_keys,
+    meant,
+    names_in,
+    registries,
+)
 from mmhier.engine.setting_kinds import check_kind
-from mmhier.suggestions import did_you_mean
+from mmhier.user_errors import USER_ERRORS
 
-# Top-level settings beside the arguments of Runner that MMEngine, MMPose or mmhier read.
-_TOP_LEVEL = {
-    'activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval',
-    'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn',
-}  # fmt: skip
-# Dictionaries without a type, by the end of their path: the keys that their readers know.
-_READ = {
-    'auto_scale_lr': {'enable', 'base_batch_size'},
-    'clip_grad': {'type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'},
-    'custom_imports': {'imports', 'allow_failed_imports'},
-    'data_prefix': {'img', 'img_path', 'depth'},
-    'dist_cfg': {'backend', 'init_backend', 'init_method', 'port', 'rank', 'timeout', 'world_size'},
-    'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
-    'mp_cfg': {'mp_start_method', 'opencv_num_threads'},
-    'randomness': {'seed', 'deterministic', 'diff_rank_seed'},
-    'test_cfg': {'fp16'},
-    'val_cfg': {'fp16'},
-    'train_cfg': {'by_epoch', 'max_epochs', 'max_iters', 'val_begin', 'val_interval', 'dynamic_intervals'},
-    'model.test_cfg': {
-        'align_corners', 'blur_kernel_size', 'flip_mode', 'flip_test', 'input_size', 'max_instances',
-        'max_num_people', 'multiscale_test', 'nms_dist_thr', 'nms_joints_thr', 'output_heatmaps',
-        'output_keypoint_indices', 'restore_heatmap_size', 'score_threshold', 'shift_coords', 'shift_heatmap',
-    },
-    'paramwise_cfg': {
-        'bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate', 'custom_keys', 'dcn_offset_lr_mult',
-        'dwconv_decay_mult', 'flat_decay_mult', 'layer_decay_rate', 'norm_decay_mult', 'num_layers',
-    },
-}  # fmt: skip
 # A key that nobody is known to read is taken for a misspelt one if it is as similar as this to one there.
 _ALIKE = 0.8
 # Dictionaries whose keys are names that a user chooses.
 _NAMES = {'custom_keys', 'datasets'}
-_OF_CUSTOM_KEY = {'lr_mult', 'decay_mult'}
 # Parts of a config in which a number is not replaced by anything else.
 _OF_NUMBERS = {'optimizer', 'param_scheduler', 'train_cfg'}
 # And those in which several numbers are not replaced by one.
 _OF_SIZES = {'optimizer', 'codec', 'decoder', 'encoder', 'pipeline'}
-_LOADER = {'sampler', 'batch_sampler', 'dataset', 'collate_fn', 'worker_init_fn', 'num_batch_per_epoch'}
-# What a dictionary without a type builds.
-_DEFAULT_TYPES = dict(
-    optim_wrapper='OptimWrapper',
-    generator='OptimWrapper',
-    discriminator='OptimWrapper',
-    log_processor='LogProcessor',
-)
-# Keys that builders take out before they call the class.
-_BUILDER = {'type', '_scope_', '_delete_', 'init_cfg', 'name'}
-_OF_OPTIMIZERS = {'constructor', 'paramwise_cfg', 'optimizer'}
 
 
 def load_settings(path: str, options: Mapping[str, Any] | None) -> Config:
@@ -88,7 +56,7 @@ def load_settings(path: str, options: Mapping[str, Any] | None) -> Config:
         ValueError: If nothing reads an option, with the name that was probably meant.
     """
     options = dict(options or {})
-    before = Config.fromfile(path)
+    before = _read(path)
     if not options:
         return before
     for name, value in options.items():
@@ -126,8 +94,28 @@ def check_custom_keys(model: nn.Module, options: Mapping[str, Any] | None) -> No
                 parts = {part for name in names for part in name.split('.')}
                 raise ValueError(
                     f'--cfg-options {full}: no parameter of the model has {pattern!r} in its name'
-                    + _meant(pattern, parts)
+                    + meant(pattern, parts)
                 )
+
+
+def _read(path: str) -> Config:
+    """Read a config file, which is a program: whatever it raises is of the user's making."""
+    try:
+        return Config.fromfile(path)
+    except ImportError as error:
+        reason = str(error.__cause__ or error).partition('\n')[0]
+        raise ImportError(
+            f'{path}: {reason} (custom_imports, or an import of the file); modules of your own are found in '
+            'the folder that you are in with PYTHONPATH=.'
+        ) from error
+    except USER_ERRORS:
+        raise
+    except Exception as error:
+        line = getattr(error, 'lineno', None)
+        place = f', line {line}' if line and not isinstance(error, AttributeError) else ''
+        raise ValueError(
+            f'{path}{place} cannot be read: {type(error).__name__}: {" ".join(str(error).split())[:300]}'
+        ) from error
 
 
 def _check_shape(before: Config, name: str, value: Any) -> None:
@@ -146,7 +134,7 @@ def _check_shape(before: Config, name: str, value: Any) -> None:
     entries = value if isinstance(value, list | tuple) else [value]
     if value is None or callable(value) or all(isinstance(one, Mapping) for one in entries):
         return
-    built = isinstance(old, Mapping) and ('type' in old or last.endswith('_dataloader') or last in _READ)
+    built = isinstance(old, Mapping) and ('type' in old or last.endswith('_dataloader') or last in READ)
     if built:
         key = next(iter(old))
         raise ValueError(
@@ -171,12 +159,12 @@ def _check_type(cfg: Config, before: Config, keys: list[str]) -> None:
     if not isinstance(old, Mapping) or not isinstance(new, Mapping) or '_scope_' in new:
         return
     kind, former = new['type'], old.get('type')
-    if not isinstance(kind, str) or '.' in kind or not isinstance(former, str) or _find(kind) is not None:
+    if not isinstance(kind, str) or '.' in kind or not isinstance(former, str) or find(kind) is not None:
         return
-    homes = [registry for registry in _registries() if registry.get(former) is not None]
+    homes = [registry for registry in registries() if registry.get(former) is not None]
     if homes:
-        names = {name for home in homes for name in _names(home)}
-        raise ValueError(f'--cfg-options {".".join(keys)}: there is no {kind!r}{_meant(kind, names)}')
+        names = {name for home in homes for name in names_in(home)}
+        raise ValueError(f'--cfg-options {".".join(keys)}: there is no {kind!r}{meant(kind, names)}')
 
 
 def _check_kind(cfg: Config, before: Config, name: str) -> None:
@@ -185,8 +173,8 @@ def _check_kind(cfg: Config, before: Config, name: str) -> None:
     place = _at(cfg, path)
     if not isinstance(place, Mapping) or key not in place:
         return
-    kind: Any = place.get('type') or _DEFAULT_TYPES.get(path[-1]) if path else Runner
-    built = _find(kind) if isinstance(kind, str) else kind
+    kind: Any = place.get('type') or DEFAULT_TYPES.get(path[-1]) if path else Runner
+    built = find(kind) if isinstance(kind, str) else kind
     if kind is None or built is not None:
         check_kind(name, place[key], _at(before, [*path, key]), built)
 
@@ -246,7 +234,9 @@ def _check_known(cfg: Config, before: Config, keys: list[str]) -> None:
         if not isinstance(place, Mapping):
             return
         if not (isinstance(old, Mapping) and key in old):
-            allowed = _known_keys(place, keys[:depth], before)
+            allowed = known_keys(place, keys[:depth])
+            if not depth:
+                allowed |= set(before)
             if allowed is None and isinstance(old, Mapping) and keys[depth - 1] not in _NAMES:
                 if difflib.get_close_matches(key, old, 1, _ALIKE):
                     _refuse(keys, depth, set(old))
@@ -263,71 +253,8 @@ def _check_known(cfg: Config, before: Config, keys: list[str]) -> None:
 def _refuse(keys: list[str], depth: int, allowed: set[str]) -> None:
     parent = '.'.join(keys[:depth]) or 'the config'
     raise ValueError(
-        f'--cfg-options {".".join(keys)}: {parent} has no {keys[depth]!r}{_meant(keys[depth], allowed)}'
+        f'--cfg-options {".".join(keys)}: {parent} has no {keys[depth]!r}{meant(keys[depth], allowed)}'
     )
-
-
-def _meant(name: str, names: Iterable[str]) -> str:
-    names = set(names)
-    return did_you_mean(name, names) or f'; it takes {", ".join(sorted(names)[:40])}'
-
-
-def _known_keys(place: Mapping, path: list[str], before: Config) -> set[str] | None:
-    """Keys that are read of a dictionary at ``path``; None where anything may be."""
-    if not path:
-        return set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | _TOP_LEVEL | set(before)
-    if kind := place.get('type', _DEFAULT_TYPES.get(path[-1])):
-        names = _parameters(kind)
-        if path[-1] in ('optim_wrapper', 'generator', 'discriminator'):
-            names = names and names | _OF_OPTIMIZERS
-            if place.get('constructor') == 'AdversarialConstructor':
-                names = names and names - {'optimizer', 'paramwise_cfg'} | {'generator', 'discriminator'}
-        if kind == 'EMAHook':  # hands the rest to the average
-            names = names | (_parameters(place.get('ema_type', 'ExponentialMovingAverage')) or set())
-        return names
-    if path[-2:-1] == ['custom_keys']:
-        return _OF_CUSTOM_KEY
-    if path[-1].endswith('_dataloader'):
-        from torch.utils.data import DataLoader
-
-        return set(inspect.signature(DataLoader.__init__).parameters) - {'self'} | _LOADER
-    for end in ('.'.join(path[-2:]), path[-1]):
-        if end in _READ:
-            return _READ[end]
-    return None
-
-
-def _parameters(kind: Any) -> set[str] | None:
-    """Arguments of a registered class and those that it passes on to its parents; None if it tells not."""
-    found = _find(kind) if isinstance(kind, str) else kind
-    if not inspect.isclass(found):
-        return None
-    names: set[str] = {'priority'} if issubclass(found, Hook) else set()
-    for parent in found.__mro__:
-        if '__init__' not in vars(parent):
-            continue
-        parameters = inspect.signature(parent.__init__).parameters.values()
-        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
-            return names - {'self'} | _BUILDER
-    # What a hook does not know it would hand to functions that do not know it either.
-    return names - {'self'} | _BUILDER if issubclass(found, Hook) else None
-
-
-def _registries() -> list[Registry]:
-    from mmpose import registry
-
-    return [candidate for candidate in vars(registry).values() if isinstance(candidate, Registry)]
-
-
-def _find(name: str) -> Any:
-    found = (registry.get(name) for registry in _registries())
-    return next((one for one in found if one is not None), None)
-
-
-def _names(registry: Registry | None) -> set[str]:
-    """What a registry and those above it hold."""
-    return set() if registry is None else {*registry.module_dict} | _names(registry.parent)
 
 
 def _check_read(path: str, before: Mapping, merged: Mapping, options: Mapping[str, Any]) -> None:
@@ -342,7 +269,7 @@ def _check_read(path: str, before: Mapping, merged: Mapping, options: Mapping[st
     Raises:
         ValueError: If it has not.
     """
-    read = set(inspect.signature(Runner.__init__).parameters) | _TOP_LEVEL
+    read = set(inspect.signature(Runner.__init__).parameters) | TOP_LEVEL
     by_variable: dict[str, dict[str, Any]] = {}
     for name, value in options.items():
         variable = name.partition('.')[0]

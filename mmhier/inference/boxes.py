@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.detection import Detector, load_detector
-from mmhier.detection.detector import FunctionDetector, count_low_scores, select
+from mmhier.detection.detector import FunctionDetector, NotMentionedError, count_low_scores, select
 from mmhier.detection.image_names import ImageNames
 from mmhier.results.files import read_results
 from mmhier.results.frame_result import SCHEMA
@@ -79,14 +79,15 @@ class _ResultBoxes:
         """See :class:`mmhier.detection.Detector`.
 
         Raises:
-            ValueError: If there are no results of the image, or of one of another size.
+            NotMentionedError: If there are no results of the image.
+            ValueError: If they are of one of another size.
         """
         try:
             name = source if source in self._found else self._names.find(source)  # moved since, perhaps
         except ValueError as error:
             raise ValueError(f'{self.path}: {error}') from None
         if name is None:
-            raise ValueError(f'{self.path} has no results of {source}, but of {self.describe()}')
+            raise NotMentionedError(f'{self.path} has no results of {source}, but of {self.describe()}')
         if self._hw[name] != image.shape[:2]:
             raise ValueError(
                 f'{self.path}: {name} has {self._hw[name][1]} x {self._hw[name][0]} pixels there, {source} '

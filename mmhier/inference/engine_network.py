@@ -3,11 +3,15 @@
 Letters: B people of a batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from mmhier.safe_files import read_json
+from mmhier.zoo.names import resolve_config
 
 Outputs = dict[str, Tensor]
 Network = Callable[[Tensor], Outputs]
@@ -16,6 +20,56 @@ Network = Callable[[Tensor], Outputs]
 def is_file(engine: str | Path) -> bool:
     """Whether an engine is named by an exported file, which has its weights inside."""
     return bool(Path(engine).suffix)
+
+
+def exported_facts(engine: str | Path) -> dict[str, Any]:
+    """What an exported file says about itself, from the .json beside it.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is not of ``mmhier export``.
+    """
+    path = Path(f'{engine}.json')
+    if not Path(engine).is_file() or not path.is_file():
+        missing = path if Path(engine).is_file() else engine
+        raise FileNotFoundError(f'{missing} does not exist; mmhier export writes a model and its .json')
+    facts = read_json(path)
+    if not isinstance(facts, dict) or not isinstance(facts.get('outputs'), list):
+        raise ValueError(f'{path} is not of mmhier export: it has no list of outputs')
+    return facts
+
+
+def exported_config(engine: str | Path) -> Path:
+    """The config of the model that a file was exported from.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or its model is none of ours.
+        ValueError: If it does not say.
+    """
+    name = exported_facts(engine).get('config')
+    if not isinstance(name, str):
+        raise ValueError(f'{engine}.json does not say of which model it is: name it (model=, --model)')
+    try:
+        return resolve_config(Path(name).name)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{engine} is an export of {name}, which is no model of mmhier: name its config file (model=, '
+            '--model)'
+        ) from error
+
+
+def check_keypoints(engine: str | Path, names: Sequence[str]) -> None:
+    """Check that a file was exported from a model of these keypoints.
+
+    Raises:
+        ValueError: If it was not.
+    """
+    exported = exported_facts(engine).get('keypoint_names')
+    if exported is not None and list(exported) != list(names):
+        raise ValueError(
+            f'{engine} gives {len(exported)} keypoints ({", ".join(map(str, exported[:3]))} ...), the model '
+            f'{len(names)} ({", ".join(names[:3])} ...): it is an export of another one'
+        )
 
 
 def open_network(

@@ -39,7 +39,14 @@ from mmhier.geometry.cameras import (
 )
 from mmhier.geometry.scene_camera import AUTOMATIC, FocalChoice, Placement, place_in_scene
 from mmhier.inference.crops import Crop, MeshCropper, PoseCropper, make_batch
-from mmhier.inference.engine_network import Network, Outputs, is_file, open_network
+from mmhier.inference.engine_network import (
+    Network,
+    Outputs,
+    check_keypoints,
+    exported_config,
+    is_file,
+    open_network,
+)
 from mmhier.results.frame_result import BodyMesh
 from mmhier.zoo.choice import AUTO, RANDOM, choose_weights
 from mmhier.zoo.conversion import Ready, convert_model, convert_model_file, converted
@@ -318,7 +325,7 @@ def _crop_settings(test_cfg: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def load_estimator(
-    model: str | Path,
+    model: str | Path | None,
     weights: str | Path | None = None,
     device: str = 'auto',
     engine: str | Path = 'eager',
@@ -329,7 +336,8 @@ def load_estimator(
     """Build the model of a config, load its weights and make it ready.
 
     Args:
-        model: Config file or name, see :func:`mmhier.zoo.names.resolve_config`.
+        model: Config file or name, see :func:`mmhier.zoo.names.resolve_config`; None: that of
+            an exported file.
         weights: Checkpoint, its address, or the name of released weights; by default what training has left,
             else released ones, see :func:`mmhier.zoo.choice.choose_weights`. Weights of ViTPose and HMR2.0
             are converted on the way. ``'random'``: random weights, for tests and timing.
@@ -347,7 +355,9 @@ def load_estimator(
     if box_padding is not None and not 0.1 <= box_padding <= 10:
         raise ValueError(f'box_padding={box_padding}: expected a factor from 0.1 to 10')
     init_default_scope('mmpose')
-    path = resolve_config(model)
+    if model is None and not is_file(engine):
+        raise ValueError('model is missing: the name of a model, or a config file')
+    path = exported_config(engine) if model is None else resolve_config(model)
     cfg = Config.fromfile(path)
     settings = cfg.model
     if 'init_cfg' in settings.get('backbone', {}):
@@ -377,6 +387,8 @@ def load_estimator(
     else:
         meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)
         estimator = PoseEstimator(network, cfg, path.stem, engine, meta, flip_test)
+    if is_file(engine):
+        check_keypoints(engine, estimator.keypoint_names)
     if box_padding is not None:
         estimator.crop.padding = box_padding
     return estimator

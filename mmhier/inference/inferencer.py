@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from mmhier.detection import Detector, load_detector
+from mmhier.detection.detector import NotMentionedError
 from mmhier.geometry.scene_camera import FocalChoice
 from mmhier.inference.boxes import load_boxes
 from mmhier.inference.crops import Crop
@@ -49,7 +50,8 @@ class Inferencer:
     """A model that is ready to be shown images.
 
     Args:
-        model: Name of a model (``swinpose_s_s3``, ``swinhmr2_s_s3``) or config file; pose or mesh.
+        model: Name of a model (``swinpose_s_s3``, ``swinhmr2_s_s3``) or config file; pose or mesh. An
+            exported file as ``engine`` says it itself.
         weights: Checkpoint, its address, or the name of released weights (``mmhier models``). By default the
             one in ``pretrained/`` or ``work_dirs/``, else the released one of the model; ``'random'``: random
             weights, for tests and timing.
@@ -83,7 +85,7 @@ class Inferencer:
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | None = None,
         weights: str | Path | None = None,
         device: str = 'auto',
         engine: str | Path = 'eager',
@@ -171,6 +173,8 @@ class InferenceRun:
         self.seconds = dict.fromkeys(STAGES, 0.0)
         self.frames = self.people = 0
         self.focal_sources: Counter[str] = Counter()
+        self._not_mentioned = 0
+        self._first_not_mentioned: NotMentionedError | None = None
         self._settings = inferencer
         self._estimator = inferencer.estimator
         self._stream = stream
@@ -237,8 +241,10 @@ class InferenceRun:
         return sum(waiting.frame.image.nbytes for waiting in self._queue)
 
     def _check_use(self) -> None:
-        """Say it if nothing of a file of boxes was used."""
+        """Say it if nothing of a file of boxes was used; refuse one that mentions none of the images."""
         boxes = self._detector
+        if self._first_not_mentioned is not None and self._not_mentioned == self.frames:
+            raise self._first_not_mentioned
         if self.frames and getattr(boxes, 'used', None) == 0:
             logger.warning(
                 'none of the %d boxes in %s was used: it is of %s', boxes.count, boxes.path, boxes.describe()
@@ -277,7 +283,13 @@ class InferenceRun:
             if self._over_time.number % self._settings.detector_stride:
                 boxes, ids = self._over_time.predict()
                 return boxes, np.ones(len(boxes), np.float32), ids
-        return *self._detector(frame.image, frame.source.name, frame.index), None
+        try:
+            return *self._detector(frame.image, frame.source.name, frame.index), None
+        except NotMentionedError as error:
+            self._not_mentioned += 1
+            self._first_not_mentioned = self._first_not_mentioned or error
+            self._stream.note(frame.source.name, 'nobody, as the file of boxes does not mention it', 1)
+            return np.empty((0, 4), np.float32), np.empty(0, np.float32), None
 
     def _run_batch(self, count: int) -> None:
         batch = [self._crops.popleft() for _ in range(count)]

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.fileio import get
 from PIL import Image, UnidentifiedImageError
 
+from mmhier.heif_file import is_heif, read_heif
 from mmhier.safe_files import MAX_PICTURE_BYTES, check_local
 
 _JPEG_START, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
@@ -45,6 +46,8 @@ def read_image(
         ) from None
     except OSError as error:
         raise ValueError(f'image {path} cannot be read ({error})') from error
+    if is_heif(content):
+        return read_heif(content, path, color_type)
     problem = damage(content)
     try:
         image = None if problem else mmcv.imfrombytes(content, flag=color_type, backend=decoder)

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mmhier.heif_file import heif_size, is_heif
 from mmhier.safe_files import open_file
 
 Report = Callable[[str, int], None]
@@ -236,6 +237,10 @@ def _check_size(path: str | Path, max_pixels: int) -> None:
     """Refuse a picture by its head; formats whose head is not known here are left to the decoder."""
     with open_file(path) as file:
         size_wh = _png_or_jpeg_size(file)
+        file.seek(0)
+        if is_heif(file.read(12)):
+            file.seek(0)
+            size_wh = heif_size(file.read(), str(path))
     if size_wh is None:
         try:
             with Image.open(path) as image:

@@ -20,6 +20,7 @@ of the video that was being read. A folder belongs to one run at a time, see :mo
 Meshes in OBJ and PLY stand in the world of :mod:`mmhier.scene_files`, seen from the camera.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,10 +36,13 @@ import numpy as np
 from mmhier.folder_lock import FolderLock
 from mmhier.media.frames import Skip
 from mmhier.media.writers import VideoWriter, write_image
+from mmhier.results.earlier import earlier_files, record_files, remove_earlier
 from mmhier.results.files import FORMATS, ResultLines, finish
 from mmhier.results.frame_result import FrameResult
 from mmhier.results.motions import MotionRecorder
 from mmhier.visualization.style import Style
+
+logger = logging.getLogger('mmhier')
 
 MESH_KINDS = ('side', 'side_each', 'obj', 'ply', 'glb', 'bvh', 'usd')
 KINDS = (*FORMATS, 'overlay', *MESH_KINDS)
@@ -70,6 +74,7 @@ class ResultWriter:
         root: How people move in animations: 'metric' through the scene, 'image' in a plane at one distance,
             'fixed' on the spot; see :func:`mmhier.tracking.root_motion.root_motion`.
         feet: Whether feet that stand are held in animations.
+        overwrite: Remove what earlier runs have left in the folder, see :mod:`mmhier.results.earlier`.
 
     Attributes:
         files (list[Path]): Those that are finished.
@@ -78,7 +83,8 @@ class ResultWriter:
             ``writing``, which includes encoding.
 
     Raises:
-        ValueError: If there is no such kind or root, or a value of the style is unknown.
+        ValueError: If there is no such kind or root, a value of the style is unknown, or the list of what
+            earlier runs have left is damaged.
         FileExistsError: If another run writes to the folder, or it holds results of one that was killed.
         OutputError: If the folder cannot be written to.
         ImportError: If a kind needs a library that is not installed.
@@ -91,6 +97,8 @@ class ResultWriter:
         style: dict[str, Any] | None = None,
         root: str = 'metric',
         feet: bool = True,
+        *,
+        overwrite: bool = False,
     ):
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
@@ -112,7 +120,11 @@ class ResultWriter:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.folder)
+            self._meet_earlier(overwrite)
             self._lines = ResultLines(self.folder / 'results.jsonl') if self._formats else None
+        except ValueError:
+            self._lock.release()
+            raise
         except OSError as error:
             if self._lock is not None:
                 self._lock.release()
@@ -156,10 +168,22 @@ class ResultWriter:
         try:
             with self._writing(), ExitStack() as steps:  # each is taken, whatever happens in the others
                 steps.callback(self._lock.release)
+                steps.callback(lambda: record_files(self.folder, self.files))
                 steps.callback(self._finish_results, complete, skipped)
                 steps.callback(self._finish_source)
         except OSError as error:
             raise _output_error(error) from error
+
+    def _meet_earlier(self, overwrite: bool) -> None:
+        """Say what earlier runs have left, or remove it."""
+        if overwrite:
+            remove_earlier(self.folder)
+        elif earlier := earlier_files(self.folder):
+            logger.warning(
+                '%s holds %d files of earlier runs, such as %s; those that this one does not replace '
+                'stay beside its own (--overwrite removes them first)',
+                self.folder, len(earlier), earlier[0].name,
+            )  # fmt: skip
 
     def _write(self, result: FrameResult) -> None:
         if self._lines is not None:

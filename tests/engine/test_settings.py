@@ -321,3 +321,28 @@ def test_a_kind_that_the_file_itself_has_is_taken(tmp_path):
         load_settings(str(file), {'model.head.loss_cfg.weight': 'half'})
     with pytest.raises(ValueError, match='expected a whole number'):
         load_settings(str(file), {'model.head.in_channels': 9.0})
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('model = dict(', r'bad.py, line 1 cannot be read: SyntaxError'),
+        ('x = 1 / 0', 'bad.py cannot be read: ZeroDivisionError'),
+        ("_base_ = 'good.py'\nschedule = dict(x=1)", 'bad.py cannot be read: TypeError: schedule='),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, text, message):
+    (tmp_path / 'good.py').write_text('schedule = [1]\n')
+    (tmp_path / 'bad.py').write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        load_settings(str(tmp_path / 'bad.py'), None)
+    assert '\n' not in str(error.value)
+
+
+def test_a_module_that_is_not_there_is_named(tmp_path):
+    (tmp_path / 'a.py').write_text(
+        "custom_imports = dict(imports=['no_such_module'], allow_failed_imports=False)"
+    )
+    with pytest.raises(ImportError, match=r'a.py: .*no_such_module .custom_imports') as error:
+        load_settings(str(tmp_path / 'a.py'), None)
+    assert '\n' not in str(error.value)

@@ -187,6 +187,8 @@ GROUPS = {
             'mmhier train configs/my_pose.py': Run(makes=('work_dirs/my_pose/best_coco_AP_epoch_*.pth',)),
             # Which epoch is the best depends on the people.
             f'mmhier test configs/my_pose.py {BEST_16}': Run(swap={BEST_16: BEST_FOUND}, says='coco/Phi'),
+            'python my_five.py': Run(makes=('data/own/annotations/five_val.json',)),
+            'mmhier train configs/my_points.py': Run(makes=('work_dirs/my_points/best_coco_AP_epoch_*.pth',)),
             'python my_npz.py': Run(makes=('data/own/annotations/my_mesh_val.npz',)),
             'mmhier train configs/my_mesh.py': Run(makes=('work_dirs/my_mesh/epoch_14.pth',)),
             'mmhier infer data/own/images/val --model configs/my_mesh.py --detector whole_image '
