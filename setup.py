@@ -36,7 +36,13 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmhier', 'mmhier.*']),
     package_data={
-        'mmhier': ['py.typed', 'ops/selective_scan/*.cpp', 'ops/selective_scan/*.h', 'rasterizer/*.cpp']
+        'mmhier': [
+            'py.typed',
+            'ops/selective_scan/*.cpp',
+            'ops/selective_scan/*.h',
+            'rasterizer/*.cpp',
+            'zoo/*.json',
+        ]
     },
     cmdclass={'build_py': BuildWithConfigs},
     install_requires=requirements('runtime'),

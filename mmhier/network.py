@@ -39,18 +39,19 @@ def downloading(address: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except NETWORK_ERRORS as error:
-        raise DownloadError(f'{address} cannot be downloaded ({reason_of(error)}): {remedy}') from error
+        reason = reason_of(error, socket.getdefaulttimeout())
+        raise DownloadError(f'{address} cannot be downloaded ({reason}): {remedy}') from error
     finally:
         socket.setdefaulttimeout(before)
 
 
-def reason_of(error: Exception) -> str:
-    """What went wrong, in a few words."""
+def reason_of(error: Exception, patience: float) -> str:
+    """What went wrong, in a few words, with a server that had ``patience`` seconds to answer."""
     if isinstance(error, HTTPError):
         return f'the server answers {error.code} {error.reason}'
     inner = error.reason if isinstance(error, URLError) else error
     if isinstance(inner, TimeoutError):
-        return f'no answer within {socket.getdefaulttimeout():g} s'
+        return f'no answer within {patience:g} s'
     if isinstance(inner, http.client.IncompleteRead):
         return f'the connection ended after {len(inner.partial)} bytes'
     return ' '.join(str(inner).split()) or type(inner).__name__

@@ -14,6 +14,9 @@ import mmhier  # noqa: F401  (before any test module imports MMPose)
 
 from mmengine.registry import DefaultScope  # isort: skip
 
+# No test goes to the network; those of downloads have servers of their own.
+os.environ['MMHIER_OFFLINE'] = '1'
+
 ROOT = Path(__file__).resolve().parent.parent
 POSE, MESH = 'swinpose_micro_s3_synth', 'swinhmr2_micro_s3_synth'
 # Two people, on pictures of 96 x 128.

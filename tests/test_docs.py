@@ -79,10 +79,15 @@ def test_paths_that_are_named_exist():
 
 
 def test_config_names_that_are_given_to_commands_exist():
+    from mmhier.cli.model_files import ACTIONS
     from mmhier.zoo.names import find_configs, resolve_config
+    from mmhier.zoo.registry import find_entry
 
     count = 0
     for words in commands():
+        if words[1:2] == ['models'] and words[2:3] and words[2] in ACTIONS:
+            assert all(find_entry(name) for name in words[3:] if not name.startswith('-'))
+            continue
         if '--model' in words:
             name = words[words.index('--model') + 1]
         elif words[:2] in (['mmhier', 'models'], ['mmhier', 'benchmark']):

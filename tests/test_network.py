@@ -26,7 +26,7 @@ from mmhier.compat.checkpoint import load_url
 from mmhier.datasets.coco import CheckedCocoDataset
 from mmhier.engine.initial_weights import check_initial_weights, checkpoint_address
 from mmhier.engine.preflight import check_config
-from mmhier.models.backbones import TruncatedBackbone
+from mmhier.models.backbones.truncated_backbone import TruncatedBackbone
 from mmhier.network import DownloadError, downloading
 from mmhier.testing import write_dot_people
 

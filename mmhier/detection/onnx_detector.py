@@ -1,15 +1,17 @@
-"""YOLOX and RTMDet from an ONNX file, through onnxruntime.
+"""YOLOX, RTMDet and D-FINE from an ONNX file, through onnxruntime.
 
-Three layouts of outputs are known, and told apart by running the network once:
+Four layouts of outputs are known, and told apart by running the network once:
 
 - ``grid``: YOLOX as Megvii's ``export_onnx.py`` writes it, (B, N, 5 + classes): per cell of the strides 8,
   16, 32 (and 64) the centre's offset and the logarithm of the size in cells, objectness, and class scores;
 - ``decoded``: the same after ``--decode_in_inference``: centre and size are pixels of the network's input;
-- ``dets, labels``: MMDeploy's, after non-maximum suppression: (B, N, 5) corners and score, (B, N) classes.
+- ``dets, labels``: MMDeploy's, after non-maximum suppression: (B, N, 5) corners and score, (B, N) classes;
+- ``logits, pred_boxes``: D-FINE (arXiv 2410.13842) as Hugging Face exports it: (B, N, classes) before the
+  sigmoid, (B, N, 4) centre and size from 0 to 1, and nothing to suppress.
 
-Both networks take BGR images that are scaled to fit, with grey (114) to the right and below; YOLOX takes the
-values as they are, RTMDet minus a mean and divided by a standard deviation. Where a file has MMDeploy's
-outputs its name has to say which of the two it is.
+YOLOX and RTMDet take BGR images that are scaled to fit, with grey (114) to the right and below; YOLOX takes
+the values as they are, RTMDet minus a mean and divided by a standard deviation. Where a file has MMDeploy's
+outputs its name has to say which of the two it is. D-FINE takes RGB from 0 to 1, stretched to its input.
 """
 
 from collections import Counter
@@ -24,7 +26,10 @@ from mmhier.onnx_file import check_onnx
 FAMILIES = {
     'yolox': ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     'rtmdet': ((103.53, 116.28, 123.675), (57.375, 57.12, 58.395)),
+    'dfine': ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
 }
+# The family that has a layout of its own.
+QUERIES, STRETCHED = 'logits, pred_boxes', 'dfine'
 PADDING = 114
 
 STRIDES = ((8, 16, 32), (8, 16, 32, 64))
@@ -34,18 +39,19 @@ DEFAULT_INPUT_SIZE = 640
 INPUT_TYPES = {'tensor(float)': np.float32, 'tensor(float16)': np.float16}
 
 EXPECTED = (
-    'expected YOLOX with one output (batch, cells, 5 + classes), or RTMDet or YOLOX of MMDeploy with the '
-    'outputs dets (batch, boxes, 5) and labels (batch, boxes)'
+    'expected YOLOX with one output (batch, cells, 5 + classes), RTMDet or YOLOX of MMDeploy with the '
+    'outputs dets (batch, boxes, 5) and labels (batch, boxes), or D-FINE with logits (batch, boxes, classes) '
+    'and pred_boxes (batch, boxes, 4)'
 )
 
 
 class OnnxDetector:
-    """A YOLOX or RTMDet network that finds people.
+    """A YOLOX, RTMDet or D-FINE network that finds people.
 
     Args:
         path: The ONNX file.
         score_threshold: Boxes with a lower score are dropped.
-        family: ``'yolox'`` or ``'rtmdet'``; by default as the layout or the file's name says.
+        family: ``'yolox'``, ``'rtmdet'`` or ``'dfine'``; by default as the layout or the file's name says.
         input_size: Height and width of the network's input, where the file leaves them open.
         nms_iou: Of two boxes that overlap more, the one of lower score is dropped; MMDeploy's files have
             this inside.
@@ -81,14 +87,19 @@ class OnnxDetector:
         self._output_names = [output.name for output in self._session.get_outputs()]
         self._read_input(input_size)
         self.layout = self._recognise()
+        if family is not None and (family == STRETCHED) != (self.layout == QUERIES):
+            raise ValueError(f'{self.path} has the outputs of {self.layout}, which are not those of {family}')
         self.family = family or self._guess_family()
 
     def __call__(self, image: np.ndarray, source: str = '', frame_index: int = 0) -> Detections:
         """See :class:`Detector`."""
-        padded, scale_xy = letterbox(check_image(image), self.input_hw)
+        fit = stretch if self.family == STRETCHED else letterbox
+        fitted, scale_xy = fit(check_image(image), self.input_hw)
         mean, std = (np.array(numbers, np.float32) for numbers in FAMILIES[self.family])
-        outputs = self._run((padded - mean) / std)
-        if self.layout == 'dets, labels':
+        outputs = self._run((fitted - mean) / std)
+        if self.layout == QUERIES:
+            boxes, scores = self._from_queries(outputs)
+        elif self.layout == 'dets, labels':
             boxes, scores = self._from_mmdeploy(outputs)
         else:
             boxes, scores = self._from_cells(outputs[self._output_names[0]][0])
@@ -102,6 +113,17 @@ class OnnxDetector:
         count_others(self.left_out, rows[~people, 4], self.score_threshold)
         chosen = people & (rows[:, 4] >= self.score_threshold)
         return rows[chosen, :4], rows[chosen, 4]
+
+    def _from_queries(self, outputs: dict[str, np.ndarray]) -> Detections:
+        logits, boxes = outputs['logits'][0].astype(np.float64), outputs['pred_boxes'][0].astype(np.float64)
+        scores = 1 / (1 + np.exp(-logits.clip(-80, 80)))
+        people = scores[:, self.person_class]
+        others = np.delete(scores, self.person_class, axis=1).max(axis=1, initial=0.0)
+        count_others(self.left_out, others[others > people], self.score_threshold)
+        chosen = people >= self.score_threshold
+        centers, sizes = boxes[chosen, :2], boxes[chosen, 2:]
+        corners = np.concatenate([centers - sizes / 2, centers + sizes / 2], axis=1)
+        return corners * np.tile(self.input_hw[::-1], 2), people[chosen]
 
     def _from_cells(self, cells: np.ndarray) -> Detections:
         """Boxes of people from one row per cell, (N, 5 + classes)."""
@@ -161,6 +183,9 @@ class OnnxDetector:
         shapes = {name: array.shape for name, array in outputs.items()}
         if {'dets', 'labels'} <= outputs.keys() and shapes['dets'][-1] == 5:
             return 'dets, labels'
+        logits, boxes = shapes.get('logits', ()), shapes.get('pred_boxes', ())
+        if len(logits) == 3 and boxes == (*logits[:2], 4) and logits[2] > self.person_class:
+            return QUERIES
         first = outputs[self._output_names[0]]
         if len(outputs) == 1 and first.ndim == 3 and first.shape[2] > 5 + self.person_class:
             for strides in STRIDES:
@@ -184,8 +209,8 @@ class OnnxDetector:
 
     def _guess_family(self) -> str:
         if self.layout != 'dets, labels':
-            return 'yolox'
-        named = [family for family in FAMILIES if family in self.path.lower()]
+            return STRETCHED if self.layout == QUERIES else 'yolox'
+        named = [family for family in ('yolox', 'rtmdet') if family in self.path.lower()]
         if len(named) == 1:
             return named[0]
         raise ValueError(
@@ -212,6 +237,25 @@ def letterbox(image: np.ndarray, input_hw: tuple[int, int]) -> tuple[np.ndarray,
     padded = np.full((*input_hw, 3), PADDING, np.uint8)
     padded[: new_wh[1], : new_wh[0]] = cv2.resize(image, new_wh, interpolation=cv2.INTER_LINEAR)
     return padded, np.array([new_wh[0] / width, new_wh[1] / height])
+
+
+def stretch(image: np.ndarray, input_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Scale an image to the whole of a network's input, whatever its shape, and turn BGR to RGB.
+
+    Where it shrinks, all pixels count, as in the resizing of Pillow that D-FINE was trained with.
+
+    Args:
+        image: (H, W, 3) uint8, BGR.
+        input_hw: Height and width of the result.
+
+    Returns:
+        (*input_hw, 3) uint8, RGB, and the scale in x and y, (2,) float64.
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
+    resized = np.asarray(picture.resize(input_hw[::-1], Image.Resampling.BILINEAR))
+    return resized, np.array([input_hw[1] / image.shape[1], input_hw[0] / image.shape[0]])
 
 
 def grid_cells(input_hw: tuple[int, int], strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

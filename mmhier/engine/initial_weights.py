@@ -5,16 +5,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mmengine.fileio import exists
 from mmengine.runner.checkpoint import get_deprecated_model_names, get_external_models, get_mmcls_models
 
 from mmhier.compat.checkpoint import fetch
 from mmhier.network import DownloadError
-from mmhier.suggestions import did_you_mean, similar_path
+from mmhier.suggestions import did_you_mean
+from mmhier.zoo.choice import INITIAL, MODELS, released
+from mmhier.zoo.fetch import fetch_entry
 
 
 def check_initial_weights(model: Mapping) -> None:
-    """Check every checkpoint in an ``init_cfg`` of a model; what lies elsewhere is downloaded, once.
+    """Check every checkpoint in an ``init_cfg`` of a model; what is not here is downloaded, once.
 
     Args:
         model: Its config.
@@ -24,27 +25,42 @@ def check_initial_weights(model: Mapping) -> None:
             name another or none.
         FileNotFoundError: If one is a file that does not exist.
         ImportError: If one is of torchvision, which is not installed.
-        ValueError: If MMEngine knows no weights of that name, or what is downloaded is damaged.
+        ValueError: If MMEngine knows no weights of that name, what is downloaded is damaged, or a licence
+            has to be accepted first.
     """
     for field, checkpoint in _checkpoints(model, 'model', False):
         owner = field.partition('.init_cfg')[0]
         remedy = f'--cfg-options {field}=FILE names another, {owner}.init_cfg=None starts from random weights'
-        if '://' not in checkpoint:
-            if not exists(checkpoint):
-                raise FileNotFoundError(
-                    f'{checkpoint} does not exist ({field}){similar_path(checkpoint)}. The head of the '
-                    f'config says where to get it; {remedy}'
-                )
-        elif address := checkpoint_address(checkpoint, f'{field}; {remedy}'):
-            try:
-                fetch_once(address)
-            except DownloadError as error:
-                raise DownloadError(f'{error}; or {remedy}') from error
+        try:
+            fetch_checkpoint(checkpoint, f'{field}; {remedy}', INITIAL)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{error} ({field}). The head of the config says where to get it; {remedy}'
+            ) from error
+        except DownloadError as error:
+            raise DownloadError(f'{error}; or {remedy}') from error
 
 
-def fetch_once(address: str) -> None:
-    """Download a checkpoint to where MMEngine looks for it, in the first of several processes."""
-    if int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0) == 0:
+def fetch_checkpoint(name: str, where: str, kinds: tuple[str, ...] = MODELS) -> None:
+    """Download a checkpoint to where it is looked for, in the first of several processes.
+
+    Args:
+        name: File, address, name of released weights, or one that MMEngine knows.
+        where: What names it, for errors.
+        kinds: Of released weights that make sense.
+
+    Raises:
+        FileNotFoundError: If it is none of these.
+        OSError: If it cannot be downloaded.
+        ValueError: As of :func:`check_initial_weights`, or if it is the name of something else.
+    """
+    entry = released(name, kinds)
+    address = None if entry else checkpoint_address(name, where)
+    if int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0) != 0:
+        return
+    if entry:
+        fetch_entry(entry)
+    elif address:
         fetch(address, progress=sys.stderr.isatty())
 
 

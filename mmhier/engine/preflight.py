@@ -12,11 +12,11 @@ from mmengine.device import get_device
 from mmengine.fileio import exists
 
 from mmhier.engine.data_preflight import check_data, data_sets
-from mmhier.engine.initial_weights import check_initial_weights, checkpoint_address, fetch_once
+from mmhier.engine.initial_weights import check_initial_weights, fetch_checkpoint
 from mmhier.engine.name_preflight import check_names
 from mmhier.engine.schedule_preflight import check_schedule
 from mmhier.suggestions import similar_path
-from mmhier.zoo.names import check_checkpoint
+from mmhier.zoo.choice import released
 
 _STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
 # Options of codecs on which the targets do not depend.
@@ -49,7 +49,7 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
     if 'train_dataloader' in loaders:
         _check_precision(cfg.get('optim_wrapper') or {})
     if cfg.get('load_from'):
-        check_checkpoint(cfg.load_from)
+        _check_start(cfg)
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
     _check_pipelines(cfg, loaders)
@@ -58,8 +58,8 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
             for field, dataset in data_sets(cfg[loader].get('dataset'), f'{loader}.dataset'):
                 _check_paths(field, dataset)
             check_data(cfg, loader)
-    if cfg.get('load_from') and (address := checkpoint_address(cfg.load_from, 'load_from')):
-        fetch_once(address)
+    if cfg.get('load_from'):
+        fetch_checkpoint(cfg.load_from, 'load_from')
     model = cfg.get('model') or {}
     if 'train_dataloader' in loaders:
         check_initial_weights(model)
@@ -67,6 +67,15 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         _check_body_model(model)
         if 'train_dataloader' in loaders and model.get('mocap'):
             _check_prior(model, cfg.get('optim_wrapper') or {})
+
+
+def _check_start(cfg: Config) -> None:
+    """Check that what a run starts from is there, or has a name; nothing is fetched."""
+    if released(cfg.load_from) and cfg.get('resume'):
+        raise ValueError(
+            f'{cfg.load_from} cannot be resumed from: released weights do not say where their training was. '
+            f'--cfg-options load_from={cfg.load_from} starts from them'
+        )
 
 
 def _check_precision(optim_wrapper: ConfigDict) -> None:

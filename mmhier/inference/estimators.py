@@ -27,7 +27,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.models.heads import HeatmapHead
 from mmpose.models.utils.tta import flip_heatmaps
-from mmpose.registry import MODELS
+from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import Tensor, nn
 
 from mmhier.body_models.joint_sets import joint_set
@@ -48,10 +48,14 @@ from mmhier.inference.engine_network import (
     open_network,
 )
 from mmhier.results.frame_result import BodyMesh
-from mmhier.zoo.names import RANDOM, check_weights, resolve_config
+from mmhier.zoo.choice import AUTO, RANDOM, choose_weights
+from mmhier.zoo.conversion import Ready, convert_model, convert_model_file, converted
+from mmhier.zoo.names import resolve_config
 
 logger = logging.getLogger('mmhier')
 
+# Names of weights that only other projects have.
+_OTHERS = ('keypoint_head.', 'smpl_head.', 'backbone.embeddings.', 'backbone.cls_token')
 # Parts of a mesh model that only training needs.
 _PRIOR = ('discriminator', 'adversarial_loss', 'mocap')
 
@@ -334,8 +338,9 @@ def load_estimator(
     Args:
         model: Config file or name, see :func:`mmhier.zoo.names.resolve_config`; None: that of
             an exported file.
-        weights: Checkpoint; by default what training has left, see
-            :func:`mmhier.zoo.names.find_weights`. ``'random'``: random weights, for tests and timing.
+        weights: Checkpoint, its address, or the name of released weights; by default what training has left,
+            else released ones, see :func:`mmhier.zoo.choice.choose_weights`. Weights of ViTPose and HMR2.0
+            are converted on the way. ``'random'``: random weights, for tests and timing.
         device: 'auto' takes a GPU if there is one.
         engine: 'eager', 'auto', 'compile', 'onnxruntime', 'openvino', or a file of ``mmhier export``, which
             holds its own weights.
@@ -369,7 +374,11 @@ def load_estimator(
     elif settings.type != 'TopdownPoseEstimator':
         raise ValueError(f"{path.stem} is a {settings.type}; use MMPose's MMPoseInferencer for it")
     network = MODELS.build(settings)
-    checkpoint = {} if weights is None and is_file(engine) else _load_weights(network, path, weights)
+    checkpoint, ready = {}, None
+    if weights is not None or not is_file(engine):
+        checkpoint, ready = _load_weights(network, path, weights)
+    if ready is not None and ready.is_vitposes_own:
+        network.head.decoder = KEYPOINT_CODECS.build({**settings.head.decoder, 'type': 'ViTPoseUDPHeatmap'})
     network.to(choose_device(device)).eval()
     if hasattr(network.backbone, 'fuse_for_inference'):
         network.backbone.fuse_for_inference()
@@ -398,24 +407,49 @@ def choose_device(device: str) -> str:
     return device
 
 
-def _load_weights(model: nn.Module, config: Path, weights: str | Path | None) -> dict[str, Any]:
-    """Load a checkpoint that has to fit; return it without its weights."""
+def _load_weights(
+    model: nn.Module, config: Path, weights: str | Path | None
+) -> tuple[dict[str, Any], Ready | None]:
+    """Load weights that have to fit; return the rest of their checkpoint, and what was converted of it."""
     if str(weights) == RANDOM:
         logger.warning('%s has random weights: its results mean nothing', config.stem)
-        return {}
-    place = check_weights(config, weights)
-    if weights is None:
+        return {}, None
+    place, entry = choose_weights(config, weights)
+    if weights is None or str(weights) == AUTO:
         logger.warning('weights of %s: %s', config.stem, place)
-    checkpoint = _load_checkpoint(str(place), map_location='cpu', logger='silent')
-    state = checkpoint.pop('state_dict', checkpoint)
-    state = {name: value for name, value in state.items() if name.split('.')[0] != 'discriminator'}
-    if problem := describe_mismatch(model.state_dict(), state):
+    checkpoint, ready = {}, None
+    if entry is not None:
+        ready = converted(entry, place)
+    elif Path(place).suffix == '.ckpt':  # Lightning's, never ours
+        ready = convert_model_file(place)
+    else:
+        checkpoint = _load_checkpoint(str(place), map_location='cpu', logger='silent')
+    state = ready.state_dict if ready else checkpoint.pop('state_dict', checkpoint)
+    problem = _mismatch(model, state)
+    if problem and ready is None:
+        try:
+            ready = convert_model(state, str(place))
+            state, problem = ready.state_dict, _mismatch(model, ready.state_dict)
+        except ValueError as error:
+            if any(key.startswith(_OTHERS) for key in state):
+                raise ValueError(f'{place} cannot be made a checkpoint of {config.stem}: {error}') from error
+    if problem:
+        of = f'; it is for {", ".join(entry.configs)}' if entry else ''
         raise ValueError(
-            f'{place} is not a checkpoint of {config.stem}: {problem}. Use the config that it was trained '
-            'with, or mmhier convert for weights of another project'
+            f'{place} is not a checkpoint of {config.stem}: {problem}{of}. Use the config that it was '
+            'trained with, or mmhier convert for weights of another project'
         )
-    model.load_state_dict({name.removeprefix('module.'): value for name, value in state.items()})
-    return checkpoint if 'meta' in checkpoint else {}
+    model.load_state_dict({name.removeprefix('module.'): value for name, value in _own(state).items()})
+    return checkpoint if 'meta' in checkpoint else {}, ready
+
+
+def _mismatch(model: nn.Module, state: dict[str, Tensor]) -> str | None:
+    return describe_mismatch(model.state_dict(), _own(state))
+
+
+def _own(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without those that only training needs."""
+    return {name: value for name, value in state.items() if name.split('.')[0] != 'discriminator'}
 
 
 def _dataset_meta(cfg: Config) -> dict[str, Any]:

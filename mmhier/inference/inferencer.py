@@ -52,14 +52,15 @@ class Inferencer:
     Args:
         model: Name of a model (``swinpose_s_s3``, ``swinhmr2_s_s3``) or config file; pose or mesh. An
             exported file as ``engine`` says it itself.
-        weights: Checkpoint. By default the one in ``pretrained/`` or ``work_dirs/``; ``'random'``: random
+        weights: Checkpoint, its address, or the name of released weights (``mmhier models``). By default the
+            one in ``pretrained/`` or ``work_dirs/``, else the released one of the model; ``'random'``: random
             weights, for tests and timing.
         device: 'auto' takes a GPU if there is one; 'cpu', 'cuda', 'cuda:1'.
         engine: What runs the network: 'eager', 'auto', 'compile', 'onnxruntime', 'openvino', or a file that
             ``mmhier export`` has made.
         detector: Finds people: a function of an image (H, W, 3) BGR that returns boxes (N, 4) and scores
-            (N,), or what :func:`mmhier.detection.load_detector` takes. By default the whole image is one
-            person.
+            (N,), or what :func:`mmhier.detection.load_detector` takes. By default a released network, fetched
+            when it is first needed; where it cannot be had, the whole image is one person.
         batch_size: People at a time.
         box_threshold: Boxes with a lower score are left out.
         detector_stride: The detector looks at every n-th frame of a video; in between, people are followed.
@@ -137,8 +138,7 @@ class Inferencer:
         if boxes is not None:
             return load_boxes(boxes, self.box_threshold)
         if self.detector is None:
-            logger.warning('without boxes and detector the whole image is taken as one person')
-            self.detector = load_detector('whole_image')
+            self.detector = load_detector('auto', self.box_threshold, str(self.estimator.device))
         return self.detector
 
 

@@ -33,7 +33,7 @@ TITLE = 'mmhier: poses and body meshes'
 MARKING = 'click at two opposite corners of each; in a video the boxes hold for every frame.'
 WHOLE_IMAGE = (
     f'The whole picture is taken as **one person**, unless you mark people in it: {MARKING} '
-    '`mmhier app --detector FILE.onnx` finds them by itself.'
+    '`mmhier app --detector yolox-s` finds them by itself.'
 )
 DETECTOR = f'Everybody the detector finds is taken, unless you mark people in the picture: {MARKING}'
 READY = 'Choose a picture or a video.'
@@ -62,13 +62,14 @@ def find_models(name: str | None = None, weights: str | Path | None = None) -> d
 
     Args:
         name: Model or config file that comes first.
-        weights: Its checkpoint; by default the one :func:`mmhier.zoo.names.find_weights` finds.
+        weights: Its checkpoint; by default those of :func:`mmhier.zoo.choice.check_weights`.
 
     Raises:
         FileNotFoundError: If no model has weights, or the one asked for is not there.
         ValueError: If there are weights without a name.
     """
-    from mmhier.zoo.names import check_weights, find_configs, find_weights, resolve_config
+    from mmhier.zoo.choice import check_weights, find_weights
+    from mmhier.zoo.names import find_configs, resolve_config
 
     models = {}
     if name is not None:
@@ -129,7 +130,8 @@ class Analyzer:
 
         if self._loaded is None or self._loaded[0] != name:
             self._loaded = None  # its memory is free before the next one is loaded
-            self._loaded = name, Inferencer(*self.models[name], **self.settings)
+            detector = self.settings.get('detector') or 'whole_image'  # the page promises that
+            self._loaded = name, Inferencer(*self.models[name], **self.settings | dict(detector=detector))
         return self._loaded[1]
 
     def look(self, path: str | Path) -> tuple['np.ndarray', int]:

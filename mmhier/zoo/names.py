@@ -1,4 +1,4 @@
-"""Models by name: which configs there are, where they lie, and where weights are.
+"""Models by name: which configs there are, and where they lie. For weights see :mod:`mmhier.zoo.choice`.
 
 Every command and the Python API take the same names (:func:`resolve_config`, :func:`find_configs`):
 
@@ -24,9 +24,6 @@ from mmhier.suggestions import did_you_mean, similar_path
 
 # Beside the package in a clone, inside of it in an installed wheel.
 _PLACES = (Path(__file__).parents[2] / 'configs', Path(__file__).parents[1] / 'configs')
-
-# Stands for weights of a model that nobody has trained: for tests and timing.
-RANDOM = 'random'
 
 # Folders of configs: keypoints, meshes.
 TASKS = ('hpe', 'hmr')
@@ -176,59 +173,3 @@ def _hint(name: str) -> str:
         short = {path.stem: (f'{package}::' if package else '') + path.stem for path in known.values()}
         hint = did_you_mean(Path(word).name, short)
     return f'{hint or ";"} `{_listing(name)}` lists them'
-
-
-def check_checkpoint(name: str | PathLike) -> str:
-    """Return what names a checkpoint: an address as it is, or a file that is there.
-
-    Args:
-        name: File or address.
-
-    Raises:
-        FileNotFoundError: If there is no such file; with the one that is most alike.
-    """
-    text = str(name)
-    if '://' not in text and not Path(text).expanduser().is_file():
-        raise FileNotFoundError(f'checkpoint {text} does not exist{similar_path(text)}')
-    return text
-
-
-def check_weights(config: Path, weights: str | PathLike | None = None) -> str | Path:
-    """Return what names the weights of a model: by default those that :func:`find_weights` finds.
-
-    Args:
-        config: Of the model.
-        weights: File, address or :data:`RANDOM`.
-
-    Raises:
-        FileNotFoundError: If there are none.
-    """
-    if weights is None:
-        return find_weights(config)
-    return RANDOM if str(weights) == RANDOM else check_checkpoint(weights)
-
-
-def find_weights(config: Path) -> Path:
-    """Find a checkpoint of a config where training and downloads leave them.
-
-    Looked at are ``pretrained/NAME.pth``, then the best and the last checkpoint in ``work_dirs/NAME``, then
-    those of the quickstart.
-
-    Raises:
-        FileNotFoundError: If there is none; the message says how to come by one.
-    """
-    name = config.stem
-    places = [Path('pretrained', f'{name}.pth')]
-    # Training leaves a copy of its config beside its checkpoints.
-    quickstart = [path.parent for path in Path('work_dirs', 'quickstart').glob(f'*train/{name}.py')]
-    for folder in (Path('work_dirs', name), *quickstart):
-        for pattern in ('best_*.pth', 'epoch_*.pth', 'iter_*.pth'):
-            places += sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(
-        f'{name} needs weights, and there are none in pretrained/{name}.pth or work_dirs/{name}/. Name a '
-        f'checkpoint (weights=FILE, --weights FILE); train one (mmhier train {config}); or convert one of '
-        'another project (mmhier convert)'
-    )

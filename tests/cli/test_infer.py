@@ -317,7 +317,14 @@ def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
     ('arguments', 'message'),
     [
         (['--model', POSE], 'nothing to do'),
-        (['a.jpg'], '--model is missing'),
+        (['a.jpg'], 'vitpose-plus-small is not on this machine, and MMHIER_OFFLINE forbids'),
+        (['a.jpg', '--weights', 'my.pth'], '--model is missing: the model that my.pth is of'),
+        (['a.jpg', '--engine', 'my.onnx'], 'does not exist; mmhier export writes a model and its .json'),
+        (['a.jpg', '--engine', 'my.onnx', '--task', 'pose'], '--engine my.onnx names one: leave one out'),
+        (['a.jpg', *OPTIONS, '--task', 'pose'], 'leave one out'),
+        (['a.jpg', '--task', 'mesh'], 'mmhier models download hmr2b --accept-licence; and SMPL, from'),
+        (['a.jpg', '--model', POSE, '--weights', 'yolox-s'], 'it is for --detector'),
+        (['a.jpg', '--model', POSE, '--weights', 'vitpose-plus-smal'], 'did you mean vitpose-plus-small'),
         (['absent.jpg', *OPTIONS], 'absent.jpg does not exist'),
         (['a.jpg', *OPTIONS, '--save', 'json,pdf'], 'pdf: no such kind'),
         (['a.jpg', *OPTIONS, '--save', 'none'], 'would do nothing'),
@@ -336,6 +343,8 @@ def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
 )
 def test_errors_of_the_user_are_one_line(tmp_path, monkeypatch, capsys, arguments, message, pictures):
     monkeypatch.chdir(tmp_path)
+    for name in ('MMHIER_HOME', 'MMHIER_BODY_MODELS'):
+        monkeypatch.setenv(name, str(tmp_path / 'empty'))
     cv2.imwrite('a.jpg', pictures[0])
     assert infer(*arguments) == 1
     err = capsys.readouterr().err.splitlines()

@@ -1,4 +1,4 @@
-"""YOLOX and RTMDet files: tiny graphs of each layout whose boxes are known by hand."""
+"""YOLOX, RTMDet and D-FINE files: tiny graphs of each layout whose boxes are known by hand."""
 
 import sys
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmhier.detection import load_detector
-from mmhier.detection.onnx_detector import grid_cells, letterbox, suppress
+from mmhier.detection.onnx_detector import grid_cells, letterbox, stretch, suppress
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -158,6 +158,81 @@ def test_mmdeploy_file_has_to_say_which(tmp_path):
     assert load_detector(dict(type='onnx', path=path, family='yolox')).family == 'yolox'
     with pytest.raises(ValueError, match="family='yolo'"):
         load_detector(dict(type='onnx', path=path, family='yolo'))
+
+
+def logit(score):
+    return np.log(score / (1 - score))
+
+
+# Person 0.8 and another class 0.3; two people who overlap are two; a chair; nobody.
+QUERIES = {
+    'logits': logit(np.array([[[0.8, 0.3], [0.6, 0.1], [0.5, 0.9], [0.2, 0.1]]])).astype(np.float32),
+    'pred_boxes': np.array(
+        [[[0.5, 0.5, 0.5, 1.0], [0.5, 0.5, 0.5, 0.9], [0.25, 0.5, 0.1, 0.2], [0.5, 0.5, 1, 1]]], np.float32
+    ),
+}
+
+
+def test_dfine(tmp_path):
+    """Boxes are parts of the image, whatever its shape; nothing is suppressed."""
+    detect = load_detector(save(tmp_path / 'a.onnx', QUERIES))
+    boxes, scores = detect(np.full((100, 200, 3), 90, np.uint8))
+    assert detect.layout == 'logits, pred_boxes' and detect.family == 'dfine'
+    np.testing.assert_allclose(boxes, [[50, 0, 150, 100], [50, 5, 150, 95], [40, 40, 60, 60]], atol=1e-4)
+    np.testing.assert_allclose(scores, [0.8, 0.6, 0.5], atol=1e-6)
+    assert sum(detect.left_out.values()) == 1
+    assert len(load_detector(dict(type='onnx', path=tmp_path / 'a.onnx', score_threshold=0.7))(IMAGE)[0]) == 1
+
+
+@pytest.mark.parametrize('size', [SIDE, 'any'])
+def test_what_dfine_sees(tmp_path, size):
+    """Red, green and blue from 0 to 1, stretched to the whole input: the box is the colour of a pixel."""
+    constants = [
+        numpy_helper.from_array(np.array(numbers, np.int64), name)
+        for name, numbers in [('from', [0, 0, 5, 60]), ('to', [1, 3, 6, 61]), ('shape', [1, 1, 3])]
+    ]
+    constants.append(numpy_helper.from_array(np.array([[[1.0]]], np.float32), 'rest'))
+    constants.append(numpy_helper.from_array(np.array([[[9.0]]], np.float32), 'logits_constant'))
+    nodes = [
+        helper.make_node('Slice', ['images', 'from', 'to'], ['pixel']),
+        helper.make_node('Reshape', ['pixel', 'shape'], ['colour']),
+        helper.make_node('Concat', ['colour', 'rest'], ['pred_boxes'], axis=2),
+        helper.make_node('Identity', ['logits_constant'], ['logits']),
+    ]
+    shape = (1, 3, SIDE, SIDE) if size == SIDE else ('batch', 3, 'height', 'width')
+    inputs = [helper.make_tensor_value_info('images', TensorProto.FLOAT, shape)]
+    outputs = [
+        helper.make_tensor_value_info('logits', TensorProto.FLOAT, (1, 1, 1)),
+        helper.make_tensor_value_info('pred_boxes', TensorProto.FLOAT, (1, 1, 4)),
+    ]
+    path = write(tmp_path / 'a.onnx', nodes, inputs, outputs, constants)
+    image = np.zeros((32, 128, 3), np.uint8)
+    column = 60 * 128 // (SIDE if size == SIDE else 640)
+    image[:, column - 4 : column + 8] = (51, 102, 204)
+    boxes, _ = load_detector(path)(image)
+    red, green, blue = 0.8, 0.4, 0.2
+    expected = [red - blue / 2, green - 0.5, red + blue / 2, green + 0.5] * np.array([128, 32, 128, 32])
+    np.testing.assert_allclose(boxes, [expected.clip(0, [128, 32, 128, 32])], atol=1e-3)
+
+
+def test_a_stretched_picture_is_that_of_torch(tmp_path):
+    """Pillow's triangle filter is what ``antialias=True`` computes."""
+    import torch
+
+    image = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
+    ours, scale_xy = stretch(image, (64, 96))
+    batch = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None].float()
+    theirs = torch.nn.functional.interpolate(batch, (64, 96), mode='bilinear', antialias=True)
+    difference = np.abs(ours - theirs[0].permute(1, 2, 0).numpy())
+    assert difference.max() < 1.01  # Pillow rounds twice, to whole numbers
+    np.testing.assert_allclose(scale_xy, [96 / 200, 64 / 300])
+
+
+def test_a_family_that_the_file_is_not(tmp_path):
+    for outputs, family in ((QUERIES, 'yolox'), ({'output': grid_output(GRID)}, 'dfine')):
+        path = save(tmp_path / 'a.onnx', outputs)
+        with pytest.raises(ValueError, match=f'not those of {family}'):
+            load_detector(f'{family}:{path}')
 
 
 def save_pixel_reader(path, x, y, side=SIDE):

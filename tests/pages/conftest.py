@@ -147,6 +147,10 @@ class StandIns:
         for place in ('FILE.pth', f'torch_home/hub/checkpoints/{address.rpartition("/")[2]}'):
             link(weights, folder / place)
 
+    def default_weights(self, folder: Path) -> None:
+        """Of the model that is taken where none is named, which would be fetched."""
+        link(self._weights('vitpose_s'), folder / 'pretrained/vitpose_s_coco.pth')
+
     def mesh_weights(self, folder: Path) -> None:
         """SwinHMR2-S-S3 under every name that the pages give it."""
         for name in (

@@ -91,8 +91,11 @@ ANY_DRIFT = f'{FEW_CROPS} --bound 1000'
 
 GROUPS = {
     'poses': Group(
-        ('pictures', 'clip', 'detector', 'pose_weights'),
+        ('pictures', 'clip', 'detector', 'pose_weights', 'default_weights'),
         {
+            'mmhier infer photo.jpg': Run(
+                makes=(f'{OUT}/results.json', f'{OUT}/photo_overlay.jpg'), says='model vitpose_s_coco'
+            ),
             'mmhier infer photo.jpg --model swinpose_s_s3 --weights swinpose_s_s3.pth': Run(
                 makes=(f'{OUT}/results.json', f'{OUT}/photo_overlay.jpg')
             ),
@@ -171,7 +174,7 @@ GROUPS = {
             'mmhier train configs/hmr/swinhmr2_micro_s3_synth.py': Run(
                 makes=('work_dirs/swinhmr2_micro_s3_synth/epoch_14.pth',)
             ),
-            'mmhier infer data/synth/images/val --model swinhmr2_micro_s3_synth '
+            'mmhier infer data/synth/images/val --model swinhmr2_micro_s3_synth --detector whole_image '
             '--save json,overlay,side,glb': Run(makes=MICRO_MESHES),
             'mmhier infer people/ --model swinhmr2_micro_s3_synth --boxes people.json '
             '--save json,overlay,side,glb': Run(makes=MICRO_MESHES),
@@ -190,9 +193,8 @@ GROUPS = {
             'mmhier train configs/my_points.py': Run(makes=('work_dirs/my_points/best_coco_AP_epoch_*.pth',)),
             'python my_npz.py': Run(makes=('data/own/annotations/my_mesh_val.npz',)),
             'mmhier train configs/my_mesh.py': Run(makes=('work_dirs/my_mesh/epoch_14.pth',)),
-            'mmhier infer data/own/images/val --model configs/my_mesh.py --save json,overlay,side': Run(
-                makes=(f'{OUT}/results.json', f'{OUT}/*_side.jpg')
-            ),
+            'mmhier infer data/own/images/val --model configs/my_mesh.py --detector whole_image '
+            '--save json,overlay,side': Run(makes=(f'{OUT}/results.json', f'{OUT}/*_side.jpg')),
             'python tools/prepare/synth_to_npz.py data/own': Run(
                 makes=('data/own/annotations/mesh_train.npz',)
             ),
@@ -332,6 +334,7 @@ GROUPS = {
         (),
         {
             'mmhier doctor': Run(says='Everything required works'),
+            'mmhier models verify': Run(says='no files to verify'),
             'mmhier models "swinpose_*_coco" --plot cost.png': Run(
                 makes=('cost.png',), says='`swinpose_s_s3_coco`'
             ),
@@ -362,6 +365,9 @@ NOT_RUN = {
     'pip install gradio av': 'fetches from an index',
     'pip install jupyterlab': 'fetches from an index',
     'jupyter lab notebooks': 'waits for a browser; tests/test_notebooks.py runs the notebooks',
+    'mmhier models download yolox-s vitpose-plus-small': 'fetches; tests/cli/test_model_files.py',
+    'mmhier models download mae-base --accept-licence': 'the same',
+    'python tools/zoo/check.py --write': 'fetches; tests/tools/test_zoo_check.py',
     'make quickstart': 'tests/cli/test_quickstart.py runs its steps',
     'make test': '.ci/run',
     'make test-slow': 'is this suite',
@@ -389,8 +395,15 @@ def test_every_printed_command_has_a_run_and_every_run_is_printed():
 
 
 def test_what_is_not_run_fetches_or_is_the_suite():
+    fetching = (
+        'git clone',
+        'pip install',
+        'jupyter lab',
+        'mmhier models download',
+        'python tools/zoo/check.py',
+    )
     for command in NOT_RUN:
-        assert command.startswith(('git clone', 'pip install', 'jupyter lab', 'make ')), command
+        assert command.startswith((*fetching, 'make ')), command
 
 
 @pytest.mark.parametrize(
@@ -476,6 +489,8 @@ def environment(folder: Path) -> dict[str, str]:
         OMP_NUM_THREADS='1',
         TORCH_HOME=str(folder / 'torch_home'),
         MMHIER_BODY_MODELS=str(folder / 'body_models'),
+        MMHIER_HOME=str(folder / 'mmhier_home'),
+        MMHIER_OFFLINE='1',
         http_proxy=nowhere,
         https_proxy=nowhere,
         no_proxy='127.0.0.1,localhost',

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from mmhier.cli import main as cli
+from mmhier.detection.detector import WholeImage
 from mmhier.media import VideoWriter, write_image
 from mmhier.web import page as app
 from mmhier.web.gate import clear_dead_folders
@@ -92,6 +93,11 @@ def test_corners_are_drawn_over_a_copy():
     for x, y in ((10, 5), (10, 20), (30, 40), (60, 50)):
         np.testing.assert_array_equal(drawn[y, x], app.MARK)
     assert not drawn[20, 20].any()
+
+
+def test_without_a_detector_nothing_is_fetched(tmp_path):
+    """The page says that the whole picture is one person, and that it needs no internet."""
+    assert isinstance(make_analyzer(tmp_path, POSE).inferencer(POSE).detector, WholeImage)
 
 
 def test_models_with_weights_are_offered(tmp_path, monkeypatch):

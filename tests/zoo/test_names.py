@@ -8,9 +8,8 @@ import mmpose
 import pytest
 
 from mmhier.cli.main import main
-from mmhier.inference.estimators import load_estimator
 from mmhier.zoo import names
-from mmhier.zoo.names import check_checkpoint, find_configs, find_weights, resolve_config
+from mmhier.zoo.names import find_configs, resolve_config
 
 STOCK = 'td-hm_hrnet-w32_8xb64-210e_coco-256x192'
 FOLDERS = 'body_2d_keypoint/topdown_heatmap/coco'
@@ -111,12 +110,6 @@ def test_what_is_meant_by_a_wrong_path(tmp_path):
     for wrong in ('configs/my_pose.py', 'Configs/my_pse.py', 'config/my-pose.py'):
         with pytest.raises(FileNotFoundError, match=f'did you mean {own}'):
             resolve_config(tmp_path / wrong)
-    (tmp_path / 'epoch_210.pth').touch()
-    with pytest.raises(FileNotFoundError, match='epoch_120.pth does not exist; did you mean .*epoch_210.pth'):
-        check_checkpoint(tmp_path / 'epoch_120.pth')
-    with pytest.raises(FileNotFoundError, match='absent.pth does not exist$'):
-        check_checkpoint(tmp_path / 'absent.pth')
-    assert check_checkpoint('https://example.com/a.pth') == 'https://example.com/a.pth'
 
 
 def test_what_is_not_one_model():
@@ -191,23 +184,3 @@ def test_names_are_there_without_heavy_imports():
         'assert not {"torch", "mmengine", "mmpose", "numpy"} & sys.modules.keys()'
     )
     subprocess.run([sys.executable, '-c', program], check=True)
-
-
-def test_weights_are_found_where_training_leaves_them(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    config = resolve_config(POSE)
-    with pytest.raises(FileNotFoundError, match=rf'{POSE} needs weights.*mmhier train'):
-        load_estimator(POSE)
-    quickstart = tmp_path / 'work_dirs' / 'quickstart' / 'train'
-    quickstart.mkdir(parents=True)
-    (quickstart / f'{POSE}.py').touch()
-    for place in (
-        'work_dirs/quickstart/train/best_AP.pth',
-        f'work_dirs/{POSE}/epoch_3.pth',
-        f'work_dirs/{POSE}/best_AP.pth',
-        f'pretrained/{POSE}.pth',
-    ):
-        path = tmp_path / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        assert find_weights(config) == path.relative_to(tmp_path)

@@ -1,0 +1,106 @@
+"""``mmhier models download|path|verify|remove NAME``, and the table of what has been released."""
+
+import argparse
+import sys
+
+from mmhier.tables import markdown
+from mmhier.zoo import cache
+from mmhier.zoo.fetch import by_hand, fetch_entry
+from mmhier.zoo.registry import COMMERCE, Weights, entries_for, find_entry, read_registry
+
+COLUMNS = ('Weights', 'For', 'Score reported', 'Licence of the weights', 'Non-commercial', 'Size', 'Here')
+DESCRIPTION = (
+    'With download, path, verify or remove before names of released weights and detectors: fetch them, say '
+    'where they are, hash them again (all that are here, by default), delete them from the cache.'
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what the actions need."""
+    parser.description = f'{parser.description} {DESCRIPTION}'
+    parser.add_argument(
+        '--accept-licence',
+        action='store_true',
+        help='with download: accept the licence, of weights that are not for commerce or have none stated',
+    )
+
+
+def run_action(action: str, names: list[str], accept_licence: bool) -> int:
+    """Carry out an action; return the exit status."""
+    if not names and action != 'verify':
+        raise ValueError(f'mmhier models {action} NAME ...: which weights? `mmhier models` lists them')
+    entries = [find_entry(name) for name in names]
+    if action == 'download':
+        for entry in entries:
+            print(fetch_entry(entry, accept_licence))
+        return 0
+    return ACTIONS[action](entries)
+
+
+def _path(entries: list[Weights]) -> int:
+    for entry in entries:
+        path = cache.find(entry)
+        if path is None:
+            raise FileNotFoundError(
+                f'{entry.name} is not on this machine: mmhier models download {entry.name}. {by_hand(entry)}'
+            )
+        print(path)
+    return 0
+
+
+def _verify(entries: list[Weights]) -> int:
+    """Hash files again; the status is 1 if one is damaged, or of those asked for one is not there."""
+    asked, status = bool(entries), 0
+    if not asked and not any(cache.present(entry) for entry in read_registry().values()):
+        print(f'There are no files to verify in {cache.home() / "models"}')
+    for entry in entries or read_registry().values():
+        paths = cache.present(entry)
+        if asked and not paths:
+            print(f'{entry.name}: not on this machine')
+            status = 1
+        for path in paths:
+            if problem := cache.problem_of(entry, path, again=True):
+                status = 1
+                problem += '; it is fetched again when it is used' if path == cache.path_of(entry) else ''
+            known = (
+                'SHA-256 as published' if entry.sha256 else f'SHA-256 {cache.sha256_of(path)} is not known'
+            )
+            print(f'{entry.name}: {path} {problem or f"is whole ({known})"}')
+    return status
+
+
+def _remove(entries: list[Weights]) -> int:
+    for entry in entries:
+        size = cache.remove(entry)
+        print(f'{entry.name}: {size:,} bytes deleted' if size else f'{entry.name}: nothing was in the cache')
+        if left := cache.present(entry):
+            print(f'{entry.name}: {left[0]} is not in the cache and stays', file=sys.stderr)
+    return 0
+
+
+ACTIONS = {'download': None, 'path': _path, 'verify': _verify, 'remove': _remove}
+
+
+def weights_table(configs: list[str]) -> str:
+    """What has been released for some configs; all, and the detectors, without any."""
+    entries = list(read_registry().values())
+    if configs:
+        wanted = {entry.name for config in configs for entry in entries_for(config)}
+        entries = [entry for entry in entries if entry.name in wanted]
+    return markdown(COLUMNS, [_row(entry) for entry in entries]) if entries else ''
+
+
+def _row(entry: Weights) -> tuple[str, ...]:
+    score = f'{entry.score.value:g} {entry.score.metric}' if entry.score else ''
+    size = entry.size.replace('of unknown size', '?').replace(' bytes', ' B').replace('about ', '~')
+    purpose = ', '.join(entry.configs) if entry.kind != 'detector' else 'detector'
+    here = 'yes' if cache.present(entry) else ''
+    return (
+        f'`{entry.name}`',
+        purpose,
+        score,
+        entry.licence.weights,
+        COMMERCE[entry.non_commercial],
+        size,
+        here,
+    )
