@@ -80,6 +80,9 @@ def _check_loader(loader: ConfigDict | None, name: str) -> None:
 
 
 def _check_loop(loop: ConfigDict) -> None:
+    for key in ('max_epochs', 'max_iters'):
+        if key in loop and loop[key] is None:
+            raise ValueError(f'train_cfg.{key} is None, expected a whole number from 1')
     for key, least in (('val_interval', 1), ('val_begin', 0)):
         if key in loop and not (_is_whole(loop[key]) and loop[key] >= least):
             raise ValueError(f'train_cfg.{key} is {loop[key]!r}, expected a whole number from {least}')
