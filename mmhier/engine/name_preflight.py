@@ -183,7 +183,7 @@ def _check_keys(place: Mapping, path: list[str], where: str, home: str | None) -
     name = kind if isinstance(kind, str | None) else kind.__name__
     for key in (str(key) for key in place if key not in allowed | _OF_BUILDERS):
         text = f'{where}{f" ({name})" if name else ""} has no {key!r}{meant(key, allowed)}'
-        if home or where in _SETTINGS:
+        if home or where in _SETTINGS or path[-1] == 'clip_grad':
             raise ValueError(text)
         # Others may read more of it.
         if difflib.get_close_matches(key, allowed, 1, _KEY_ALIKE) and (

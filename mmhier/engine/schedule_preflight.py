@@ -76,10 +76,8 @@ def _check_loader(loader: ConfigDict | None, name: str) -> None:
 
 def _check_loop(loop: ConfigDict) -> None:
     for key in ('max_epochs', 'max_iters'):
-        length = loop.get(key)
-        if length is not None and not (
-            isinstance(length, int | float) and length >= 1 and length == int(length)
-        ):
+        length = loop.get(key, 1)
+        if not (isinstance(length, int | float) and length >= 1 and length == int(length)):
             raise ValueError(
                 f'train_cfg.{key} is {length!r}, expected a whole number from 1 on: a run of none trains '
                 'nothing. tools/test.py evaluates without training'

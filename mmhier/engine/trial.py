@@ -23,10 +23,12 @@ from mmhier.user_errors import USER_ERRORS
 
 _TRIES = 20  # samples, of which the first may be damaged and left out by the pipeline
 _SHOW = 'MMHIER_TRACEBACK=1 shows where'
+_LEARNING = 'Does its pipeline make targets (GenerateTarget), and do these, model.head and its loss fit?'
+_PREDICTING = 'Do its pipeline (GetBBoxCenterScale, TopdownAffine, PackPoseInputs) and model.test_cfg fit?'
 
 
 def check_one_step(runner: Runner, cfg: Config) -> None:
-    """Try a sample of the training data, and the model on it.
+    """Try a sample of the training data, and the model on it; then one of those for validation.
 
     Args:
         runner: Before training.
@@ -40,23 +42,33 @@ def check_one_step(runner: Runner, cfg: Config) -> None:
     check_channels(model, cfg.model)
     with _as_before(model):
         loader = runner.train_dataloader
-        sample = _first_sample(loader.dataset, cfg.train_dataloader.get('dataset'))
+        sample = _first_sample(loader.dataset, 'train_dataloader.dataset')
         if sample is None or not isinstance(model, TopdownPoseEstimator):
             return
-        try:
-            batch = loader.collate_fn([sample])
-            data = model.data_preprocessor(batch, training=True)
-            with torch.no_grad():
-                _check_parts(model, data['inputs'], cfg.model)
-                model(**data, mode='loss')
-        except (*USER_ERRORS, torch.OutOfMemoryError):
-            raise
-        except Exception as error:
-            raise ValueError(
-                f'the model cannot learn from the first sample of train_dataloader: {_of(error)}. Does its '
-                'pipeline make targets (GenerateTarget), and do these, model.head and its loss fit? '
-                f'{_SHOW}'
-            ) from error
+        with _in_a_sentence('learn from the first sample of train_dataloader', _LEARNING), torch.no_grad():
+            data = model.data_preprocessor(loader.collate_fn([sample]), training=True)
+            _check_parts(model, data['inputs'], cfg.model)
+            model(**data, mode='loss')
+        evaluation = getattr(runner, 'val_loop', None)
+        if evaluation is None:
+            return
+        loader = evaluation.dataloader
+        sample = _first_sample(loader.dataset, 'val_dataloader.dataset')
+        if sample is not None:
+            with _in_a_sentence('predict the first sample of val_dataloader', _PREDICTING), torch.no_grad():
+                data = model.data_preprocessor(loader.collate_fn([sample]), training=False)
+                model(**data, mode='predict')
+
+
+@contextmanager
+def _in_a_sentence(what: str, hint: str) -> Iterator[None]:
+    """Turn an error of Python's or torch's into one of the user's."""
+    try:
+        yield
+    except (*USER_ERRORS, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f'the model cannot {what}: {_of(error)}. {hint} {_SHOW}') from error
 
 
 def check_decay(model: nn.Module, cfg: Config) -> None:
@@ -168,12 +180,11 @@ def _is_map(one: Any) -> bool:
     return isinstance(one, Tensor) and one.ndim == 4
 
 
-def _first_sample(dataset: Dataset, described: Any) -> Any:
+def _first_sample(dataset: Dataset, where: str) -> Any:
     """A sample as the loader would get it; None of streams and of data sets without a pipeline."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, '__len__'):
         return None
     for index in range(min(_TRIES, len(dataset))):
-        where = 'train_dataloader.dataset'
         steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None)
         if steps is None or not hasattr(dataset, 'get_data_info'):
             try:

@@ -97,6 +97,7 @@ def test_a_class_of_one_s_own_needs_an_import(cfg):
         ('train_dataloader.dataset.pipeline.1.paddings', "has no 'paddings'; did you mean padding"),
         ('optim_wrapper.optimizer.weight_decays', 'did you mean weight_decay'),
         ('train_dataloader.batchsize', "train_dataloader has no 'batchsize'; did you mean batch_size"),
+        ('optim_wrapper.clip_grad.maxnorm', 'clip_grad has no .maxnorm.; did you mean max_norm'),
         ('train_cfg.max_epoch', 'train_cfg.*did you mean max_epochs'),
         ('val_evaluator.annfile', 'did you mean ann_file'),
     ],

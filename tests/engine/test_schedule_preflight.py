@@ -50,6 +50,7 @@ def test_what_goes_together(cfg, key):
             0,
             'persistent_workers is True, but train_dataloader.num_workers is 0',
         ),
+        ('train_cfg.max_epochs', None, 'train_cfg.max_epochs is None, expected'),
         ('train_cfg.val_interval', 0, 'train_cfg.val_interval is 0, expected a whole number from 1'),
         (
             'optim_wrapper.optimizer.lr',

@@ -19,21 +19,24 @@ from mmhier.testing import write_dot_people
 @pytest.fixture(scope='module')
 def cfg(repo_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp('dots')
-    write_dot_people(folder, 'train', 4)
+    for split in ('train', 'val'):
+        write_dot_people(folder, split, 4)
     cfg = Config.fromfile(repo_root / 'configs/hpe/swinpose_micro_s3_synth.py')
     loader = dict(batch_size=2, num_workers=0, persistent_workers=False)
-    cfg.train_dataloader.update(loader)
-    cfg.train_dataloader.dataset.data_root = f'{folder}/'
+    for split in ('train', 'val'):
+        cfg[f'{split}_dataloader'].update(loader)
+        cfg[f'{split}_dataloader'].dataset.data_root = f'{folder}/'
     cfg.model.backbone.arch.depths = [1, 1, 1]
     return cfg
 
 
 def _runner(cfg):
     init_default_scope('mmpose')
-    return SimpleNamespace(
-        model=MODELS.build(copy.deepcopy(cfg.model)),
-        train_dataloader=Runner.build_dataloader(copy.deepcopy(cfg.train_dataloader)),
+    train, val = (
+        Runner.build_dataloader(copy.deepcopy(cfg[f'{split}_dataloader'])) for split in ('train', 'val')
     )
+    model = MODELS.build(copy.deepcopy(cfg.model))
+    return SimpleNamespace(model=model, train_dataloader=train, val_loop=SimpleNamespace(dataloader=val))
 
 
 def _check(cfg, **changes):
@@ -139,3 +142,13 @@ def test_a_step_of_the_pipeline_is_missing(cfg, left_out, message):
     assert len(steps) == len(cfg.train_dataloader.dataset.pipeline) - 1
     with pytest.raises(ValueError, match=message):
         _check(cfg, **{'train_dataloader.dataset.pipeline': steps})
+
+
+def test_what_validation_would_stumble_over(cfg):
+    steps = [dict(type='LoadCheckedImage'), dict(type='PackPoseInputs')]
+    with pytest.raises(
+        ValueError, match='cannot predict the first sample of val_dataloader: .*TopdownAffine'
+    ):
+        _check(cfg, **{'val_dataloader.dataset.pipeline': steps})
+    with pytest.raises(ValueError, match='cannot predict the first sample of val_dataloader: IndexError'):
+        _check(cfg, **{'model.test_cfg.output_keypoint_indices': [0, 40]})
