@@ -61,7 +61,7 @@ def choose_weights(config: Path, weights: str | PathLike | None = None) -> Choic
     place = check_weights(config, weights)
     entry = released(place)
     if entry is None:
-        return Choice(place)
+        return Choice(place if '://' in str(place) else Path(place).expanduser())
     try:
         return Choice(fetch_entry(entry), entry)
     except (OSError, ValueError) as error:

@@ -40,6 +40,18 @@ def test_what_goes_together(cfg, key):
 
 
 @pytest.mark.parametrize(
+    ('name', 'value'), [('max_epochs', 0), ('max_epochs', -3), ('max_epochs', 1.5), ('max_iters', 0)]
+)
+def test_a_run_that_would_train_nothing(cfg, name, value):
+    cfg.train_cfg = {name: value}
+    with pytest.raises(ValueError, match=rf'train_cfg.{name} is {value}, expected a whole number from 1 on'):
+        check_schedule(cfg, LOADERS)
+    check_schedule(cfg, ())  # evaluation
+    cfg.train_cfg = {name: 1}
+    check_schedule(cfg, LOADERS)
+
+
+@pytest.mark.parametrize(
     ('key', 'value', 'message'),
     [
         ('train_dataloader.batch_size', 0, 'batch_size is 0, expected a whole number from 1'),

@@ -110,7 +110,7 @@ def test_addresses_with_different_files(check, server):
 def test_one_dead_address_of_two(check, server):
     entry = dict(sources=[dict(url=server.url('/dead')), dict(url=server.url('/a.pth'))])
     status, out, _ = check({'net': entry})
-    assert status == 1 and '/dead: HTTP 404' in out and 'from 1 of 2 addresses' in out
+    assert status == 1 and '/dead: the server answers 404' in out and 'from 1 of 2 addresses' in out
 
 
 def test_licences_are_not_accepted_by_the_way(check, server):
