@@ -36,8 +36,10 @@ import torch  # noqa: F401  isort: skip
 mmengine.config.config.FormatCode = lambda text, **options: (text, True)
 ALLOWED = tuple(
     f'mmhier.{name}'
-    for name in ('atomic', 'compat', 'network', 'safe_files', 'safe_pickle', 'suggestions', 'version')
-)
+    for name in (
+        'atomic', 'compat', 'network', 'safe_files', 'safe_pickle', 'suggestions', 'version', 'zoo',
+    )
+)  # fmt: skip
 POLL_S = 0.02
 
 

@@ -5,9 +5,6 @@ from types import ModuleType
 from typing import Any
 
 from mmhier.compat.checkpoint import load_like_torch
-from mmhier.zoo.choice import INITIAL, MODELS, released
-from mmhier.zoo.conversion import converted
-from mmhier.zoo.fetch import fetch_entry
 from mmhier.zoo.registry import NAME
 
 
@@ -19,6 +16,10 @@ def load_from_name(name: str, map_location: Any = None) -> dict[str, Any]:
         OSError: It cannot be fetched.
         ValueError: It is damaged, of a detector, or its licence has to be accepted first.
     """
+    from mmhier.zoo.choice import INITIAL, MODELS, released
+    from mmhier.zoo.conversion import converted
+    from mmhier.zoo.fetch import fetch_entry
+
     entry = released(name, INITIAL)
     if entry is None:
         return load_like_torch(os.path.expanduser(name), map_location)
