@@ -97,6 +97,23 @@ def data_set(body_folder, tmp_path_factory):
     return out
 
 
+@pytest.fixture
+def picture_folder(tmp_path):
+    """Two small pictures."""
+    import cv2
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    place = tmp_path / 'pictures'
+    place.mkdir()
+    for number in range(2):
+        small = rng.integers(0, 255, (8, 6, 3), np.uint8)
+        cv2.imwrite(
+            str(place / f'{number}.png'), cv2.resize(small, (120, 160), interpolation=cv2.INTER_CUBIC)
+        )
+    return place
+
+
 @pytest.fixture(scope='session')
 def pose_inferencer():
     """A small pose model with random weights; batches of four people."""

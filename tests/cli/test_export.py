@@ -2,8 +2,6 @@
 
 import json
 
-import cv2
-import numpy as np
 import pytest
 import torch
 
@@ -12,22 +10,18 @@ from mmhier.cli.main import main
 MICRO = 'swinpose_micro_s3_synth'
 
 
-@pytest.fixture
-def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    place = tmp_path / 'pictures'
-    place.mkdir()
-    for number in range(2):
-        small = rng.integers(0, 255, (8, 6, 3), np.uint8)
-        cv2.imwrite(
-            str(place / f'{number}.png'), cv2.resize(small, (120, 160), interpolation=cv2.INTER_CUBIC)
-        )
-    return place
-
-
-def test_export_and_report(folder, tmp_path, capsys):
+def test_export_and_report(picture_folder, tmp_path, capsys):
     out = tmp_path / 'out' / 'model.pt'
-    arguments = [MICRO, 'random', '--format', 'torchscript', '--crops', str(folder), '--out', str(out)]
+    arguments = [
+        MICRO,
+        'random',
+        '--format',
+        'torchscript',
+        '--crops',
+        str(picture_folder),
+        '--out',
+        str(out),
+    ]
     assert main(['export', *arguments]) == 0
     assert 'computes what the model computes: keypoints' in capsys.readouterr().out
     facts = json.loads((tmp_path / 'out' / 'model.pt.json').read_text())
@@ -70,9 +64,9 @@ def test_a_name_and_a_format_that_do_not_fit_are_refused_before_a_model_is_loade
     assert message in capsys.readouterr().err
 
 
-def test_boxes_of_another_format(folder, tmp_path, capsys):
+def test_boxes_of_another_format(picture_folder, tmp_path, capsys):
     boxes = tmp_path / 'boxes.json'
     boxes.write_text('[1, 2]')
-    arguments = ['--crops', str(folder), '--boxes', str(boxes)]
+    arguments = ['--crops', str(picture_folder), '--boxes', str(boxes)]
     assert main(['export', MICRO, 'random', *arguments]) == 1
     assert 'is not in the format of COCO' in capsys.readouterr().err

@@ -2,8 +2,6 @@
 
 import json
 
-import cv2
-import numpy as np
 import pytest
 import torch
 
@@ -13,21 +11,8 @@ from mmhier.inference.sample_crops import read_crops
 MICRO = 'swinpose_micro_s3_synth'
 
 
-@pytest.fixture
-def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    place = tmp_path / 'pictures'
-    place.mkdir()
-    for number in range(2):
-        small = rng.integers(0, 255, (8, 6, 3), np.uint8)
-        cv2.imwrite(
-            str(place / f'{number}.png'), cv2.resize(small, (120, 160), interpolation=cv2.INTER_CUBIC)
-        )
-    return place
-
-
 @pytest.mark.parametrize('name', ['val/1.png', 'C:\\val\\1.png'])
-def test_boxes_cut_people_out(folder, tmp_path, name):
+def test_boxes_cut_people_out(picture_folder, tmp_path, name):
     boxes = tmp_path / 'boxes.json'
     content = dict(
         images=[dict(id=7, file_name=name)],
@@ -35,8 +20,8 @@ def test_boxes_cut_people_out(folder, tmp_path, name):
     )
     boxes.write_text(json.dumps(content))
     estimator = load_estimator(MICRO, 'random', 'cpu')
-    images, source = read_crops(estimator, folder, boxes, 5)
-    whole, _ = read_crops(estimator, folder, None, 5)
+    images, source = read_crops(estimator, picture_folder, boxes, 5)
+    whole, _ = read_crops(estimator, picture_folder, None, 5)
     assert images.shape == whole.shape == (2, 3, 128, 96) and source == 'boxes of images in pictures'
     torch.testing.assert_close(images[1], whole[1])
     assert (images[0] - whole[1]).abs().max() > 0.5
