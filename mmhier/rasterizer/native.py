@@ -1,8 +1,9 @@
 """The rasteriser's loops in C++ (``kernel.cpp``), built in a second when first needed, then kept.
 
 The library lies in ``~/.cache/mmhier`` (``$MMHIER_NATIVE``) under a name made of its source, the flags, the
-system and the compiler's version. Without a compiler, or with ``MMHIER_NO_CPP=1``, NumPy does the same, bit
-for bit, more slowly. The calls let go of Python's lock, so that drawing runs beside other threads.
+system and the compiler's version, its checksum beside it. Without a compiler, or with ``MMHIER_NO_CPP=1``,
+NumPy does the same, bit for bit, more slowly. The calls let go of Python's lock, so that drawing runs beside
+other threads.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.atomic import new_file
+from mmhier.built_library import checksum, note_checksum
 
 logger = logging.getLogger('mmhier')
 
@@ -85,11 +87,12 @@ def _version() -> str:
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    if not path.exists():
+    if checksum(path) is None:
         # Whole and on the disk before it has its name: half a library would end the process.
         with new_file(path, durable=True) as temporary:
             command = [*_compiler(), *FLAGS, str(SOURCE), '-o', str(temporary)]
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+            note_checksum(temporary, path)
     loaded = ctypes.CDLL(str(path))
     for name, kinds in _SIGNATURES.items():
         function = getattr(loaded, name)

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...atomic import new_file
+from ...built_library import checksum, note_checksum
 from ..cross_scan import NUM_DIRECTIONS
 from .reference import state_dtype
 
@@ -136,11 +136,11 @@ def _processor() -> str:
 def _load() -> None:
     """Load the library, after building it if it is missing, damaged or of no use."""
     library = library_path()
-    checksum, fault = _try(library)
+    found, fault = _try(library)
     if not fault:
         return
     with _locked(library.with_suffix('.lock')):
-        if _checksum(library) not in (None, checksum):  # another process was faster
+        if checksum(library) not in (None, found):  # another process was faster
             fault = _try(library)[1]
         if fault:
             _build(library, fault)
@@ -150,27 +150,14 @@ def _try(library: Path) -> tuple[str | None, str | None]:
     """Load the library if it is whole; return its checksum, and None or why it is not loaded."""
     if not library.exists():
         return None, 'there is none yet'
-    checksum = _checksum(library)
-    if checksum is None:
+    found = checksum(library)
+    if found is None:
         return None, 'the one that is there is damaged'
     try:
         torch.ops.load_library(str(library))
     except OSError as error:
-        return checksum, f'the one that is there cannot be loaded ({error})'
-    return checksum, None
-
-
-def _checksum(library: Path) -> str | None:
-    """Return the checksum of the library if it is the one that was noted when it was built, else None."""
-    try:
-        checksum, noted = _sha256(library), library.with_suffix('.sha256').read_text(errors='replace')
-    except OSError:
-        return None
-    return checksum if checksum == noted else None
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        return found, f'the one that is there cannot be loaded ({error})'
+    return found, None
 
 
 @contextmanager
@@ -217,8 +204,7 @@ def _build(library: Path, reason: str) -> None:
     built = folder / library.name
     with built.open('rb') as file:  # or a machine that stops now leaves an empty file of the right name
         os.fsync(file.fileno())
-    with new_file(library.with_suffix('.sha256')) as noted:
-        noted.write_text(_sha256(built))
+    note_checksum(built, library)
     built.replace(library)
     shutil.rmtree(folder, ignore_errors=True)
 
