@@ -3,18 +3,15 @@
 import numpy as np
 import pytest
 
-from mmhier.cli import infer
+from mmhier.cli import infer_options
 from mmhier.palette import PALETTE
 from mmhier.visualization import style
 from mmhier.visualization.style import Style, person_colour, person_size
 
 
 def test_the_command_offers_what_there_is():
-    assert (infer._STYLES, infer._COLOURS, infer._BACKGROUNDS) == (
-        style.STYLES,
-        style.COLOURS,
-        style.BACKGROUNDS,
-    )
+    for name in ('STYLES', 'COLOURS', 'BACKGROUNDS'):
+        assert getattr(infer_options, name) == getattr(style, name)
 
 
 def test_size_is_that_of_the_keypoints_and_else_of_the_box():
