@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mmhier.datasets.transforms import LoadCheckedImage, loading
-from mmhier.datasets.transforms.loading import read_image
+from mmhier.datasets.transforms import LoadCheckedImage
+from mmhier.media import image_file
+from mmhier.media.image_file import read_image
 
 
 @pytest.fixture
@@ -67,6 +68,6 @@ def test_no_picture_has_more_bytes_than_fit(tmp_path, monkeypatch):
     path = tmp_path / 'a.png'
     cv2.imwrite(str(path), np.zeros((4, 4, 3), np.uint8))
     read_image(str(path))
-    monkeypatch.setattr(loading, 'MAX_PICTURE_BYTES', 10)
+    monkeypatch.setattr(image_file, 'MAX_PICTURE_BYTES', 10)
     with pytest.raises(ValueError, match='a.png has .* bytes, such a file has at most 10'):
         read_image(str(path))
