@@ -6,9 +6,15 @@ from os import PathLike
 from pathlib import Path
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence that names what is most alike, ``'; did you mean a or b?'``, or nothing."""
-    near = get_close_matches(name, list(known), n=3)
+def did_you_mean(name: str, known: Iterable[str], before: str = '') -> str:
+    """The end of a sentence that names what is most alike, ``'; did you mean a or b?'``, or nothing.
+
+    Args:
+        name: What was given.
+        known: What there is.
+        before: What stands before each of them when it is typed, such as ``'mmpose::'``.
+    """
+    near = [before + one for one in get_close_matches(name, list(known), n=3)]
     return f'; did you mean {" or ".join(near)}?' if near else ''
 
 

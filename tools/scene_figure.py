@@ -1,4 +1,4 @@
-"""Draw docs/scene.jpg: five people of one photo from the side, by the focal length that is assumed.
+"""Draw docs/scene.jpg: five people of one scene from the side, by the focal length that is assumed.
 
     python tools/scene_figure.py docs/scene.jpg
 
@@ -24,10 +24,10 @@ IMAGE_HW = (540, 960)
 PEOPLE = ((-0.9, 3.0, 10), (0.7, 4.0, -30), (-0.6, 5.5, 60), (2.2, 6.5, 180), (-3.0, 8.0, 30))
 NEW, OFFICIAL = FocalChoice(), FocalChoice(focal='official')
 VIEWS = (
-    (NEW, 'the photo, meshes drawn over nothing', lambda result: result.draw()),
-    (OFFICIAL, "from the side, HMR2.0's focal length", lambda result: result.draw_side()),
-    (NEW, 'from the side, 55 degrees', lambda result: result.draw_side()),
-    (NEW, 'from the side, each', lambda result: result.draw_side(each=True)),
+    (NEW, 'from the camera', lambda result: result.draw(colours='person')),
+    (OFFICIAL, "from the side, HMR2.0's focal length", lambda result: result.draw_side(colours='person')),
+    (NEW, 'from the side, 55 degrees', lambda result: result.draw_side(colours='person')),
+    (NEW, 'from the side, each', lambda result: result.draw_side(colours='person', each=True)),
 )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from mmhier.atomic import new_file
 from mmhier.digest import code_digest
 from mmhier.safe_files import read_json, read_text
+from mmhier.zoo.cache import home
 from mmhier.zoo.names import package_configs
 
 logger = logging.getLogger('mmhier')
@@ -103,7 +104,7 @@ def _keep(path: Path, cost: Cost) -> None:
         with new_file(_file()) as part:
             part.write_text(json.dumps(_read() | {key: asdict(cost)}, indent=0), encoding='utf-8')
     except OSError as error:
-        logger.info('costs are not kept: %s', error)
+        logger.warning('costs are not kept, and counted again next time: %s', error)
 
 
 def _read() -> dict:
@@ -115,7 +116,7 @@ def _read() -> dict:
 
 
 def _file() -> Path:
-    return Path.home() / '.cache' / 'mmhier' / 'costs' / f'{_state()}.json'
+    return home() / 'costs' / f'{_state()}.json'
 
 
 @lru_cache

@@ -161,7 +161,7 @@ def _of_package(package: str, must_exist: bool = True) -> dict[str, Path]:
 def _listing(name: str) -> str:
     """The command that lists what a name may be."""
     package, _ = _parts(name)
-    return f'mmhier models "{package}::*"' if package else 'mmhier models "*"'
+    return f'mmhier models "{package}::*"' if package else f'mmhier models "*" "{STOCK}::*"'
 
 
 def _hint(name: str) -> str:
@@ -170,6 +170,6 @@ def _hint(name: str) -> str:
     hint = similar_path(name) if Path(name).suffix in _CONFIGS and not package else ''
     if not hint:
         known = _of_package(package) if package else _ours() | _of_package(STOCK, False)
-        short = {path.stem: (f'{package}::' if package else '') + path.stem for path in known.values()}
-        hint = did_you_mean(Path(word).name, short)
+        short = {path.stem for path in known.values()}
+        hint = did_you_mean(Path(word.strip('*?')).name, short, f'{package}::' if package else '')
     return f'{hint or ";"} `{_listing(name)}` lists them'
