@@ -92,7 +92,7 @@ def test_patterns_and_paths(tmp_path):
         (STOCK.replace('hrnet', 'hrnt'), f'did you mean {STOCK}'),
         (f'mmpose::{STOCK}x', f'did you mean mmpose::{STOCK}'),
         (f'mmpose::{FOLDERS}/{STOCK}x.py', f'did you mean mmpose::{STOCK}'),
-        ('zzz', r'name of a model; `mmhier models "\*"` lists them'),
+        ('zzz', r'name of a model; `mmhier models "\*" "mmpose::\*"` lists them'),
         ('mmpose::zzz', r'name of a model; `mmhier models "mmpose::\*"` lists them'),
         ('zzz*', "'zzz\\*' fits the name of no model"),
         ('nowhere/swinpose_s_s3_coc.py', 'did you mean swinpose_s_s3_coco'),
