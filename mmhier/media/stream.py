@@ -89,6 +89,11 @@ class FrameStream:
         """Whether a camera, a video or an animated picture is among the inputs, as far as they are known."""
         return self.live or any(isinstance(entry, _File) and entry.moves for entry in self._known())
 
+    @property
+    def files(self) -> list[Path]:
+        """Files among the inputs, as far as they are known."""
+        return [entry.path for entry in self._known() if isinstance(entry, _File)]
+
     def _known(self) -> list:
         return self._entries if self._listed else []
 

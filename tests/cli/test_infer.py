@@ -449,6 +449,40 @@ def test_leftovers_of_an_earlier_run(photos, tmp_path, caplog):
     assert {*names(out)} - own == {'c_overlay.jpg', 'results.json'}
 
 
+@pytest.mark.parametrize('inputs', ['.', 'a_overlay.jpg', '*_overlay.jpg', '../link/b.png'])
+def test_overwrite_never_removes_what_the_run_reads(photos, tmp_path, capsys, monkeypatch, inputs):
+    out = tmp_path / 'out'
+    arguments = ['infer', *OPTIONS, '--out', str(out)]
+    assert cli.main([*arguments, str(photos / 'a.png')]) == 0
+    (tmp_path / 'link').mkdir()
+    (tmp_path / 'link' / 'b.png').symlink_to(out / 'a_overlay.jpg')
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    capsys.readouterr()
+    monkeypatch.setattr('mmhier.inference.inferencer.Inferencer', None)  # no model is loaded for it
+    assert cli.main([*arguments, '--overwrite', str(out / inputs)]) == 1
+    assert (
+        f'--overwrite would remove {out / "a_overlay.jpg"}, which this run reads' in capsys.readouterr().err
+    )
+    boxes = ['--boxes', str(out / 'results.json')]
+    assert cli.main([*arguments, '--overwrite', str(photos / 'a.png'), *boxes]) == 1
+    assert f'--overwrite would remove {out / "results.json"}, which' in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_run_that_fails_overwrites_nothing(photos, tmp_path, capsys):
+    out, bad = tmp_path / 'out', tmp_path / 'bad.jpg'
+    bad.write_bytes(b'no picture')
+    arguments = ['infer', *OPTIONS, '--out', str(out), '--overwrite']
+    assert cli.main([*arguments, str(photos / 'a.png')]) == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert cli.main([*arguments, str(bad)]) == 1
+    assert 'nothing could be read' in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert cli.main([*arguments, str(photos / 'b.png')]) == 0
+    assert names(out) == ['b_overlay.jpg', 'results.json']
+    assert set(json.loads((out / NAME).read_text())) == {*names(out)}
+
+
 def test_out_is_a_file(photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr('mmhier.inference.inferencer.Inferencer', None)  # no model is loaded for it
     file = tmp_path / 'out'
