@@ -318,7 +318,24 @@ def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
     [
         (['--model', POSE], 'nothing to do'),
         (['a.jpg'], 'vitpose-plus-small is not on this machine, and MMHIER_OFFLINE forbids'),
-        (['a.jpg', '--weights', 'my.pth'], '--model is missing: the model that my.pth is of'),
+        (['a.jpg', '--weights', 'a.jpg'], '--model is missing: the model that a.jpg is of'),
+        (['a.jpg', '--weights', 'my.pth'], 'checkpoint my.pth does not exist'),
+        (['a.jpg', '--weights', 'vitpose-plus-smal'], 'did you mean vitpose-plus-small'),
+        (['a.jpg', '--weights', 'random'], '--model is missing: random weights fill any'),
+        (['a.jpg', '--weights', 'yolox-s'], 'it is for --detector'),
+        (['a.jpg', '--engine', 'openvno'], "got 'openvno'; did you mean openvino?"),
+        (
+            ['a.jpg', '--engine', 'ogl'],
+            'must be auto, eager, compile, onnxruntime, openvino or an exported file',
+        ),
+        (
+            ['a.jpg', '--engine', 'micro.pth'],
+            'micro.pth is a checkpoint (--weights), not an exported file; an',
+        ),
+        (['a.jpg', '--engine', 'a.jpg'], 'a.jpg: an exported file ends in .onnx, .xml, .pt, .pt2'),
+        (['a.jpg', '--detector', 'yolox-ss'], "unknown detector 'yolox-ss'; did you mean yolox-s"),
+        (['a.jpg', '--detector', 'absent.onnx'], 'absent.onnx does not exist'),
+        (['a.jpg', '--detector', 'rtmdet:absent.onnx'], 'rtmdet:absent.onnx: absent.onnx does not exist'),
         (['a.jpg', '--engine', 'my.onnx'], 'does not exist; mmhier export writes a model and its .json'),
         (['a.jpg', '--engine', 'my.onnx', '--task', 'pose'], '--engine my.onnx names one: leave one out'),
         (['a.jpg', *OPTIONS, '--task', 'pose'], 'leave one out'),
@@ -350,6 +367,20 @@ def test_errors_of_the_user_are_one_line(tmp_path, monkeypatch, capsys, argument
     err = capsys.readouterr().err.splitlines()
     assert message in err[-1] and err[-1].startswith('mmhier: ')
     assert names(tmp_path) == ['a.jpg']
+
+
+def test_files_with_similar_names_are_suggested(tmp_path, monkeypatch, capsys, pictures):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite('a.jpg', pictures[0])
+    for name in ('model.onnx', 'boxes.json'):
+        (tmp_path / name).write_bytes(b'')
+    for option, name, meant in (
+        ('--engine', 'modle.onnx', 'model.onnx'),
+        ('--detector', 'modle.onnx', 'model.onnx'),
+        ('--detector', 'boxs.json', 'boxes.json'),
+    ):
+        assert infer('a.jpg', option, name) == 1
+        assert f'{name} does not exist; did you mean {meant}?' in capsys.readouterr().err
 
 
 def test_a_window_shows_what_is_found(tmp_path, monkeypatch, pictures):
