@@ -192,9 +192,9 @@ def _infer(
             parts = (f'{reason}: {count}' for reason, count in left_out.items())
             print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
     for skip in inference.skips[:_SHOWN]:
-        print(f'mmhier: skipped {skip.count} in {skip.name}: {skip.reason}', file=sys.stderr)
+        print(f'mmhier: {skip}', file=sys.stderr)
     if len(inference.skips) > _SHOWN:
-        print(f'mmhier: skipped in {len(inference.skips) - _SHOWN} more places', file=sys.stderr)
+        print(f'mmhier: the like in {len(inference.skips) - _SHOWN} more places', file=sys.stderr)
     if stop:
         print('mmhier: interrupted; the files hold what was computed until then', file=sys.stderr)
         return INTERRUPTED

@@ -293,7 +293,8 @@ class InferenceRun:
         except NotMentionedError as error:
             self._not_mentioned += 1
             self._first_not_mentioned = self._first_not_mentioned or error
-            self._stream.note(frame.source.name, 'nobody, as the file of boxes does not mention it', 1)
+            reason = 'nobody is looked for, as the file of boxes does not mention it'
+            self._stream.note(frame.source.name, reason, 1, kept=True)
             return np.empty((0, 4), np.float32), np.empty(0, np.float32), None
 
     def _run_batch(self, count: int) -> None:

@@ -68,7 +68,7 @@ class FrameStream:
     def __init__(self, inputs: Any, queue_size: int = _QUEUE, max_pixels: int = MAX_PIXELS):
         self.left_out: Counter[str] = Counter()
         self.seconds = 0.0
-        self._skips: Counter[tuple[str, str]] = Counter()
+        self._skips: Counter[tuple[str, str, bool]] = Counter()
         self._lock = threading.Lock()
         self._entries, self._listed = _entries(inputs, self.left_out)
         self.live = any(_is_camera(entry) for entry in self._known())
@@ -82,7 +82,7 @@ class FrameStream:
     def skips(self) -> list[Skip]:
         """What could not be read so far."""
         with self._lock:
-            return [Skip(*place, count) for place, count in self._skips.items()]
+            return [Skip(name, reason, count, kept) for (name, reason, kept), count in self._skips.items()]
 
     @property
     def moving(self) -> bool:
@@ -234,10 +234,10 @@ class FrameStream:
         finally:
             capture.release()
 
-    def note(self, name: str, reason: str, count: int) -> None:
+    def note(self, name: str, reason: str, count: int, kept: bool = False) -> None:
         """Remember a skip; equal ones of a file are counted together, whichever thread they come from."""
         with self._lock:
-            self._skips[name, reason] += count
+            self._skips[name, reason, kept] += count
 
 
 class _FrameQueue:

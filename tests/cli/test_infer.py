@@ -455,7 +455,8 @@ def test_a_box_file_without_one_of_the_images(photos, tmp_path, capsys):
     arguments += ['--save', 'json', '--out', str(tmp_path / 'out')]
     assert cli.main(arguments) == 3
     error = capsys.readouterr().err
-    assert f'skipped 1 in {photos / "b.png"}: nobody, as the file of boxes does not mention it' in error
+    text = 'nobody is looked for, as the file of boxes does not mention it'
+    assert f'mmhier: {photos / "b.png"}: {text}\n' in error and 'skipped' not in error
     results = list(read_results(tmp_path / 'out' / 'results.json'))
     assert [len(result.people) for result in results] == [1, 0, 2]
     (tmp_path / 'boxes.json').write_text(json.dumps({'d.png': [[8, 6, 60, 90]]}))
