@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     kinds = _kinds(args)
     check_folder(args.out, '--out')
     stream = _stream(args)
+    if args.overwrite:
+        _check_overwrite(args, stream)
     chosen = choose(args)
     if chosen and not args.quiet:
         print(chosen, file=sys.stderr)
@@ -90,6 +92,13 @@ def _stream(args: argparse.Namespace) -> 'FrameStream':
     if not args.max_megapixels > 0:
         raise ValueError(f'--max-megapixels {args.max_megapixels:g}: must be above 0')
     return FrameStream(inputs, max_pixels=int(args.max_megapixels * 1e6))
+
+
+def _check_overwrite(args: argparse.Namespace, stream: 'FrameStream') -> None:
+    from mmhier.results.earlier import check_inputs
+
+    boxes = [Path(name).expanduser() for name in (args.boxes, args.detector) if name is not None]
+    check_inputs(args.out, [*stream.files, *boxes])
 
 
 def _style(args: argparse.Namespace) -> dict[str, Any]:
@@ -183,9 +192,9 @@ def _infer(
             parts = (f'{reason}: {count}' for reason, count in left_out.items())
             print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
     for skip in inference.skips[:_SHOWN]:
-        print(f'mmhier: skipped {skip.count} in {skip.name}: {skip.reason}', file=sys.stderr)
+        print(f'mmhier: {skip}', file=sys.stderr)
     if len(inference.skips) > _SHOWN:
-        print(f'mmhier: skipped in {len(inference.skips) - _SHOWN} more places', file=sys.stderr)
+        print(f'mmhier: the like in {len(inference.skips) - _SHOWN} more places', file=sys.stderr)
     if stop:
         print('mmhier: interrupted; the files hold what was computed until then', file=sys.stderr)
         return INTERRUPTED

@@ -3,11 +3,14 @@
 import argparse
 from pathlib import Path
 
+from mmhier.deploy.engines import check_engine
+from mmhier.detection.loading import check_detector
 from mmhier.zoo import cache
 from mmhier.zoo.choice import (
     AUTO,
     DEFAULT_DETECTOR,
     DEFAULT_MODELS,
+    RANDOM,
     check_weights,
     default_weights,
     find_weights,
@@ -15,7 +18,7 @@ from mmhier.zoo.choice import (
 )
 from mmhier.zoo.fetch import licence_line
 from mmhier.zoo.names import resolve_config
-from mmhier.zoo.registry import Weights, find_entry, read_registry
+from mmhier.zoo.registry import Weights, find_entry
 
 
 def choose(args: argparse.Namespace) -> str:
@@ -26,11 +29,15 @@ def choose(args: argparse.Namespace) -> str:
     """
     parts = []
     named = f'--model {args.model}' if args.model else f'--engine {args.engine}'
-    if not args.model and not Path(args.engine).suffix:
+    free = not args.model and not Path(args.engine).suffix
+    if args.task and not free:
+        raise ValueError(f'--task {args.task} chooses a model, and {named} names one: leave one out')
+    check_engine(args.engine)
+    if args.detector is not None:
+        check_detector(args.detector)
+    if free:
         args.model = _model(args)
         parts.append(_describe_model(args))
-    elif args.task:
-        raise ValueError(f'--task {args.task} chooses a model, and {named} names one: leave one out')
     if args.boxes is None and args.detector is None:
         parts.append(f'detector {DEFAULT_DETECTOR} ({_licence(find_entry(DEFAULT_DETECTOR))})')
     return f'mmhier: {"; ".join(parts)}. Others: --model, --weights, --detector' if parts else ''
@@ -39,8 +46,10 @@ def choose(args: argparse.Namespace) -> str:
 def _model(args: argparse.Namespace) -> str:
     """The model of released weights that are named, or that of the task."""
     if args.weights and args.weights != AUTO:
-        entry = read_registry().get(args.weights.replace('_', '-'))
-        if entry is None or not entry.configs or entry.kind == 'init':
+        if args.weights == RANDOM:
+            raise ValueError(f'--model is missing: {RANDOM} weights fill any (`mmhier models` lists them)')
+        entry = released(args.weights)
+        if entry is None or not entry.configs:
             raise ValueError(
                 f'--model is missing: the model that {args.weights} is of (`mmhier models` lists them)'
             )

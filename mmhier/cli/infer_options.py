@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--out', type=Path, default=Path('work_dirs/infer'), metavar='DIR', help='default: %(default)s'
     )
     parser.add_argument(
-        '--overwrite', action='store_true', help='first remove what earlier runs have left in the folder'
+        '--overwrite',
+        action='store_true',
+        help='remove what earlier runs have left in the folder, when this one is complete',
     )
     parser.add_argument(
         '--save',

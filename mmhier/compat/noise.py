@@ -13,6 +13,8 @@ import wrapt
 # Beginning of the message and the module that it is attributed to, as regular expressions.
 WARNINGS = (
     ('pkg_resources is deprecated as an API', r'mmengine\.utils\.package_utils'),
+    # MMEngine reloads it for configs with a base of another package.
+    ('pkg_resources is deprecated as an API', r'importlib$'),
     # Stock configs name descriptions by their place in a clone of MMPose.
     (r'The metainfo config file "configs/_base_/datasets/', r'mmpose\.datasets\.datasets\.utils'),
 )

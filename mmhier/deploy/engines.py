@@ -19,7 +19,7 @@ from mmhier.cost.latency import time_in_turns
 from mmhier.deploy.formats import READERS, Network, needs, open_onnxruntime, open_openvino, write_onnx
 from mmhier.deploy.graphs import graph_of, run_model
 from mmhier.safe_files import read_json
-from mmhier.suggestions import similar_path
+from mmhier.suggestions import did_you_mean, similar_path
 
 logger = logging.getLogger('mmhier')
 
@@ -30,6 +30,9 @@ TOLERANCE = 1e-3
 # What 'auto' tries: 'compile' is left out, it takes a minute before the first batch.
 CANDIDATES = ('eager', 'onnxruntime', 'openvino')
 AUTO_RUNS = 5
+
+
+_CHECKPOINTS = ('.pth', '.ckpt', '.safetensors')
 
 
 class Exported:
@@ -66,13 +69,7 @@ def load_exported(path: str | Path, engine: str | None = None, threads: int | No
         ValueError: If the file is of no known format or damaged, or the engine does not read it.
     """
     path = Path(path)
-    if path.suffix not in READERS:
-        raise ValueError(f'{path}: an exported file ends in {", ".join(READERS)}')
-    for part in (path, Path(f'{path}.json')):
-        if not part.is_file():
-            raise FileNotFoundError(
-                f'{part} does not exist{similar_path(part)}; mmhier export writes a model and its .json'
-            )
+    _check_exported(path)
     readers = READERS[path.suffix]
     metadata = read_json(f'{path}.json')
     outputs = metadata.get('outputs') if isinstance(metadata, dict) else None
@@ -83,6 +80,44 @@ def load_exported(path: str | Path, engine: str | None = None, threads: int | No
         raise ValueError(f'{path}: engine must be one of {", ".join(readers)}, got {name!r}')
     network = readers[name](path, threads or torch.get_num_threads())
     return Exported(network, tuple(outputs), metadata, name)
+
+
+def check_engine(engine: str | Path) -> None:
+    """Find out whether there is such an engine, before anything is loaded for it.
+
+    Args:
+        engine: A name, see :func:`make_engine`, or a file, see :func:`load_exported`.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no .json beside it.
+        ValueError: If there is no such name, or the file is no exported one.
+    """
+    if Path(engine).suffix:
+        _check_exported(Path(engine))
+    elif engine != 'auto':
+        _check_name(str(engine))
+
+
+def _check_exported(path: Path) -> None:
+    if path.suffix not in READERS:
+        end = f'an exported file ends in {", ".join(READERS)}'
+        if path.suffix in _CHECKPOINTS:
+            raise ValueError(f'{path} is a checkpoint (--weights), not an exported file; {end}')
+        raise ValueError(f'{path}: {end}')
+    for part in (path, Path(f'{path}.json')):
+        if not part.is_file():
+            raise FileNotFoundError(
+                f'{part} does not exist{similar_path(part)}; mmhier export writes a model and its .json'
+            )
+
+
+def _check_name(name: str) -> None:
+    if name not in ENGINES:
+        known = ('auto', *ENGINES)
+        raise ValueError(
+            f'engine must be {", ".join(known)} or an exported file ({", ".join(READERS)}), '
+            f'got {name!r}{did_you_mean(name.lower(), known)}'
+        )
 
 
 def make_engine(name: str, model: nn.Module, images: Tensor, threads: int | None = None) -> Engine:
@@ -107,8 +142,7 @@ def make_engine(name: str, model: nn.Module, images: Tensor, threads: int | None
 
 def _build(name: str, model: nn.Module, images: Tensor, threads: int, folder: Path) -> Engine:
     """One engine, compared with the model. Engines of one folder share the exported network there."""
-    if name not in ENGINES:
-        raise ValueError(f'engine must be one of {", ".join(ENGINES)}, got {name!r}')
+    _check_name(name)
     if images.device.type != 'cpu' and name not in ('eager', 'compile'):
         raise ValueError(f'engine {name} runs on the CPU, the images are on {images.device}: use device cpu')
     expected = run_model(model, images)

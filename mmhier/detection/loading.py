@@ -26,9 +26,10 @@ from mmhier.detection.box_file import BoxFile
 from mmhier.detection.detector import Detector, FunctionDetector, WholeImage
 from mmhier.detection.libraries import MMDetDetector, TorchvisionDetector
 from mmhier.detection.onnx_detector import FAMILIES, OnnxDetector
+from mmhier.suggestions import did_you_mean, similar_path
 from mmhier.zoo.choice import AUTO, DEFAULT_DETECTOR
 from mmhier.zoo.fetch import fetch_entry
-from mmhier.zoo.registry import read_registry
+from mmhier.zoo.registry import Weights, read_registry
 
 logger = logging.getLogger('mmhier')
 
@@ -40,8 +41,9 @@ TYPES: dict[str, type] = {
     'mmdet': MMDetDetector,
 }
 
+_RELEASED = tuple(name for name, entry in read_registry().items() if entry.kind == 'detector')
 EXPECTED = (
-    "expected 'auto', the name of a released detector (`mmhier models` lists them), 'whole_image', a .json "
+    f"expected 'auto', a released detector ({', '.join(_RELEASED)}), 'whole_image', a .json "
     "file of boxes, an .onnx file of YOLOX, RTMDet or D-FINE, 'torchvision', "
     f"'mmdet:CONFIG,WEIGHTS', a function, or a dict with a type of {', '.join(TYPES)}"
 )
@@ -69,7 +71,7 @@ def load_detector(
     given = dict(spec) if isinstance(spec, Mapping) else _parse(spec)
     kind = given.pop('type', None)
     if kind not in TYPES:
-        raise ValueError(f'unknown detector {spec!r}: {EXPECTED}')
+        raise _unknown(spec)
     parameters = inspect.signature(TYPES[kind]).parameters
     required = [name for name, one in parameters.items() if one.default is inspect.Parameter.empty]
     if not set(required) <= set(given) <= set(parameters):
@@ -79,6 +81,38 @@ def load_detector(
         )
     general = dict(score_threshold=score_threshold, device=device)
     return TYPES[kind](**{name: value for name, value in general.items() if name in parameters} | given)
+
+
+def check_detector(spec: str | Path | Callable | Mapping) -> None:
+    """Find out whether a detector that is named by a text exists, before anything is loaded or fetched.
+
+    Args:
+        spec: See :func:`load_detector`, which checks all that is not a text.
+
+    Raises:
+        FileNotFoundError: If it is a file that is not there.
+        ValueError: If there is no such detector.
+    """
+    if callable(spec) or isinstance(spec, Mapping) or spec == AUTO or _released(str(spec)) is not None:
+        return
+    given = _parse(spec)
+    if not given:
+        raise _unknown(spec)
+    path = given.get('path')
+    if path is not None and not Path(path).is_file():
+        raise FileNotFoundError(f'detector {spec}: {path} does not exist{similar_path(path)}')
+
+
+def _unknown(spec: object) -> ValueError:
+    names = (AUTO, 'whole_image', 'torchvision', *_RELEASED)
+    hint = did_you_mean(spec.lower(), names) if isinstance(spec, str) else ''
+    return ValueError(f'unknown detector {spec!r}{hint or ":"} {EXPECTED}')
+
+
+def _released(text: str) -> Weights | None:
+    """The released detector of a name, in which ``_`` may stand for ``-``."""
+    name = text.replace('_', '-')
+    return read_registry()[name] if name in _RELEASED else None
 
 
 def _default(score_threshold: float, device: str) -> Detector:
@@ -110,6 +144,6 @@ def _parse(spec: str | Path) -> dict:
         )
     types = {'.json': 'json', '.onnx': 'onnx'}
     suffix = Path(text).suffix.lower()
-    if not suffix and (entry := read_registry().get(text.replace('_', '-'))) and entry.kind == 'detector':
+    if (entry := _released(text)) is not None:
         return dict(type='onnx', path=str(fetch_entry(entry)), family=entry.family)
     return dict(type=types[suffix], path=text) if suffix in types else {}

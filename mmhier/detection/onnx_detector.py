@@ -21,6 +21,7 @@ import numpy as np
 
 from mmhier.detection.detector import Detections, check_image, clip_to_image, count_others
 from mmhier.onnx_file import check_onnx
+from mmhier.suggestions import similar_path
 
 # Mean and standard deviation that the network's input is normalised with, BGR.
 FAMILIES = {
@@ -290,7 +291,7 @@ def _open(path: str, device: str, threads: int | None):
     except ImportError as error:
         raise ImportError('a detector from an ONNX file needs: pip install onnxruntime') from error
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: there is no such detector file')
+        raise FileNotFoundError(f'{path}: there is no such detector file{similar_path(path)}')
     check_onnx(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

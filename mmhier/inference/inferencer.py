@@ -23,8 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmhier.deploy.engines import check_engine
 from mmhier.detection import Detector, load_detector
 from mmhier.detection.detector import NotMentionedError
+from mmhier.detection.loading import check_detector
 from mmhier.geometry.scene_camera import FocalChoice
 from mmhier.inference.boxes import load_boxes
 from mmhier.inference.crops import Crop
@@ -105,6 +107,9 @@ class Inferencer:
                 raise ValueError(f'{name} must be at least 1, got {value}')
         if not 0 <= box_threshold <= 1:
             raise ValueError(f'box_threshold must be from 0 to 1, got {box_threshold}')
+        check_engine(engine)
+        if detector is not None:
+            check_detector(detector)
         self.estimator: PoseEstimator | MeshEstimator = load_estimator(
             model, weights, device, engine, flip_test, box_padding, FocalChoice(fov, focal)
         )
@@ -288,7 +293,8 @@ class InferenceRun:
         except NotMentionedError as error:
             self._not_mentioned += 1
             self._first_not_mentioned = self._first_not_mentioned or error
-            self._stream.note(frame.source.name, 'nobody, as the file of boxes does not mention it', 1)
+            reason = 'nobody is looked for, as the file of boxes does not mention it'
+            self._stream.note(frame.source.name, reason, 1, kept=True)
             return np.empty((0, 4), np.float32), np.empty(0, np.float32), None
 
     def _run_batch(self, count: int) -> None:

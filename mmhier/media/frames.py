@@ -58,17 +58,24 @@ class Frame:
 
 @dataclass(frozen=True)
 class Skip:
-    """Something that could not be read.
+    """Something that could not be read, or not be worked on as it should.
 
     Attributes:
         name: The file.
         reason: What is wrong with it, one line.
-        count: How many frames or packets are missing; 1 for a whole file.
+        count: How many frames, packets or boxes; 1 for a whole file.
+        kept: Whether frames are among the results all the same.
     """
 
     name: str
     reason: str
     count: int = 1
+    kept: bool = False
+
+    def __str__(self) -> str:
+        if not self.kept:
+            return f'skipped {self.count} in {self.name}: {self.reason}'
+        return f'{self.name}: {self.reason}' + (f' ({self.count} frames)' if self.count > 1 else '')
 
 
 def to_bgr(array: np.ndarray) -> np.ndarray:

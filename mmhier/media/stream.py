@@ -68,7 +68,7 @@ class FrameStream:
     def __init__(self, inputs: Any, queue_size: int = _QUEUE, max_pixels: int = MAX_PIXELS):
         self.left_out: Counter[str] = Counter()
         self.seconds = 0.0
-        self._skips: Counter[tuple[str, str]] = Counter()
+        self._skips: Counter[tuple[str, str, bool]] = Counter()
         self._lock = threading.Lock()
         self._entries, self._listed = _entries(inputs, self.left_out)
         self.live = any(_is_camera(entry) for entry in self._known())
@@ -82,12 +82,17 @@ class FrameStream:
     def skips(self) -> list[Skip]:
         """What could not be read so far."""
         with self._lock:
-            return [Skip(*place, count) for place, count in self._skips.items()]
+            return [Skip(name, reason, count, kept) for (name, reason, kept), count in self._skips.items()]
 
     @property
     def moving(self) -> bool:
         """Whether a camera, a video or an animated picture is among the inputs, as far as they are known."""
         return self.live or any(isinstance(entry, _File) and entry.moves for entry in self._known())
+
+    @property
+    def files(self) -> list[Path]:
+        """Files among the inputs, as far as they are known."""
+        return [entry.path for entry in self._known() if isinstance(entry, _File)]
 
     def _known(self) -> list:
         return self._entries if self._listed else []
@@ -229,10 +234,10 @@ class FrameStream:
         finally:
             capture.release()
 
-    def note(self, name: str, reason: str, count: int) -> None:
+    def note(self, name: str, reason: str, count: int, kept: bool = False) -> None:
         """Remember a skip; equal ones of a file are counted together, whichever thread they come from."""
         with self._lock:
-            self._skips[name, reason] += count
+            self._skips[name, reason, kept] += count
 
 
 class _FrameQueue:

@@ -1,5 +1,7 @@
 """What earlier runs have left in a folder of results, and taking that away without anything else.
 
+Nothing that a run reads is taken away for its results: :func:`check_inputs` refuses that before.
+
 ``.mmhier.files`` in the folder lists what mmhier wrote there: names, sizes and times of the last change. What
 has been changed or replaced since is somebody else's, and so is everything that is not listed.
 """
@@ -48,15 +50,43 @@ def record_files(folder: str | Path, files: Iterable[Path]) -> None:
         (folder / NAME).unlink(missing_ok=True)
 
 
-def remove_earlier(folder: str | Path) -> int:
-    """Delete what earlier runs have left, and folders that are empty then; return the number of files."""
-    folder, files = Path(folder), earlier_files(folder)
+def check_inputs(folder: str | Path, inputs: Iterable[Path]) -> None:
+    """Refuse to remove what earlier runs have left, if some of it is to be read.
+
+    Args:
+        folder: The folder.
+        inputs: Files that a run reads; a link is the file that it leads to.
+
+    Raises:
+        ValueError: If one of them is listed, or the list is damaged.
+    """
+    earlier = {_identity(path): path for path in earlier_files(folder)}
+    for path in inputs:
+        if path.is_file() and (found := earlier.get(_identity(path))) is not None:
+            raise ValueError(
+                f'--overwrite would remove {found}, which this run reads: name another --out or other inputs'
+            )
+
+
+def remove_earlier(folder: str | Path, keep: Iterable[Path] = ()) -> int:
+    """Delete what earlier runs have left, and folders that are empty then.
+
+    Args:
+        folder: The folder.
+        keep: What a run has written over it.
+
+    Returns:
+        The number of files.
+    """
+    folder, kept = Path(folder), set(keep)
+    files = [path for path in earlier_files(folder) if path not in kept]
     for path in files:
         path.unlink()
     for parent in sorted({path.parent for path in files} - {folder}, reverse=True):
         with contextlib.suppress(OSError):
             parent.rmdir()
-    (folder / NAME).unlink(missing_ok=True)
+    if not kept:
+        (folder / NAME).unlink(missing_ok=True)
     return len(files)
 
 
@@ -74,6 +104,12 @@ def _read(folder: Path) -> dict[str, _Mark]:
             f'{path} is damaged: it should list what mmhier wrote. Remove it, or choose another --out'
         )
     return listed
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for all names of a file."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _mark(path: Path) -> _Mark | None:

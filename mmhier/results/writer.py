@@ -74,7 +74,8 @@ class ResultWriter:
         root: How people move in animations: 'metric' through the scene, 'image' in a plane at one distance,
             'fixed' on the spot; see :func:`mmhier.tracking.root_motion.root_motion`.
         feet: Whether feet that stand are held in animations.
-        overwrite: Remove what earlier runs have left in the folder, see :mod:`mmhier.results.earlier`.
+        overwrite: Remove what earlier runs have left in the folder, see :mod:`mmhier.results.earlier`, when
+            this one is complete: of a run that fails nobody loses results, save those it has replaced.
 
     Attributes:
         files (list[Path]): Those that are finished.
@@ -116,11 +117,12 @@ class ResultWriter:
         self.left_out: Counter[str] = Counter()
         self.seconds = dict(drawing=0.0, writing=0.0)
         self._formats = [kind for kind in self.kinds if kind in FORMATS]
+        self._overwrite = overwrite
         self._lock: FolderLock | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.folder)
-            self._meet_earlier(overwrite)
+            self._meet_earlier()
             self._lines = ResultLines(self.folder / 'results.jsonl') if self._formats else None
         except ValueError:
             self._lock.release()
@@ -169,21 +171,25 @@ class ResultWriter:
             with self._writing(), ExitStack() as steps:  # each is taken, whatever happens in the others
                 steps.callback(self._lock.release)
                 steps.callback(lambda: record_files(self.folder, self.files))
+                steps.push(lambda kind, *_: self._remove_earlier(complete and kind is None))
                 steps.callback(self._finish_results, complete, skipped)
                 steps.callback(self._finish_source)
         except OSError as error:
             raise _output_error(error) from error
 
-    def _meet_earlier(self, overwrite: bool) -> None:
-        """Say what earlier runs have left, or remove it."""
-        if overwrite:
-            remove_earlier(self.folder)
-        elif earlier := earlier_files(self.folder):
+    def _meet_earlier(self) -> None:
+        """Say what earlier runs have left, unless it is to be removed."""
+        earlier = earlier_files(self.folder)
+        if earlier and not self._overwrite:
             logger.warning(
                 '%s holds %d files of earlier runs, such as %s; those that this one does not replace '
-                'stay beside its own (--overwrite removes them first)',
+                'stay beside its own (--overwrite removes them)',
                 self.folder, len(earlier), earlier[0].name,
             )  # fmt: skip
+
+    def _remove_earlier(self, complete: bool) -> None:
+        if self._overwrite and complete and self.files:
+            remove_earlier(self.folder, self.files)
 
     def _write(self, result: FrameResult) -> None:
         if self._lines is not None:

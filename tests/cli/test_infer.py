@@ -318,7 +318,24 @@ def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
     [
         (['--model', POSE], 'nothing to do'),
         (['a.jpg'], 'vitpose-plus-small is not on this machine, and MMHIER_OFFLINE forbids'),
-        (['a.jpg', '--weights', 'my.pth'], '--model is missing: the model that my.pth is of'),
+        (['a.jpg', '--weights', 'a.jpg'], '--model is missing: the model that a.jpg is of'),
+        (['a.jpg', '--weights', 'my.pth'], 'checkpoint my.pth does not exist'),
+        (['a.jpg', '--weights', 'vitpose-plus-smal'], 'did you mean vitpose-plus-small'),
+        (['a.jpg', '--weights', 'random'], '--model is missing: random weights fill any'),
+        (['a.jpg', '--weights', 'yolox-s'], 'it is for --detector'),
+        (['a.jpg', '--engine', 'openvno'], "got 'openvno'; did you mean openvino?"),
+        (
+            ['a.jpg', '--engine', 'ogl'],
+            'must be auto, eager, compile, onnxruntime, openvino or an exported file',
+        ),
+        (
+            ['a.jpg', '--engine', 'micro.pth'],
+            'micro.pth is a checkpoint (--weights), not an exported file; an',
+        ),
+        (['a.jpg', '--engine', 'a.jpg'], 'a.jpg: an exported file ends in .onnx, .xml, .pt, .pt2'),
+        (['a.jpg', '--detector', 'yolox-ss'], "unknown detector 'yolox-ss'; did you mean yolox-s"),
+        (['a.jpg', '--detector', 'absent.onnx'], 'absent.onnx does not exist'),
+        (['a.jpg', '--detector', 'rtmdet:absent.onnx'], 'rtmdet:absent.onnx: absent.onnx does not exist'),
         (['a.jpg', '--engine', 'my.onnx'], 'does not exist; mmhier export writes a model and its .json'),
         (['a.jpg', '--engine', 'my.onnx', '--task', 'pose'], '--engine my.onnx names one: leave one out'),
         (['a.jpg', *OPTIONS, '--task', 'pose'], 'leave one out'),
@@ -350,6 +367,20 @@ def test_errors_of_the_user_are_one_line(tmp_path, monkeypatch, capsys, argument
     err = capsys.readouterr().err.splitlines()
     assert message in err[-1] and err[-1].startswith('mmhier: ')
     assert names(tmp_path) == ['a.jpg']
+
+
+def test_files_with_similar_names_are_suggested(tmp_path, monkeypatch, capsys, pictures):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite('a.jpg', pictures[0])
+    for name in ('model.onnx', 'boxes.json'):
+        (tmp_path / name).write_bytes(b'')
+    for option, name, meant in (
+        ('--engine', 'modle.onnx', 'model.onnx'),
+        ('--detector', 'modle.onnx', 'model.onnx'),
+        ('--detector', 'boxs.json', 'boxes.json'),
+    ):
+        assert infer('a.jpg', option, name) == 1
+        assert f'{name} does not exist; did you mean {meant}?' in capsys.readouterr().err
 
 
 def test_a_window_shows_what_is_found(tmp_path, monkeypatch, pictures):
@@ -424,7 +455,8 @@ def test_a_box_file_without_one_of_the_images(photos, tmp_path, capsys):
     arguments += ['--save', 'json', '--out', str(tmp_path / 'out')]
     assert cli.main(arguments) == 3
     error = capsys.readouterr().err
-    assert f'skipped 1 in {photos / "b.png"}: nobody, as the file of boxes does not mention it' in error
+    text = 'nobody is looked for, as the file of boxes does not mention it'
+    assert f'mmhier: {photos / "b.png"}: {text}\n' in error and 'skipped' not in error
     results = list(read_results(tmp_path / 'out' / 'results.json'))
     assert [len(result.people) for result in results] == [1, 0, 2]
     (tmp_path / 'boxes.json').write_text(json.dumps({'d.png': [[8, 6, 60, 90]]}))
@@ -447,6 +479,40 @@ def test_leftovers_of_an_earlier_run(photos, tmp_path, caplog):
     assert cli.main([*arguments, '--overwrite', str(photos / 'c.png')]) == 0
     assert 'of earlier runs' not in caplog.text
     assert {*names(out)} - own == {'c_overlay.jpg', 'results.json'}
+
+
+@pytest.mark.parametrize('inputs', ['.', 'a_overlay.jpg', '*_overlay.jpg', '../link/b.png'])
+def test_overwrite_never_removes_what_the_run_reads(photos, tmp_path, capsys, monkeypatch, inputs):
+    out = tmp_path / 'out'
+    arguments = ['infer', *OPTIONS, '--out', str(out)]
+    assert cli.main([*arguments, str(photos / 'a.png')]) == 0
+    (tmp_path / 'link').mkdir()
+    (tmp_path / 'link' / 'b.png').symlink_to(out / 'a_overlay.jpg')
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    capsys.readouterr()
+    monkeypatch.setattr('mmhier.inference.inferencer.Inferencer', None)  # no model is loaded for it
+    assert cli.main([*arguments, '--overwrite', str(out / inputs)]) == 1
+    assert (
+        f'--overwrite would remove {out / "a_overlay.jpg"}, which this run reads' in capsys.readouterr().err
+    )
+    boxes = ['--boxes', str(out / 'results.json')]
+    assert cli.main([*arguments, '--overwrite', str(photos / 'a.png'), *boxes]) == 1
+    assert f'--overwrite would remove {out / "results.json"}, which' in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_run_that_fails_overwrites_nothing(photos, tmp_path, capsys):
+    out, bad = tmp_path / 'out', tmp_path / 'bad.jpg'
+    bad.write_bytes(b'no picture')
+    arguments = ['infer', *OPTIONS, '--out', str(out), '--overwrite']
+    assert cli.main([*arguments, str(photos / 'a.png')]) == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert cli.main([*arguments, str(bad)]) == 1
+    assert 'nothing could be read' in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert cli.main([*arguments, str(photos / 'b.png')]) == 0
+    assert names(out) == ['b_overlay.jpg', 'results.json']
+    assert set(json.loads((out / NAME).read_text())) == {*names(out)}
 
 
 def test_out_is_a_file(photos, tmp_path, capsys, monkeypatch):

@@ -322,6 +322,8 @@ def test_wrong_arguments():
         (dict(detector_stride=0), 'detector_stride must be at least 1'),
         (dict(box_threshold=2), 'box_threshold must be from 0 to 1'),
         (dict(detector='nonsense'), 'unknown detector'),
+        (dict(detector='yoloxs'), "unknown detector 'yoloxs'; did you mean yolox-s"),
+        (dict(engine='Openvino'), "got 'Openvino'; did you mean openvino"),
     ]:
         with pytest.raises(ValueError, match=message):
             Inferencer(POSE, 'random', 'cpu', **options)

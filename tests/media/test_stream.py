@@ -368,3 +368,14 @@ def test_a_file_of_the_kernel_is_no_picture_and_no_video(tmp_path, ending):
     path.symlink_to('/proc/version')
     with pytest.raises(ValueError, match=rf'a\.{ending} holds data although its size is 0'):
         list(FrameStream(path))
+
+
+def test_what_is_kept_is_not_called_skipped():
+    stream = FrameStream(np.zeros((4, 4, 3), np.uint8))
+    for _ in range(3):
+        stream.note('clip.mp4', 'has nobody', 1, kept=True)
+    stream.note('clip.mp4', 'is damaged', 2)
+    stream.note('b.png', 'has nobody', 1, kept=True)
+    assert [str(skip) for skip in stream.skips] == [
+        'clip.mp4: has nobody (3 frames)', 'skipped 2 in clip.mp4: is damaged', 'b.png: has nobody',
+    ]  # fmt: skip

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmhier.results.earlier import NAME, earlier_files, record_files, remove_earlier
+from mmhier.results.earlier import NAME, check_inputs, earlier_files, record_files, remove_earlier
 
 
 @pytest.fixture
@@ -38,6 +38,20 @@ def test_runs_add_to_the_list_and_what_is_gone_is_forgotten(folder):
     record_files(folder, [folder / 'new.jpg', folder / 'never_written.jpg', folder.parent / 'outside.jpg'])
     assert {path.name for path in earlier_files(folder)} == {'results.json', 'new.jpg'}
     assert set(json.loads((folder / NAME).read_text())) == {'results.json', 'new.jpg'}
+
+
+def test_what_has_been_written_anew_is_kept(folder):
+    assert remove_earlier(folder, [folder / 'results.json', folder / 'new.jpg']) == 1
+    assert earlier_files(folder) == [folder / 'results.json']
+
+
+def test_what_is_read_is_known_by_any_name(folder):
+    check_inputs(folder, [folder / 'mine.txt', folder / 'absent.jpg', folder / 'clip_obj'])
+    link = folder.parent / 'link.json'
+    link.symlink_to(folder / 'results.json')
+    for name in (folder / 'results.json', folder / 'clip_obj' / '..' / 'results.json', link):
+        with pytest.raises(ValueError, match=r'--overwrite would remove \S*/results\.json, which this run'):
+            check_inputs(folder, [folder / 'mine.txt', name])
 
 
 @pytest.mark.parametrize('name', ['../outside.txt', '/outside.txt', 'a/../../outside.txt'])
