@@ -160,7 +160,7 @@ def test_rooms_that_stand_alone(room):
 # What has one home: a word that begins a definition, and where such definitions may stand.
 HOMES = {
     r'class \w+\(pickle\._?Unpickler\)': {'safe_pickle.py'},
-    r'def (?:axis_angle|matrix|quaternion|rotation_6d)_to_(?!euler)\w+': {
+    r'def _?(?:axis_angle|matrix|quaternion|rotation_6d|euler)_to_\w+': {
         'geometry/rotations.py', 'geometry/array_rotations.py'
     },
     r'def _?\w*iou\(|def \w*keypoint_similarity': {
