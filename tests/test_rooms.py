@@ -163,6 +163,12 @@ HOMES = {
     r'def _?(?:axis_angle|matrix|quaternion|rotation_6d|euler)_to_\w+': {
         'geometry/rotations.py', 'geometry/array_rotations.py'
     },
+    r'cv2\.Rodrigues': {'datasets/transforms/mesh_affine.py'},
+    r'def \w*checked_faces': {'rasterizer/frame_buffer.py'},
+    r'def \w*pose_joints': {'datasets/mesh/writer.py'},
+    r'def \w*free_port|getsockname\(': {'network.py'},
+    r'hashlib\.sha256\(\)': {'safe_files.py'},  # of a file; that of a text is one line anywhere
+    r'\bCXX\b.*or .c\+\+': {'built_library.py'},
     r'def _?\w*iou\(|def \w*keypoint_similarity': {
         'geometry/similarity.py', 'compat/shims/torchvision_boxes.py'  # which stands in for another package
     },

@@ -1,1 +1,1 @@
-"""Pictures: skeletons, bodies and labels on images, contact sheets, training curves, cost against accuracy."""
+"""Pictures: skeletons, bodies and labels on images, contact sheets, training curves, cost and accuracy."""
