@@ -1,4 +1,7 @@
-"""Downloads that fail, whoever makes them: one sentence with the address, the reason and what to do."""
+"""The network: downloads that fail, whoever makes them, and ports.
+
+A failure is one sentence with the address, the reason and what to do.
+"""
 
 import http.client
 import socket
@@ -55,3 +58,10 @@ def reason_of(error: Exception, patience: float) -> str:
     if isinstance(inner, http.client.IncompleteRead):
         return f'the connection ended after {len(inner.partial)} bytes'
     return ' '.join(str(inner).split()) or type(inner).__name__
+
+
+def free_port(host: str = '127.0.0.1') -> int:
+    """A port of an address of this machine that nobody listens at."""
+    with socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET) as listener:
+        listener.bind((host, 0))
+        return listener.getsockname()[1]

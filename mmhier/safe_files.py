@@ -10,6 +10,7 @@ Standard library and numpy only. Pickles: :mod:`mmhier.safe_pickle` and :mod:`mm
 """
 
 import errno
+import hashlib
 import io
 import json
 import math
@@ -23,6 +24,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+BLOCK = 1 << 20
 MAX_TEXT_BYTES = 1 << 30
 MAX_PICTURE_BYTES = 1 << 30
 # The largest annotation files in use have 1 to 2 GB.
@@ -105,6 +107,15 @@ def read_bytes(path: str | os.PathLike, max_bytes: int = MAX_TEXT_BYTES) -> byte
             return file.read()
         except (OSError, MemoryError) as error:
             raise _explained(error, os.fspath(path)) from error
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file of any size, in hexadecimal digits; errors as of :func:`open_file`."""
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_text(path: str | os.PathLike, errors: str = 'strict', max_bytes: int = MAX_TEXT_BYTES) -> str:

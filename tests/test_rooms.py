@@ -160,9 +160,15 @@ def test_rooms_that_stand_alone(room):
 # What has one home: a word that begins a definition, and where such definitions may stand.
 HOMES = {
     r'class \w+\(pickle\._?Unpickler\)': {'safe_pickle.py'},
-    r'def (?:axis_angle|matrix|quaternion|rotation_6d)_to_(?!euler)\w+': {
+    r'def _?(?:axis_angle|matrix|quaternion|rotation_6d|euler)_to_\w+': {
         'geometry/rotations.py', 'geometry/array_rotations.py'
     },
+    r'cv2\.Rodrigues': {'datasets/transforms/mesh_affine.py'},
+    r'def \w*checked_faces': {'rasterizer/frame_buffer.py'},
+    r'def \w*pose_joints': {'datasets/mesh/writer.py'},
+    r'def \w*free_port|getsockname\(': {'network.py'},
+    r'hashlib\.sha256\(\)': {'safe_files.py'},  # of a file; that of a text is one line anywhere
+    r'\bCXX\b.*or .c\+\+': {'built_library.py'},
     r'def _?\w*iou\(|def \w*keypoint_similarity': {
         'geometry/similarity.py', 'compat/shims/torchvision_boxes.py'  # which stands in for another package
     },

@@ -5,6 +5,7 @@ import os
 import platform
 from pathlib import Path
 
+from mmhier.cli.numbers import positive
 from mmhier.tables import markdown, write_csv
 
 HEADER = (
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='NAME',
         help='models, * and ? stand for others: mmhier models lists them (default: the small ones)',
     )
-    parser.add_argument('--batch', type=_positive, nargs='+', default=[1, 8], metavar='N')
+    parser.add_argument('--batch', type=positive, nargs='+', default=[1, 8], metavar='N')
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1 ... (default: cpu)')
     parser.add_argument(
         '--engine',
@@ -35,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=['eager'],
         help='eager, compile, onnxruntime, openvino (default: eager)',
     )
-    parser.add_argument('--runs', type=_positive, default=20, help='timed runs (default: 20)')
-    parser.add_argument('--threads', type=_positive, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument('--runs', type=positive, default=20, help='timed runs (default: 20)')
+    parser.add_argument('--threads', type=positive, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--stages', action='store_true', help='also time each stage from JPEG to keypoints')
     parser.add_argument(
         '--in-turns', action='store_true', help='keep all models loaded and run them in turns'
@@ -167,10 +168,3 @@ def _machine(device: str) -> str:
         f'{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} threads, '
         f'{platform.system()}, PyTorch {torch.__version__}'
     )
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
-    return value

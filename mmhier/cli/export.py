@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from mmhier.cli.out import check_file
+from mmhier.cli.numbers import positive
+from mmhier.cli.out import check_out_file
 from mmhier.cli.trust import add_trust_option, apply_trust
 
 FORMATS = ('onnx', 'torchscript', 'exported-program', 'openvino')
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='JSON',
         help='person boxes of these images in the format of COCO (default: each image is one person)',
     )
-    parser.add_argument('--num-crops', type=_positive, default=32, help='crops to use (default: 32)')
+    parser.add_argument('--num-crops', type=positive, default=32, help='crops to use (default: 32)')
     parser.add_argument(
         '--bound', type=float, help='largest mean difference that passes, in pixels or millimetres'
     )
@@ -107,7 +108,7 @@ def _format(args: argparse.Namespace, endings: dict[str, str]) -> str:
     if args.out is None:
         format = args.format or 'onnx'
     else:
-        check_file(args.out, '--out')
+        check_out_file(args.out, '--out')
         named = {ending: name for name, ending in endings.items()}.get(args.out.suffix)
         format = args.format or named
         if format is None or format != named:
@@ -119,10 +120,3 @@ def _format(args: argparse.Namespace, endings: dict[str, str]) -> str:
     if args.int8 and format not in ('onnx', 'openvino'):
         raise ValueError(f'--int8 is for the formats onnx and openvino, not {format}')
     return format
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
-    return value

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmhier.cli.infer_options import add_arguments
-from mmhier.cli.out import check_folder
+from mmhier.cli.out import check_out_folder
 from mmhier.cli.trust import apply_trust
 from mmhier.suggestions import similar_path
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from mmhier.cli.infer_defaults import choose
 
     kinds = _kinds(args)
-    check_folder(args.out, '--out')
+    check_out_folder(args.out, '--out')
     stream = _stream(args)
     if args.overwrite:
         _check_overwrite(args, stream)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-def check_folder(path: Path, option: str) -> None:
+def check_out_folder(path: Path, option: str) -> None:
     """Check that a folder can be made.
 
     Raises:
@@ -17,7 +17,7 @@ def check_folder(path: Path, option: str) -> None:
             raise NotADirectoryError(f'{option} {path} {what}; name a folder')
 
 
-def check_file(path: Path, option: str) -> None:
+def check_out_file(path: Path, option: str) -> None:
     """Check that a file can be made.
 
     Raises:
@@ -26,4 +26,4 @@ def check_file(path: Path, option: str) -> None:
     """
     if path.is_dir():
         raise IsADirectoryError(f'{option} {path} is a folder; name a file in it')
-    check_folder(path.parent, option)
+    check_out_folder(path.parent, option)

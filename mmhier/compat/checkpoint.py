@@ -17,7 +17,6 @@ the tools, or with :func:`trust_checkpoints`.
 Unnecessary once MMEngine reads with ``weights_only=True`` and a list of its own.
 """
 
-import hashlib
 import logging
 import os
 import pickle
@@ -37,7 +36,7 @@ from torch import Tensor
 from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
 from mmhier.compat.torch_archive import TorchArchive
 from mmhier.network import DownloadError, downloading
-from mmhier.safe_files import Bounded, open_file
+from mmhier.safe_files import Bounded, file_sha256, open_file
 from mmhier.safe_pickle import named_globals
 from mmhier.suggestions import similar_path
 
@@ -168,7 +167,7 @@ def fetch(
         os.unlink(path)
         raise DownloadError(f'{url} cannot be downloaded whole, or is no checkpoint ({problem}): {remedy}')
     if known is not None:
-        found = _sha256(path)
+        found = file_sha256(path)
         if not found.startswith(known):
             problem = f'{url} has the SHA-256 {found}, its name says {known}...: damaged, or replaced'
             if check_hash:
@@ -194,14 +193,6 @@ def _damage(path: str) -> str:
     except ValueError as error:
         return str(error)
     return ''
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _hash_in(name: str) -> str | None:

@@ -87,9 +87,9 @@ def read_every_encoding(module: ModuleType) -> None:
 
     @functools.wraps(original)
     def load(file: Any, *args: Any, **kwargs: Any) -> Any:
-        from mmhier.datasets.coco_file import read_json
+        from mmhier.datasets.coco_file import read_large_json
 
-        return read_json(file) if osp.isfile(file) else original(file, *args, **kwargs)
+        return read_large_json(file) if osp.isfile(file) else original(file, *args, **kwargs)
 
     module.load = load
 

@@ -5,9 +5,8 @@ The files are Lightning checkpoints, to be read by :mod:`mmhier.convert.lightnin
 The encoder is converted by the table of its family, ``smpl_head`` and ``discriminator`` by the table below.
 The body model's buffers (``smpl.``) are left out: they are licensed, and come from the user's own file.
 
-The number of attention heads cannot be read off the weights. The truncated models carry it in the name of
-the release, ``hmr_<encoder>_d<depth>-a<heads>x<width>-m<mlp>``; the decoders that have been released are
-known by their width.
+The number of attention heads cannot be read off the weights; the truncated models carry it in the name of
+the release, ``hmr_<encoder>_d<depth>-a<heads>x<width>-m<mlp>``.
 
 Shape rules:
 
@@ -15,9 +14,7 @@ Shape rules:
 * The discriminator's 1 x 1 convolutions are linear layers here; its 23 read-outs are the rows of one matrix.
 """
 
-import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -105,71 +102,6 @@ HMR2_HEAD = Family(
     describe=_describe,
     remedy='set arch and in_channels of the head accordingly',
 )
-
-# Width over all attention heads -> heads and width of each, of the decoders that have been released.
-RELEASED_HEADS = {512: (8, 64), 64: (4, 16)}
-RELEASE_NAME = re.compile(
-    r'hmr_(?P<encoder>[^/\\]+?)_d(?P<depth>\d+)-a(?P<heads>\d+)x(?P<width>\d+)-m(?P<mlp>\d+)'
-)
-
-
-class ReleaseName(NamedTuple):
-    """What the name of a released truncated model says."""
-
-    encoder: str
-    num_layers: int
-    num_heads: int
-    head_dims: int
-    feedforward_channels: int
-
-
-def parse_release_name(name: str) -> ReleaseName | None:
-    """Find ``hmr_<encoder>_d<depth>-a<heads>x<width>-m<mlp>`` in the path of a file, if it is there."""
-    found = list(RELEASE_NAME.finditer(name))
-    if not found:
-        return None
-    encoder, *numbers = found[-1].groups()
-    return ReleaseName(encoder.rpartition('hmr_')[2], *map(int, numbers))
-
-
-def decoder_settings(weights: Mapping[str, Tensor], source: str = 'checkpoint') -> dict[str, Any]:
-    """Arguments with which ``HMR2Head`` takes converted weights.
-
-    Args:
-        weights: Result of :func:`convert_hmr2`.
-        source: Path of the checkpoint; the number of attention heads is taken from it if it says so.
-
-    Returns:
-        ``in_channels`` and ``arch``.
-
-    Raises:
-        ValueError: If the name contradicts the weights, or does not tell the number of heads and no released
-            decoder has this width.
-    """
-    (depth,) = HMR2_HEAD.depths(weights)
-    hidden, dims = weights['head.layers.0.ffn.fc1.weight'].shape
-    columns, channels = weights['head.layers.0.cross_attn.kv.weight'].shape
-    inner, named = columns // 2, parse_release_name(str(source))
-    if named is None and inner not in RELEASED_HEADS:
-        raise ValueError(
-            f'{source} has attention of width {inner}, which no released decoder has, and its name does not '
-            'contain d<depth>-a<heads>x<width>-m<mlp>: rename it, or give arch to the head by hand'
-        )
-    heads, head_dims = (named.num_heads, named.head_dims) if named else RELEASED_HEADS[inner]
-    if named and (named.num_layers, heads * head_dims, named.feedforward_channels) != (depth, inner, hidden):
-        raise ValueError(
-            f'the name of {source} says d{named.num_layers}-a{heads}x{head_dims}-m'
-            f'{named.feedforward_channels}, its weights have {depth} layers, attention of width {inner} and '
-            f'an MLP of width {hidden}: it has been given the name of another model'
-        )
-    arch = dict(
-        embed_dims=dims,
-        num_layers=depth,
-        num_heads=heads,
-        head_dims=head_dims,
-        feedforward_channels=hidden,
-    )
-    return dict(in_channels=channels, arch=arch)
 
 
 def convert_hmr2(checkpoint: Mapping, source: str = 'checkpoint') -> Converted:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mmhier.datasets.coco_file import read_json
+from mmhier.datasets.coco_file import read_large_json
 from mmhier.datasets.coco_values import Repairs, maybe_float, maybe_int, short
 
 _BEYOND = 1.02  # a box may be larger than the picture by this factor and 2 pixels
@@ -33,7 +33,7 @@ def read_boxes(path: str | os.PathLike, annotations: dict[str, Any]) -> tuple[li
         ValueError: If it holds something else, no box of a person, or a box of which the meaning is unclear.
     """
     path = os.fspath(path)
-    content = read_json(path)
+    content = read_large_json(path)
     if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
         raise ValueError(
             f'{path} holds {short(content)}, expected a list of COCO results, each with image_id, '

@@ -54,7 +54,7 @@ def take_coco(path: str | os.PathLike) -> dict[str, Any]:
     return file.content
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_large_json(path: str | os.PathLike) -> Any:
     """Read a JSON file in any of Unicode's encodings; errors as of :func:`mmhier.safe_files.read_json`."""
     with _without_collecting():
         return safe_files.read_json(path)
@@ -80,7 +80,7 @@ def _key(path: str | os.PathLike) -> Key:
 def _read(path: str) -> CocoFile:
     repairs = Repairs(path)
     with _without_collecting():
-        file = repair_coco(read_json(path), path, repairs)
+        file = repair_coco(read_large_json(path), path, repairs)
     repairs.say()
     return file
 

@@ -262,13 +262,13 @@ def open_torchscript(path: Path, threads: int) -> Network:
         return _without_gradients(torch.jit.load(file))
 
 
-def open_exported_program(path: Path, threads: int) -> Network:
+def open_program(path: Path, threads: int) -> Network:
     """Run a .pt2 file; errors as of :func:`mmhier.deploy.program_files.open_exported_program`."""
     return _without_gradients(_program(path))
 
 
 def open_compiled(path: Path, threads: int) -> Network:
-    """Run a .pt2 file by ``torch.compile``; errors as of :func:`open_exported_program`."""
+    """Run a .pt2 file by ``torch.compile``; errors as of :func:`open_program`."""
     return _without_gradients(torch.compile(_program(path)))
 
 
@@ -302,7 +302,7 @@ READERS: dict[str, dict[str, Callable[[Path, int], Network]]] = {
     '.onnx': dict(onnxruntime=open_onnxruntime, openvino=open_openvino),
     '.xml': dict(openvino=open_openvino),
     '.pt': dict(torchscript=open_torchscript),
-    '.pt2': {'exported-program': open_exported_program, 'compile': open_compiled},
+    '.pt2': {'exported-program': open_program, 'compile': open_compiled},
 }
 
 

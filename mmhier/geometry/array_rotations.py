@@ -60,6 +60,29 @@ def matrix_to_axis_angle(matrix: np.ndarray) -> np.ndarray:
     return (quaternion[..., 1:] * scale).astype(matrix.dtype)
 
 
+def euler_to_matrix(angles: np.ndarray, order: str = 'zyx') -> np.ndarray:
+    """Rotations about the axes, one after the other.
+
+    Args:
+        angles: (..., 3) radians about x, y and z, whatever the order.
+        order: The factors of the product from left to right: 'zyx' is ``Rz @ Ry @ Rx``.
+
+    Returns:
+        (..., 3, 3) rotation matrices, float64.
+    """
+    sine, cosine = np.sin(angles), np.cos(angles)
+    about = {}
+    for axis, name in enumerate('xyz'):
+        matrix = np.zeros((*sine.shape, 3))
+        j, k = (axis + 1) % 3, (axis + 2) % 3
+        matrix[..., axis, axis] = 1.0
+        matrix[..., j, j] = matrix[..., k, k] = cosine[..., axis]
+        matrix[..., k, j], matrix[..., j, k] = sine[..., axis], -sine[..., axis]
+        about[name] = matrix
+    first, second, third = (about[name] for name in order)
+    return first @ second @ third
+
+
 def cross_matrix(vector: np.ndarray) -> np.ndarray:
     """(..., 3, 3) matrices with ``cross_matrix(a) @ b == cross(a, b)``."""
     x, y, z = np.moveaxis(vector, -1, 0)

@@ -77,23 +77,6 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
     return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
 
 
-def axis_angle_to_quaternion(axis_angle: Tensor) -> Tensor:
-    """Unit quaternions of rotation vectors.
-
-    Args:
-        axis_angle (Tensor): (..., 3) radians.
-
-    Returns:
-        Tensor: (..., 4), ``(w, x, y, z)`` with ``w >= 0``.
-    """
-    square = (axis_angle * axis_angle).sum(dim=-1, keepdim=True)
-    vector = 0.5 * _sinc(0.25 * square) * axis_angle
-    real = torch.cos(0.5 * _safe_sqrt(square, SMALL_ANGLE_SQUARED))
-    small = 1.0 - square / 8.0 + square**2 / 384.0
-    real = torch.where(square < SMALL_ANGLE_SQUARED, small, real)
-    return _upper_half(torch.cat([real, vector], dim=-1))
-
-
 def quaternion_to_axis_angle(quaternion: Tensor) -> Tensor:
     """Rotation vectors of quaternions.
 
@@ -111,24 +94,6 @@ def quaternion_to_axis_angle(quaternion: Tensor) -> Tensor:
     # angle / sine(angle / 2); for small sines 2 arcsin(s) / s by its series.
     series = 2.0 + square / 3.0 + 3.0 * square**2 / 20.0 + 5.0 * square**3 / 56.0
     return vector * torch.where(small, series, 2.0 * torch.atan2(sine, real) / sine)
-
-
-def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
-    """Rotation matrices of quaternions.
-
-    Args:
-        quaternion (Tensor): (..., 4), ``(w, x, y, z)``, of any norm but zero.
-
-    Returns:
-        Tensor: (..., 3, 3).
-    """
-    w, x, y, z = F.normalize(quaternion, dim=-1).unbind(dim=-1)
-    entries = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
@@ -173,21 +138,6 @@ def rotation_6d_to_matrix(rotation_6d: Tensor, layout: str = 'contiguous') -> Te
     x = F.normalize(first, dim=-1)
     y = F.normalize(second - (x * second).sum(dim=-1, keepdim=True) * x, dim=-1)
     return torch.stack([x, y, torch.linalg.cross(x, y, dim=-1)], dim=-1)
-
-
-def matrix_to_rotation_6d(matrix: Tensor, layout: str = 'contiguous') -> Tensor:
-    """The first two columns of a matrix, an exact inverse of :func:`rotation_6d_to_matrix`.
-
-    Args:
-        matrix (Tensor): (..., 3, 3).
-        layout (str): one of :data:`LAYOUTS_6D`.
-
-    Returns:
-        Tensor: (..., 6).
-    """
-    _check_layout(layout)
-    columns = matrix[..., :2]
-    return (columns.mT if layout == 'contiguous' else columns).flatten(-2)
 
 
 def _check_layout(layout: str) -> None:

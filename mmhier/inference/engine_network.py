@@ -58,7 +58,7 @@ def exported_config(engine: str | Path) -> Path:
         ) from error
 
 
-def check_keypoints(engine: str | Path, names: Sequence[str]) -> None:
+def check_engine_keypoints(engine: str | Path, names: Sequence[str]) -> None:
     """Check that a file was exported from a model of these keypoints.
 
     Raises:

@@ -42,7 +42,7 @@ from mmhier.inference.crops import Crop, MeshCropper, PoseCropper, make_batch
 from mmhier.inference.engine_network import (
     Network,
     Outputs,
-    check_keypoints,
+    check_engine_keypoints,
     exported_config,
     is_file,
     open_network,
@@ -388,7 +388,7 @@ def load_estimator(
         meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)
         estimator = PoseEstimator(network, cfg, path.stem, engine, meta, flip_test)
     if is_file(engine):
-        check_keypoints(engine, estimator.keypoint_names)
+        check_engine_keypoints(engine, estimator.keypoint_names)
     if box_padding is not None:
         estimator.crop.padding = box_padding
     return estimator

@@ -64,10 +64,10 @@ class FrameBuffer:
             number: written into ``objects`` where the mesh is the front-most surface.
         """
         screen = np.ascontiguousarray(screen, np.float32)
+        faces = checked_faces(faces, len(screen))
         if (library := native.library()) is None:
             self._draw_with_numpy(screen, faces, number)
             return
-        faces = _checked_faces(faces, len(screen))
         library.mmhier_draw(
             screen, faces, len(faces), *self.image_hw, NEAR, number, self.inverse_depth, self.objects,
             self.faces, self.barycentric,
@@ -170,7 +170,7 @@ class FrameBuffer:
         height, width = self.image_hw
         small = (height // factor, width // factor)
         colours = np.ascontiguousarray(colours, np.float32)
-        faces = _checked_faces(faces, colours.shape[1])
+        faces = checked_faces(faces, colours.shape[1])
         if (library := native.library()) is not None:
             mixed, cover = np.empty((*small, 3), np.float32), np.empty(small, np.float32)
             library.mmhier_average(
@@ -192,11 +192,24 @@ class FrameBuffer:
         return mixed / factor**2, cover / factor**2
 
 
-def _checked_faces(faces: np.ndarray, vertices: int) -> np.ndarray:
-    """Triangles (F, 3) as the kernel takes them, which does not look where they point."""
+def checked_faces(faces: np.ndarray, vertices: int | None) -> np.ndarray:
+    """Triangles (F, 3) as the kernel takes them, which does not look where they point.
+
+    Args:
+        faces: (F, 3).
+        vertices: How many the mesh has, if that is known.
+
+    Raises:
+        ValueError: If they are no triangles, or of another mesh.
+    """
     faces = np.ascontiguousarray(faces, np.int64)
-    if faces.size and not 0 <= faces.min() <= faces.max() < vertices:
-        raise IndexError(f'faces name vertices {faces.min()} to {faces.max()}, but the mesh has {vertices}')
+    if faces.ndim != 2 or faces.shape[1] != 3:
+        raise ValueError(f'faces are {faces.shape}; expected (triangles, 3)')
+    if vertices is not None and faces.size and not 0 <= faces.min() <= faces.max() < vertices:
+        raise ValueError(
+            f'faces name vertices {faces.min()} to {faces.max()}, but the mesh has {vertices}; '
+            'are they of another body model?'
+        )
     return faces
 
 

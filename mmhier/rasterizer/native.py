@@ -7,11 +7,9 @@ other threads.
 """
 
 import ctypes
-import hashlib
 import logging
 import os
 import platform
-import shlex
 import subprocess
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.atomic import new_file
-from mmhier.built_library import checksum, note_checksum
+from mmhier.built_library import checksum, compiler, compiler_version, library_key, note_checksum
 
 logger = logging.getLogger('mmhier')
 
@@ -72,25 +70,15 @@ def _found() -> tuple[ctypes.CDLL | None, str | None]:
 def library_path() -> Path:
     """Where the library of this source lies, for this system and compiler."""
     folder = os.environ.get('MMHIER_NATIVE') or Path.home() / '.cache' / 'mmhier'
-    key = hashlib.sha256(' '.join((*FLAGS, platform.system(), platform.machine(), _version())).encode())
-    key.update(SOURCE.read_bytes())
-    return Path(folder) / f'rasterizer_{key.hexdigest()[:16]}.so'
-
-
-def _compiler() -> list[str]:
-    return shlex.split(os.environ.get('CXX') or 'c++')
-
-
-def _version() -> str:
-    command = [*_compiler(), '--version']
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    facts = *FLAGS, platform.system(), platform.machine(), compiler_version()
+    return Path(folder) / f'rasterizer_{library_key(facts, [SOURCE])}.so'
 
 
 def _load(path: Path) -> ctypes.CDLL:
     if checksum(path) is None:
         # Whole and on the disk before it has its name: half a library would end the process.
         with new_file(path, durable=True) as temporary:
-            command = [*_compiler(), *FLAGS, str(SOURCE), '-o', str(temporary)]
+            command = [*compiler(), *FLAGS, str(SOURCE), '-o', str(temporary)]
             subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
             note_checksum(temporary, path)
     loaded = ctypes.CDLL(str(path))

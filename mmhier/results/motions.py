@@ -7,7 +7,7 @@ Memory: about 2 kB for every person on every frame.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,26 +136,6 @@ class MotionRecorder:
         motion = root_motion(places, times_s, points, self.root)
         held, places = hold_feet(rotations, turned, posed, body.joint_names, *motion, times_s)
         return places - rest[-1, 0], held
-
-
-def motions_from_results(
-    results: Iterable[FrameResult], body: SMPL | None = None, root: str = 'metric', feet: bool = True
-) -> list['Motion']:
-    """Make motions of the results of one clip.
-
-    Args:
-        results: Frames of one video or camera, in order; or one image.
-        body: Body model of the motions; by default that of the results.
-        root: See :class:`MotionRecorder`.
-        feet: See :class:`MotionRecorder`.
-
-    Returns:
-        One motion per person, empty if nobody has a mesh.
-    """
-    recorder = MotionRecorder(root, feet)
-    for result in results:
-        recorder.add(result)
-    return recorder.motions(body)
 
 
 def _smooth(rotations: np.ndarray, times_s: np.ndarray, body: SMPL) -> np.ndarray:

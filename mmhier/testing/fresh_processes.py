@@ -3,12 +3,13 @@
 import copy
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from mmhier.network import free_port
 
 SERVER = Path(__file__).with_name('fork_server.py')
 
@@ -97,10 +98,3 @@ class FreshProcesses:
 def _meeting_point(processes: int) -> dict[str, str]:
     """Address and free port at which the processes of a group meet."""
     return {} if processes == 1 else dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(free_port()))
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]

@@ -1,1 +1,1 @@
-"""Pictures: skeletons on images, contact sheets, training curves."""
+"""Pictures: skeletons, bodies and labels on images, contact sheets, training curves, cost and accuracy."""

@@ -25,6 +25,7 @@ import numpy as np
 
 from mmhier.palette import BODY_BLUE
 from mmhier.rasterizer import NEAR, FrameBuffer, project, vertex_normals
+from mmhier.rasterizer.frame_buffer import checked_faces
 
 WHITE = 255
 
@@ -187,7 +188,7 @@ def draw_layer(
 ) -> Layer:
     """Draw the smallest part of the image that holds all people; arguments as in :func:`render_people`."""
     vertices = _checked_vertices(vertices)
-    faces = _checked_faces(faces, vertices.shape[1])
+    faces = checked_faces(faces, vertices.shape[1] or None)
     colours = _checked_colours(colours, len(vertices))
     if supersampling < 1:
         raise ValueError(f'supersampling={supersampling}: expected at least one sample per pixel')
@@ -306,18 +307,6 @@ def _checked_vertices(vertices: np.ndarray) -> np.ndarray:
     if len(broken):
         raise ValueError(f'vertices of person {broken[0]} are not finite; leave such people out')
     return vertices
-
-
-def _checked_faces(faces: np.ndarray, num_vertices: int) -> np.ndarray:
-    faces = np.asarray(faces, np.int64)
-    if faces.ndim != 2 or faces.shape[1] != 3:
-        raise ValueError(f'faces are {faces.shape}; expected (triangles, 3)')
-    if num_vertices and faces.size and not 0 <= faces.min() <= faces.max() < num_vertices:
-        raise ValueError(
-            f'faces name vertices {faces.min()} to {faces.max()}, but the mesh has {num_vertices}; '
-            'are they of another body model?'
-        )
-    return faces
 
 
 def _checked_colours(colours: np.ndarray | None, people: int) -> np.ndarray:

@@ -8,13 +8,13 @@ is started again. Requests of other pages and under other names are refused (:mo
 
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mmhier.network import free_port
 from mmhier.user_errors import USER_ERRORS
 from mmhier.web.gate import Gate, host_name
 
@@ -374,13 +374,6 @@ def launch(
             f'cannot listen at {host}:{port or "7860 and above"} ({error}); try --port'
         ) from None
     return url
-
-
-def free_port(host: str) -> int:
-    """A port that nobody listens at."""
-    with socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET) as listener:
-        listener.bind((host, 0))
-        return listener.getsockname()[1]
 
 
 def import_gradio(folder: Path | None = None):

@@ -10,7 +10,6 @@ A file is hashed before it is used for the first time, and again whenever it dif
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from mmhier.atomic import new_file
 from mmhier.folder_lock import FolderLock
-from mmhier.safe_files import open_file, read_json
+from mmhier.safe_files import file_sha256, read_json
 from mmhier.zoo.registry import Source, Weights, read_registry
 
 logger = logging.getLogger('mmhier')
@@ -28,7 +27,6 @@ logger = logging.getLogger('mmhier')
 HOME_VARIABLE = 'MMHIER_HOME'
 FOLDERS_VARIABLE = 'MMHIER_MODELS'
 OFFLINE_VARIABLES = ('MMHIER_OFFLINE', 'HF_HUB_OFFLINE')
-BLOCK = 1 << 20
 
 # (file, size, time of change) -> hash: of files beside which no receipt can be written.
 _hashed: dict[tuple[str, int, int], str] = {}
@@ -180,11 +178,7 @@ def sha256_of(path: Path, again: bool = False) -> str:
     stat = path.stat()
     key = (str(path), stat.st_size, stat.st_mtime_ns)
     if again or key not in _hashed:
-        digest = hashlib.sha256()
-        with open_file(path) as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-        _hashed[key] = digest.hexdigest()
+        _hashed[key] = file_sha256(path)
     return _hashed[key]
 
 

@@ -25,7 +25,7 @@ from mmengine.registry import init_default_scope
 from mmpose.registry import MODELS
 
 from mmhier.compat.checkpoint import load_checkpoint_file
-from mmhier.testing.fresh_processes import free_port
+from mmhier.network import free_port
 from mmhier.testing.recipe_files import TARS, link_all_tars, touch_weights, weights_path, write_release
 from mmhier.visualization.curves import read_scalars
 

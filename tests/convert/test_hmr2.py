@@ -12,10 +12,7 @@ from mmhier.convert.hmr2 import (
     BODY_MODEL,
     DISCRIMINATOR_TABLE,
     HEAD_TABLE,
-    ReleaseName,
     convert_hmr2,
-    decoder_settings,
-    parse_release_name,
 )
 from mmhier.convert.key_table import Part, Shaped
 from mmhier.convert.lightning import read_lightning_checkpoint
@@ -154,23 +151,13 @@ def test_truncated_model_with_its_release_name():
     weights = swin_weights(model)
     found = convert_hmr2(lightning(weights), f'logs/{NAME}/checkpoints/last.ckpt')
     assert found.format == 'openmmlab and hmr2'
-    settings = decoder_settings(found.state_dict, f'logs/{NAME}/checkpoints/last.ckpt')
-    assert settings == dict(in_channels=32, arch=DECODER)
-    head = HMR2Head(**settings)
+    head = HMR2Head(32, DECODER)
     head.load_state_dict(
         {k.removeprefix('head.'): v for k, v in found.state_dict.items() if k.startswith('head.')}
     )
     maps = torch.randn(1, 32, 4, 3)
     with torch.no_grad():
         assert torch.equal(head(maps).rotations, model.head(maps).rotations)
-
-
-@pytest.mark.parametrize(('inner', 'heads'), [(512, (8, 64)), (64, (4, 16))])
-def test_released_decoders_need_no_name(inner, heads):
-    arch = dict(embed_dims=8, num_layers=1, num_heads=heads[0], head_dims=heads[1], feedforward_channels=8)
-    weights = {f'head.{key}': value for key, value in HMR2Head(6, arch).state_dict().items()}
-    assert weights['head.layers.0.cross_attn.q.weight'].shape[0] == inner
-    assert decoder_settings(weights, 'last.ckpt') == dict(in_channels=6, arch=arch)
 
 
 def test_model_without_discriminator():
@@ -183,29 +170,6 @@ def test_mean_parameters_are_taken_as_they_are():
     weights = vit_weights(vit_model())
     weights['smpl_head.init_body_pose'] = torch.arange(144.0)[None]
     assert convert_hmr2(weights).state_dict['head.init_body_pose'][0].tolist() == list(range(144))
-
-
-@pytest.mark.parametrize(
-    ('path', 'expected'),
-    [
-        ('hmr_swin-s-s3_d3-a4x16-m128', ReleaseName('swin-s-s3', 3, 4, 16, 128)),
-        ('/a/hmr_gmf_s_s2_d6-a8x64-m1024/checkpoints/x.ckpt', ReleaseName('gmf_s_s2', 6, 8, 64, 1024)),
-        ('hmr_runs/hmr_vm-b_d3-a4x16-m128.ckpt', ReleaseName('vm-b', 3, 4, 16, 128)),
-        ('epoch=35-step=1000000.ckpt', None),
-        ('hmr_swin_d3.ckpt', None),
-    ],
-)
-def test_release_names(path, expected):
-    assert parse_release_name(path) == expected
-
-
-def test_a_name_that_contradicts_the_weights():
-    weights = convert_hmr2(swin_weights(swin_model())).state_dict
-    for name in ('hmr_swin_d3-a4x3-m20', 'hmr_swin_d2-a4x16-m20', 'hmr_swin_d2-a4x3-m128'):
-        with pytest.raises(ValueError, match='the name of another model'):
-            decoder_settings(weights, name)
-    with pytest.raises(ValueError, match='attention of width 12.*rename it'):
-        decoder_settings(weights, 'last.ckpt')
 
 
 def without(key):

@@ -440,8 +440,8 @@ def test_keypoints_of_another_layout_are_left_to_those_who_know_it(folder, conte
 def test_a_file_is_read_once_for_check_and_use(folder, content, monkeypatch):
     path = write(folder, content)
     reads = []
-    original = coco_file.read_json
-    monkeypatch.setattr(coco_file, 'read_json', lambda path: reads.append(path) or original(path))
+    original = coco_file.read_large_json
+    monkeypatch.setattr(coco_file, 'read_large_json', lambda path: reads.append(path) or original(path))
     first, second = check_coco(path), check_coco(path)
     assert first is second and take_coco(path) is first.content
     assert len(reads) == 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmhier.apis import Inferencer
-from mmhier.testing.fresh_processes import free_port
+from mmhier.network import free_port
 from mmhier.visualization.curves import read_scalars
 
 pytestmark = pytest.mark.gpu

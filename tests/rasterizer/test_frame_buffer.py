@@ -140,7 +140,7 @@ def test_colours_are_averaged_over_squares_of_samples():
 
 def test_faces_of_another_mesh_are_refused():
     points, faces = soup(0, 10)
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match='faces name vertices 1 to 10, but the mesh has 10'):
         FrameBuffer((9, 9)).draw(points, faces + 1, 0)
 
 

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from mmhier import built_library
 from mmhier.rasterizer import FrameBuffer, frame_buffer, native
 
 BUFFERS = ('inverse_depth', 'objects', 'faces', 'barycentric')
@@ -82,7 +83,7 @@ def test_one_that_is_cut_or_changed_is_built_again(compiled, afresh, left):
 
 def test_name_depends_on_source_and_compiler(compiled, afresh, monkeypatch, tmp_path):
     names = {native.library_path()}
-    monkeypatch.setattr(native, '_version', lambda: 'another')
+    monkeypatch.setattr(native, 'compiler_version', lambda: 'another')
     names.add(native.library_path())
     monkeypatch.setattr(native, 'SOURCE', tmp_path / 'kernel.cpp')
     native.SOURCE.write_text('// another')
@@ -111,6 +112,6 @@ def test_without_it_numpy_draws(compiled, afresh, monkeypatch, tmp_path, caplog,
 
 
 def test_compiles_without_warnings(compiled, tmp_path):
-    command = [*native._compiler(), *native.FLAGS, '-Wall', '-Wextra', '-Werror', str(native.SOURCE)]
+    command = [*built_library.compiler(), *native.FLAGS, '-Wall', '-Wextra', '-Werror', str(native.SOURCE)]
     done = subprocess.run([*command, '-o', str(tmp_path / 'a.so')], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

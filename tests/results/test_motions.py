@@ -11,10 +11,17 @@ from mmhier.geometry.scene_camera import FocalChoice
 from mmhier.inference.people_over_time import PeopleOverTime
 from mmhier.media import Frame, Source
 from mmhier.results.frame_result import Person
-from mmhier.results.motions import MotionRecorder, motions_from_results
+from mmhier.results.motions import MotionRecorder
 from mmhier.testing.results import make_result
 from mmhier.testing.walks import Errors as NetworkErrors
 from mmhier.testing.walks import seen_by_network, walk
+
+
+def motions_from_results(results, root='metric', feet=True):
+    recorder = MotionRecorder(root, feet)
+    for result in results:
+        recorder.add(result)
+    return recorder.motions()
 
 
 def test_motions_are_the_parameters_of_each_person(mesh_results):

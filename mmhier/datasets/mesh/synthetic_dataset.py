@@ -8,7 +8,6 @@ import os
 from typing import Any
 
 import numpy as np
-import torch
 from mmpose.registry import DATASETS
 from torch.utils.data import Dataset
 
@@ -16,11 +15,11 @@ from mmhier.body_models.model_directory import load_body_model
 from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, check_annotation, to_results
 from mmhier.datasets.mesh.mesh_dataset import MeshDataset
 from mmhier.datasets.mesh.npz_file import read_npz
+from mmhier.datasets.mesh.writer import pose_joints
 from mmhier.mesh_sample import JOINTS
 from mmhier.safe_files import read_json
 
 PARAMETERS = ('global_orient', 'body_pose', 'betas')
-CHUNK = 256
 
 
 @DATASETS.register_module()
@@ -74,7 +73,8 @@ class SyntheticMeshDataset(MeshDataset):
         smpl: dict[str, np.ndarray], boxes: np.ndarray, padding: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Records of ``ANNOTATION_DTYPE`` and numbers of their problems."""
-        joints = pose_joints(smpl)
+        given = {name: smpl[name] for name in (*PARAMETERS, 'transl')}
+        joints = pose_joints(load_body_model('open', JOINTS), **given).astype(np.float32)
         pixels = np.einsum('nij,nkj->nki', smpl['K'], joints)
         ones = np.ones((*joints.shape[:2], 1))
         fields = {name: smpl[name] for name in PARAMETERS} | {
@@ -123,18 +123,3 @@ class SyntheticPoses(Dataset):
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         """``body_pose`` (23, 3), axis-angle in radians, and ``betas`` (10,), float32."""
         return dict(body_pose=self.body_pose[index].reshape(-1, 3), betas=self.betas[index])
-
-
-def pose_joints(smpl: dict[str, np.ndarray]) -> np.ndarray:
-    """Joints (N, 44, 3) of the open body, metres, camera frame."""
-    body = load_body_model('open', JOINTS)
-    count = len(smpl['betas'])
-    parts = []
-    with torch.no_grad():
-        for start in range(0, count, CHUNK):
-            part = {
-                name: torch.from_numpy(smpl[name][start : start + CHUNK]).float()
-                for name in (*PARAMETERS, 'transl')
-            }
-            parts.append(body(**part).joints.numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, len(JOINTS), 3), np.float32)

@@ -64,14 +64,19 @@ def people_from_bodies(
 
 
 def pose_joints(
-    body: SMPL, global_orient: np.ndarray, body_pose: np.ndarray, betas: np.ndarray
+    body: SMPL,
+    global_orient: np.ndarray,
+    body_pose: np.ndarray,
+    betas: np.ndarray,
+    transl: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Joints (N, K, 3) of bodies (N, ...) at the origin, metres, float64."""
-    tensors = [torch.as_tensor(np.asarray(a, np.float32)) for a in (global_orient, body_pose, betas)]
-    names = ('global_orient', 'body_pose', 'betas')
+    """Joints (N, K, 3) of bodies (N, ...), metres, float64; without ``transl`` at the origin."""
+    given = dict(global_orient=global_orient, body_pose=body_pose, betas=betas)
+    given |= {} if transl is None else dict(transl=transl)
+    tensors = [torch.as_tensor(np.asarray(values, np.float32)) for values in given.values()]
     with torch.no_grad():
         chunks = zip(*(tensor.split(CHUNK) for tensor in tensors), strict=True)
-        parts = [body(**dict(zip(names, chunk, strict=True))).joints for chunk in chunks]
+        parts = [body(**dict(zip(given, chunk, strict=True))).joints for chunk in chunks]
     return torch.cat(parts).double().numpy()
 
 

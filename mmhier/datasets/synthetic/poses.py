@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmhier.body_models.smpl_file import JOINT_NAMES
-from mmhier.geometry.array_rotations import matrix_to_axis_angle
+from mmhier.geometry.array_rotations import euler_to_matrix, matrix_to_axis_angle
 
 # (low, high) in degrees about x, y and z. The middle angle of each order stays within +-88 degrees, so a
 # rotation matrix determines its angles.
@@ -146,33 +146,12 @@ def limits_of(joint: str) -> np.ndarray:
     return low_high
 
 
-def euler_to_matrix(angles: np.ndarray) -> np.ndarray:
+def local_rotations(angles: np.ndarray) -> np.ndarray:
     """Local rotations (24, 3, 3) from Euler angles (24, 3) in degrees; see the convention of this module."""
-    sine, cosine = np.sin(np.radians(angles)), np.cos(np.radians(angles))
-    about = []
-    for axis in range(3):
-        matrix = np.zeros((len(angles), 3, 3))
-        j, k = (axis + 1) % 3, (axis + 2) % 3
-        matrix[:, axis, axis] = 1.0
-        matrix[:, j, j] = matrix[:, k, k] = cosine[:, axis]
-        matrix[:, k, j], matrix[:, j, k] = sine[:, axis], -sine[:, axis]
-        about.append(matrix)
-    rotations = about[2] @ about[1] @ about[0]
-    rotations[ELBOWS] = about[1][ELBOWS] @ about[2][ELBOWS] @ about[0][ELBOWS]
+    radians = np.radians(angles)
+    rotations = euler_to_matrix(radians, 'zyx')
+    rotations[ELBOWS] = euler_to_matrix(radians[ELBOWS], 'yzx')
     return rotations
-
-
-def matrix_to_euler(rotations: np.ndarray) -> np.ndarray:
-    """Inverse of :func:`euler_to_matrix` for middle angles inside +-90 degrees; (24, 3) degrees."""
-    m = np.asarray(rotations, np.float64)
-    x = np.arctan2(m[:, 2, 1], m[:, 2, 2])
-    y = np.arcsin(np.clip(-m[:, 2, 0], -1.0, 1.0))
-    z = np.arctan2(m[:, 1, 0], m[:, 0, 0])
-    e = m[ELBOWS]
-    x[ELBOWS] = np.arctan2(-e[:, 1, 2], e[:, 1, 1])
-    y[ELBOWS] = np.arctan2(-e[:, 2, 0], e[:, 0, 0])
-    z[ELBOWS] = np.arcsin(np.clip(e[:, 1, 0], -1.0, 1.0))
-    return np.degrees(np.stack([x, y, z], axis=1))
 
 
 def sample_pose(rng: np.random.Generator, lying_chance: float = 0.03) -> Pose:
@@ -195,14 +174,14 @@ def sample_pose(rng: np.random.Generator, lying_chance: float = 0.03) -> Pose:
     angles[JOINT_NAMES.index('head')] += 0.5 * looking
     angles += _noise(rng)
     angles[1:] = np.clip(angles[1:], LIMITS[1:, :, 0], LIMITS[1:, :, 1])
-    rotations = euler_to_matrix(angles)
+    rotations = local_rotations(angles)
     pitch = torso.get('pitch', 0.0) * amount + rng.normal(0.0, 3.0)
     roll = rng.normal(0.0, 2.0)
     if rng.random() < lying_chance:
         pitch, roll = rng.choice([-90.0, 90.0]) + rng.normal(0.0, 8.0), rng.normal(0.0, 15.0)
     upright = np.zeros((len(JOINT_NAMES), 3))
     upright[0] = pitch, 0.0, roll
-    rotations[0] = euler_to_matrix(upright)[0]
+    rotations[0] = local_rotations(upright)[0]
     return Pose(angles, rotations, legs)
 
 

@@ -8,11 +8,9 @@ lies its checksum: one that does not fit it is never loaded (a cut library would
 again, as is one that cannot be loaded. ``MMHIER_NO_CPP=1`` does without.
 """
 
-import hashlib
 import logging
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -23,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...built_library import checksum, note_checksum
+from ...built_library import checksum, compiler_version, library_key, note_checksum
 from ..cross_scan import NUM_DIRECTIONS
 from .reference import state_dtype
 
@@ -99,27 +97,21 @@ def library_path() -> Path:
     from torch.utils.cpp_extension import get_default_build_root
 
     root = Path(os.environ.get('TORCH_EXTENSIONS_DIR') or get_default_build_root())
-    key = hashlib.sha256(
-        ' '.join((torch.__version__, torch.__config__.show(), _processor(), *FLAGS)).encode()
-    )
-    for file in (SOURCE, *HEADERS):
-        key.update(file.read_bytes())
-    name = f'mmhier_selective_scan_{key.hexdigest()[:16]}'
+    facts = torch.__version__, torch.__config__.show(), _processor(), *FLAGS
+    name = f'mmhier_selective_scan_{library_key(facts, (SOURCE, *HEADERS))}'
     compiler = _compiler()
     if not compiler and (found := sorted(root.glob(f'{name}_*/{name}_*.so'))):
         return found[0]
-    name = f'{name}_{hashlib.sha256(compiler.encode()).hexdigest()[:8]}'
+    name = f'{name}_{library_key([compiler], [])[:8]}'
     return root / name / f'{name}.so'
 
 
 def _compiler() -> str:
     """Name and version of the compiler that PyTorch takes; empty without one."""
-    command = [*shlex.split(os.environ.get('CXX') or 'c++'), '--version']
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        return compiler_version()
     except (OSError, ValueError, subprocess.SubprocessError):
         return ''
-    return answer.partition('\n')[0]
 
 
 def _processor() -> str:

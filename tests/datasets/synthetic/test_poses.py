@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from mmhier.body_models.smpl_file import JOINT_NAMES
 from mmhier.datasets.synthetic.poses import (
@@ -11,12 +12,20 @@ from mmhier.datasets.synthetic.poses import (
     PAIRS,
     TORSO_CHANCES,
     TORSOS,
-    euler_to_matrix,
     limits_of,
-    matrix_to_euler,
+    local_rotations,
     sample_pose,
 )
 from mmhier.geometry.array_rotations import axis_angle_to_matrix
+
+
+def matrix_to_euler(rotations):
+    """Angles (24, 3) in degrees about x, y, z of local rotations, by scipy."""
+    found = np.empty((len(JOINT_NAMES), 3))
+    for joint, name in enumerate(JOINT_NAMES):
+        order, columns = ('YZX', [2, 0, 1]) if name.endswith('elbow') else ('ZYX', [2, 1, 0])
+        found[joint] = Rotation.from_matrix(rotations[joint]).as_euler(order, degrees=True)[columns]
+    return found
 
 
 @pytest.fixture(scope='module')
@@ -63,7 +72,7 @@ def test_convention_named_angles():
     angles[JOINT_NAMES.index('left_shoulder'), 2] = -90
     angles[JOINT_NAMES.index('left_elbow'), 1] = -90
     angles[JOINT_NAMES.index('left_hip'), 0] = -90
-    rotations = euler_to_matrix(angles)
+    rotations = local_rotations(angles)
     # The left arm (+x) hangs down; the forearm points forward; the thigh (-y) points forward.
     np.testing.assert_allclose(
         rotations[JOINT_NAMES.index('left_shoulder')] @ [1, 0, 0], [0, -1, 0], atol=1e-12
@@ -79,7 +88,7 @@ def test_convention_order_of_axes():
     def turn(axis, degrees):
         return axis_angle_to_matrix(np.eye(3)[axis] * np.radians(degrees))
 
-    rotations = euler_to_matrix(angles)
+    rotations = local_rotations(angles)
     x, y, z = turn(0, 20), turn(1, 30), turn(2, 40)
     np.testing.assert_allclose(rotations[JOINT_NAMES.index('head')], z @ y @ x, atol=1e-12)
     np.testing.assert_allclose(rotations[JOINT_NAMES.index('right_elbow')], y @ z @ x, atol=1e-12)

@@ -1,0 +1,11 @@
+"""Numbers on the command line."""
+
+import argparse
+
+
+def positive(text: str) -> int:
+    """A whole number from 1; argparse says what is wrong with another."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
+    return value
