@@ -51,7 +51,9 @@ def test_not_a_number_is_refused(model, images, monkeypatch):
 
 
 def test_unknown_engine(model, images):
-    with pytest.raises(ValueError, match="one of eager, compile, onnxruntime, openvino, got 'tensorrt'"):
+    with pytest.raises(
+        ValueError, match="auto, eager, compile, onnxruntime, openvino or an .*, got 'tensorrt'"
+    ):
         make_engine('tensorrt', model, images)
 
 
