@@ -8,12 +8,15 @@ MMEngine applies options while it executes the files.
 
 import ast
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from unittest import mock
 
 from mmengine.config import Config, config
 from mmengine.config.utils import RemoveAssignFromAST
+from mmengine.fileio import load
+
+from mmhier.safe_files import read_text
 
 _asked: dict[str, list[tuple[list[str], Any]]] = {}
 
@@ -43,6 +46,49 @@ def read_config(path: str, options: Mapping[str, Any]) -> Config:
         _asked.clear()
 
 
+def unread_variables(path: str, read: Collection[str]) -> dict[str, str]:
+    """Find variables of a config file and of its bases that the file which sets them last does not use.
+
+    Args:
+        path: The file.
+        read: Names that others read. A variable that one of them is made from in the same file is used.
+
+    Returns:
+        Variables -> the file that sets them last. Files that have no base, and those in the style of
+        ``read_base()``, set none.
+    """
+    found: dict[str, str] = {}
+    used_later: set[str] = set()
+    files = [path]
+    while files:
+        file = files.pop(0)
+        if Config._is_lazy_import(file):
+            continue
+        bases = Config._get_base_files(file)
+        files += [Config._get_cfg_path(base, file)[0] for base in bases]
+        assigned, used = _names(file, read)
+        if bases:
+            late = sorted(assigned - used - used_later - found.keys())
+            found |= dict.fromkeys(late, file)
+        used_later |= used  # by whoever sets it last
+    return found
+
+
+def _names(file: str, read: Collection[str]) -> tuple[set[str], set[str]]:
+    """Names of all variables that a file sets, and those that are read or that it makes such ones from."""
+    assigned: set[str] = set()
+    used: set[str] = set(read)
+    if not file.endswith('.py'):
+        return set(load(file)), used
+    for statement in reversed(ast.parse(read_text(file)).body):
+        names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+        stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        assigned |= stored
+        if not isinstance(statement, ast.Assign) or not stored or stored & used:
+            used |= {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    return assigned, used
+
+
 class _PutOptionsIn(RemoveAssignFromAST):
     """Adds ``NAME = put_in('NAME', NAME)`` after each definition of a variable that an option names."""
 
@@ -63,7 +109,7 @@ def put_in(variable: str, value: Any) -> Any:
     value = copy.deepcopy(value)
     for keys, new in _asked[variable]:
         if not keys:
-            value = new
+            value = copy.deepcopy(new)
             continue
         place = value
         for key in keys[:-1]:

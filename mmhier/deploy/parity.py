@@ -134,7 +134,9 @@ def _keypoint_distances(
     if not seen.any():
         raise ValueError(
             f'the model sees no keypoint in the {len(truth)} crops (best score {scores.max():.2g}, '
-            f'needed {SEEN}): compare on images with people, with trained weights'
+            f'needed {SEEN}): nothing can be compared. Name images of people as it was trained on, with '
+            '--crops DIR and their boxes with --boxes JSON; if it sees none there either, its weights are '
+            'not trained or not those of this config, which mmhier test shows'
         )
     return dict(keypoints=(places - truth).norm(dim=-1)[seen])
 

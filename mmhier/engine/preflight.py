@@ -4,17 +4,24 @@ Without this a missing annotation file shows up as an assertion deep inside a da
 size that does not fit the input size as a shape mismatch inside the loss of the first iteration.
 """
 
+import copy
 import os.path as osp
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.fileio import exists
+from mmpose.registry import MODELS
+from torch import nn
 
+from mmhier.engine.config_keys import find
 from mmhier.engine.data_preflight import check_data, data_sets
 from mmhier.engine.initial_weights import check_initial_weights, fetch_checkpoint
 from mmhier.engine.name_preflight import check_names
 from mmhier.engine.schedule_preflight import check_schedule
+from mmhier.models.backbones.truncation import TruncatedEncoder
 from mmhier.suggestions import similar_path
 from mmhier.zoo.choice import released
 
@@ -44,7 +51,8 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
             encoder's initial weights, a picture or a body model is missing.
         ValueError: If nothing would be trained, an annotation file holds something wrong or does not fit (see
             :mod:`mmhier.engine.data_preflight`), input size and heatmap size of the codec do not fit each
-            other, the optimizers do not fit the model, or there is no GPU for mixed precision.
+            other, neck or head do not fit the encoder, the optimizers do not fit the model, or there is no
+            GPU for mixed precision.
     """
     if 'train_dataloader' in loaders:
         _check_precision(cfg.get('optim_wrapper') or {})
@@ -52,6 +60,8 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         _check_start(cfg)
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
+    model = cfg.get('model') or {}
+    check_channels(_without_weights(model.get('backbone') or {}), model)
     _check_pipelines(cfg, loaders)
     for loader in loaders:
         if cfg.get(loader):
@@ -60,13 +70,54 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
             check_data(cfg, loader)
     if cfg.get('load_from'):
         fetch_checkpoint(cfg.load_from, 'load_from')
-    model = cfg.get('model') or {}
     if 'train_dataloader' in loaders:
         check_initial_weights(model)
     if model.get('type') == 'TopdownMeshEstimator':
         _check_body_model(model)
         if 'train_dataloader' in loaders and model.get('mocap'):
             _check_prior(model, cfg.get('optim_wrapper') or {})
+
+
+def check_channels(backbone: nn.Module | None, described: Mapping[str, Any]) -> None:
+    """Check that neck and head are made for what a backbone says of itself (``feature_info``).
+
+    Args:
+        backbone: It may be without weights, on the device ``meta``.
+        described: The model's config.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    maps = getattr(backbone, 'feature_info', None)
+    if not maps:
+        return
+    neck, head = described.get('neck') or {}, described.get('head') or {}
+    part, reads = ('neck', neck) if neck else ('head', head)
+    given = f'model.backbone ({type(backbone).__name__}) gives'
+    for key, value in dict(in_channels=maps[-1].channels, in_stride=maps[-1].stride).items():
+        if isinstance(reads.get(key), int) and reads[key] != value:
+            what = f'{value} channels' if key == 'in_channels' else f'a map at 1/{value} of the image'
+            raise ValueError(
+                f'model.{part}.{key} is {reads[key]}, but {given} {what}: set model.{part}.{key}={value}'
+            )
+    channels, expected = neck.get('out_channels'), head.get('in_channels')
+    if neck.get('type') == 'ResolutionNeck' and isinstance(expected, int) and channels != expected:
+        raise ValueError(
+            f'model.head.in_channels is {expected}, but model.neck gives {channels} channels: set '
+            f'model.head.in_channels={channels}'
+        )
+
+
+def _without_weights(backbone: Mapping[str, Any]) -> nn.Module | None:
+    """A truncated encoder without memory for its weights; None of others, and of what cannot be built."""
+    kind = find(backbone['type']) if isinstance(backbone.get('type'), str) else None
+    if not isinstance(kind, type) or not issubclass(kind, TruncatedEncoder):
+        return None
+    try:
+        with torch.device('meta'):
+            return MODELS.build({**copy.deepcopy(backbone), 'init_cfg': None})
+    except Exception:
+        return None  # the run says why when it builds it
 
 
 def _check_start(cfg: Config) -> None:

@@ -3,12 +3,14 @@
 MMEngine merges options into the finished config. A misspelt key is then one more entry that nobody reads,
 and a variable that the config file has copied into other settings (``data_root``, ``codec``) changes alone.
 Here a variable is changed where it is defined, so its copies follow, and a new key must be one that its
-reader knows.
+reader knows. A variable that a config file sets again, after its base has made something of the old value,
+changes alone as well, and is an error.
 """
 
 import difflib
 import inspect
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,7 +20,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from torch import nn
 
-from mmhier.compat.config_variables import read_config
+from mmhier.compat.config_variables import read_config, unread_variables
 from mmhier.engine.config_keys import (
     DEFAULT_TYPES,
     READ,
@@ -53,11 +55,13 @@ def load_settings(path: str, options: Mapping[str, Any] | None) -> Config:
         The config; what has been made from a variable that an option names is made from the new value.
 
     Raises:
-        ValueError: If nothing reads an option, with the name that was probably meant.
+        ValueError: If nothing reads an option, with the name that was probably meant, or a file sets a
+            variable of its base too late.
     """
     options = dict(options or {})
     before = _read(path)
     if not options:
+        _check_set_in_time(path, before, options)
         return before
     for name, value in options.items():
         _check_shape(before, name, value)
@@ -76,6 +80,7 @@ def load_settings(path: str, options: Mapping[str, Any] | None) -> Config:
             _check_kind(cfg, before, full)
     _check_loop(cfg)
     _check_read(path, before.to_dict(), cfg.to_dict(), options)
+    _check_set_in_time(path, cfg, options)
     return cfg
 
 
@@ -269,7 +274,7 @@ def _check_read(path: str, before: Mapping, merged: Mapping, options: Mapping[st
     Raises:
         ValueError: If it has not.
     """
-    read = set(inspect.signature(Runner.__init__).parameters) | TOP_LEVEL
+    read = _read_names()
     by_variable: dict[str, dict[str, Any]] = {}
     for name, value in options.items():
         variable = name.partition('.')[0]
@@ -288,6 +293,50 @@ def _check_read(path: str, before: Mapping, merged: Mapping, options: Mapping[st
         more = f' and {len(followers) - 3} more' if len(followers) > 3 else ''
         print_log(f'{names} also sets {", ".join(followers[:3])}{more}', logger='current')
         _warn_of_copies(variable, before[variable], merged, read)
+
+
+def _check_set_in_time(path: str, cfg: Config, options: Mapping[str, Any]) -> None:
+    """Check that no part of a run is still made of what a variable was in a base of the file that sets it.
+
+    Args:
+        path: The file.
+        cfg: Its content with all options.
+        options: The options.
+
+    Raises:
+        ValueError: If one is, and the file that sets the variable does not use it. Of a pipeline it is a
+            warning.
+    """
+    read, merged = _read_names(), cfg.to_dict()
+    for variable, file in unread_variables(path, read).items():
+        if variable not in merged:
+            continue
+        followed = read_config(path, {variable: merged[variable], **options})
+        followed.merge_from_dict(dict(options))
+        changes = _changes(merged, followed.to_dict(), '')
+        # Of a size that has changed the whole is named, not each number.
+        places = list(dict.fromkeys(re.sub(r'\.\d+$', '', place) for place in changes))
+        places = [place for place in places if place.partition('.')[0] in read]
+        if places:
+            others = len(places) - 1
+            old, value = repr(_at(cfg, places[0].split('.')))[:100], merged[variable]
+            key = f'{variable}.KEY' if isinstance(value, Mapping) else variable
+            message = (
+                f'{variable} is set in {file}, but {places[0]} is still {old}, which its base made of the '
+                f'old value{f" (as are {others} more)" if others else ""}: set it with --cfg-options '
+                f'{key}=..., which all that is made of it follows, or set {places[0]} '
+                f'{"and the others " if others else ""}in the file as well'
+            )
+            if isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+                # Published configs of MMPose have such pipelines, and their weights can be tested.
+                print_log(message, logger='current', level=logging.WARNING)
+            else:
+                raise ValueError(message)
+
+
+def _read_names() -> set[str]:
+    """Names at the top of a config that a run reads; all others are variables of the file."""
+    return set(inspect.signature(Runner.__init__).parameters) | TOP_LEVEL
 
 
 def _warn_of_copies(variable: str, old: Any, merged: Mapping, read: set[str]) -> None:

@@ -19,6 +19,7 @@ from mmpose.models.pose_estimators import TopdownPoseEstimator
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
+from mmhier.engine.preflight import check_channels
 from mmhier.user_errors import USER_ERRORS
 
 _TRIES = 20  # samples, of which the first may be damaged and left out by the pipeline
@@ -39,7 +40,7 @@ def check_one_step(runner: Runner, cfg: Config) -> None:
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     check_decay(model, cfg)
-    check_channels(model, cfg.model)
+    check_channels(getattr(model, 'backbone', None), cfg.model)
     with _as_before(model):
         loader = runner.train_dataloader
         sample = _first_sample(loader.dataset, 'train_dataloader.dataset')
@@ -95,28 +96,6 @@ def check_decay(model: nn.Module, cfg: Config) -> None:
             '(model.backbone) has none: every layer would learn at the same rate. Set constructor='
             "'LayerIdDecayConstructor', which takes layer_decay_rate alone"
         )
-
-
-def check_channels(model: nn.Module, described: Mapping[str, Any]) -> None:
-    """Check that neck and head are made for what a backbone says of itself (``feature_info``).
-
-    Raises:
-        ValueError: If they are not.
-    """
-    maps = getattr(getattr(model, 'backbone', None), 'feature_info', None)
-    if not maps:
-        return
-    part = 'neck' if described.get('neck') else 'head'
-    reads = described.get(part) or {}
-    last = maps[-1]
-    name = type(model.backbone).__name__
-    for key, value in dict(in_channels=last.channels, in_stride=last.stride).items():
-        if isinstance(reads.get(key), int) and reads[key] != value:
-            what = f'{value} channels' if key == 'in_channels' else f'a map at 1/{value} of the image'
-            raise ValueError(
-                f'model.{part}.{key} is {reads[key]}, but model.backbone ({name}) gives {what}: set '
-                f'model.{part}.{key}={value}'
-            )
 
 
 def _check_parts(model: nn.Module, images: Tensor, described: Mapping[str, Any]) -> None:

@@ -132,3 +132,34 @@ def test_the_prior_of_a_mesh_model():
     cfg.optim_wrapper = dict(type='OptimWrapper')
     with pytest.raises(ValueError, match='needs two optimizers'):
         check_config(cfg, ('train_dataloader',))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'neck.in_channels': 96}, r'neck.in_channels is 96, but model.backbone \(TruncatedSwin\) gives 128'),
+        ({'neck.in_stride': 32}, r'neck.in_stride is 32, but .* a map at 1/16 of the image: set'),
+        ({'head.in_channels': 96}, r'head.in_channels is 96, but model.neck gives 128 channels: set'),
+        ({'neck': None, 'head.in_channels': 64}, r'head.in_channels is 64, but model.backbone .* gives 128'),
+    ],
+)
+def test_channels_are_checked_before_anything_is_built(repo_root, changes, message):
+    cfg = Config.fromfile(repo_root / 'configs/hpe/swinpose_micro_s3_synth.py')
+    cfg.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
+    with pytest.raises(ValueError, match=f'model.{message}'):
+        check_config(cfg, ())
+
+
+@pytest.mark.parametrize('backbone', [dict(type='ResNet', depth=18), dict(type='TruncatedSwin', arch='none')])
+def test_a_backbone_that_says_nothing_of_its_channels_is_left_to_the_run(repo_root, backbone):
+    cfg = Config.fromfile(repo_root / 'configs/hpe/swinpose_micro_s3_synth.py')
+    cfg.model.backbone = backbone
+    check_config(cfg, ())
+
+
+def test_the_channels_of_every_family_fit(repo_root):
+    for file in sorted((repo_root / 'configs').glob('h*/*_synth.py')):
+        model = Config.fromfile(file).model
+        backbone = preflight._without_weights(model.backbone)
+        assert next(backbone.parameters()).is_meta
+        preflight.check_channels(backbone, model)

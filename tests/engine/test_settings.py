@@ -1,5 +1,6 @@
 """An option either changes what is built or is an error; both ways of reading agree where there is none."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -346,3 +347,91 @@ def test_a_module_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ImportError, match=r'a.py: .*no_such_module .custom_imports') as error:
         load_settings(str(tmp_path / 'a.py'), None)
     assert '\n' not in str(error.value)
+
+
+@pytest.fixture
+def child(repo_root, tmp_path):
+    """Writes a config file on top of the micro config."""
+
+    def write(text, base=repo_root / 'configs/hpe/swinpose_micro_s3_synth.py', name='child.py'):
+        file = tmp_path / name
+        file.write_text(f"_base_ = ['{base}']\n{text}\n" if name.endswith('.py') else text.format(base=base))
+        return str(file)
+
+    return write
+
+
+CODEC = "codec = dict(type='UDPHeatmap', input_size=(128, 96), heatmap_size=(32, 24), sigma=1.5)"
+
+
+@pytest.mark.parametrize(
+    ('text', 'place', 'remedy'),
+    [
+        (
+            "data_root = 'data/own/'",
+            r"train_dataloader\.dataset\.data_root is still 'data/synth/'.* \(as are \d+ more\)",
+            'data_root=',
+        ),
+        (CODEC, r'dataset\.pipeline\.\d\.input_size .*is still \(96, 128\)', r'codec\.KEY='),
+        ('max_epochs = 5', r'max_epochs is still 16.* \(as are \d more\)', 'max_epochs='),
+        (
+            "data_root = 'data/own/'\nval_ann_file = data_root + 'val.json'",
+            "is still 'data/synth/",
+            'data_root=',
+        ),
+    ],
+)
+def test_a_variable_set_after_the_base_has_used_it(child, text, place, remedy):
+    expected = rf'{text.partition(" ")[0]} is set in .*child\.py.*{place}.*--cfg-options {remedy}'
+    with pytest.raises(ValueError, match=expected):
+        load_settings(child(text), None)
+    with pytest.raises(ValueError, match=expected):
+        load_settings(child('', child(text), 'grandchild.py'), {'randomness.seed': 1})
+
+
+def test_a_pipeline_set_after_the_base_has_used_it(child, capsys):
+    """Published configs of MMPose do that."""
+    file = child("val_pipeline = [dict(type='LoadImage'), dict(type='PackPoseInputs')]")
+    assert load_settings(file, None).to_dict() == Config.fromfile(file).to_dict()
+    warning = 'val_pipeline is set in .*child.py, but val_dataloader.dataset.pipeline is still '
+    assert re.search(warning, ''.join(capsys.readouterr()))
+
+
+def test_a_variable_that_a_file_in_yaml_sets_after_the_base_has_used_it(child):
+    with pytest.raises(ValueError, match=r"data_root is set in .*child\.yaml.*'data/synth/'"):
+        load_settings(child('_base_: {base}\ndata_root: data/own/\n', name='child.yaml'), None)
+
+
+def test_the_remedies_of_a_variable_set_too_late(child):
+    cfg = load_settings(child("data_root = 'data/own/'"), {'data_root': 'data/own/'})
+    assert 'data/synth' not in str(cfg.to_dict())
+    options = {f'{name}_dataloader.dataset.data_root': 'data/own/' for name in ('train', 'val', 'test')}
+    options |= {f'{name}_evaluator.ann_file': 'val.json' for name in ('val', 'test')}
+    cfg = load_settings(child("data_root = 'data/own/'"), options)
+    assert cfg.train_dataloader.dataset.data_root == 'data/own/'
+    sets_all = '\n'.join(
+        f"{name}_dataloader = dict(dataset=dict(data_root='{name}/'))\n"
+        f"{name}_evaluator = dict(ann_file='{name}.json')"
+        for name in ('val', 'test')
+    )
+    text = f"data_root = 'own/'\ntrain_dataloader = dict(dataset=dict(data_root='train/'))\n{sets_all}"
+    cfg = load_settings(child(text), None)
+    assert (cfg.data_root, cfg.train_dataloader.dataset.data_root) == ('own/', 'train/')
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        "data_root = 'own/'\ntrain_dataloader = dict(dataset=dict(data_root=data_root))",
+        "data_root = 'own/'\nsets = dict(data_root=data_root)\ntrain_dataloader = dict(dataset=sets)",
+        "data_root = 'data/synth/'",
+        "other = 'own/'",
+    ],
+)
+def test_a_variable_that_is_used_or_the_same_is_taken(child, text):
+    assert load_settings(child(text), None).to_dict() == Config.fromfile(child(text)).to_dict()
+
+
+def test_no_config_sets_a_variable_too_late(repo_root):
+    for file in sorted((repo_root / 'configs').glob('h*/*.py')):
+        load_settings(str(file), None)

@@ -68,7 +68,7 @@ def test_nothing_is_changed(cfg):
         ({'model.neck.in_stride': 32}, r'model.neck.in_stride is 32, but .* a map at 1/16 of the image: set'),
         (
             {'model.head.in_channels': 96},
-            'model.head.in_channels is 96, but the part before gives 128 channels: set .*=128',
+            'model.head.in_channels is 96, but model.neck gives 128 channels: set .*=128',
         ),
         (
             {'model.neck': None, 'model.head.in_channels': 64},
