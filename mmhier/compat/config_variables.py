@@ -51,7 +51,7 @@ def unread_variables(path: str, read: Collection[str]) -> dict[str, str]:
 
     Args:
         path: The file.
-        read: Names that others read. A variable that one of them is made from in the same file is used.
+        read: Names that others read. So is a variable used that anything in the same file is made from.
 
     Returns:
         Variables -> the file that sets them last. Files that have no base, and those in the style of
@@ -75,18 +75,12 @@ def unread_variables(path: str, read: Collection[str]) -> dict[str, str]:
 
 
 def _names(file: str, read: Collection[str]) -> tuple[set[str], set[str]]:
-    """Names of all variables that a file sets, and those that are read or that it makes such ones from."""
-    assigned: set[str] = set()
-    used: set[str] = set(read)
+    """Names of all variables that a file sets, and those that are read or that it makes others from."""
     if not file.endswith('.py'):
-        return set(load(file)), used
-    for statement in reversed(ast.parse(read_text(file)).body):
-        names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
-        stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-        assigned |= stored
-        if not isinstance(statement, ast.Assign) or not stored or stored & used:
-            used |= {node.id for node in names if isinstance(node.ctx, ast.Load)}
-    return assigned, used
+        return set(load(file)), set(read)
+    names = [node for node in ast.walk(ast.parse(read_text(file))) if isinstance(node, ast.Name)]
+    assigned = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return assigned, {node.id for node in names if isinstance(node.ctx, ast.Load)} | set(read)
 
 
 class _PutOptionsIn(RemoveAssignFromAST):
