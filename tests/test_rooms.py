@@ -88,7 +88,7 @@ ARROWS = {
     'convert': 'compat',
     'models': 'body_models convert geometry ops',
     'evaluation': 'body_models datasets geometry',
-    'engine': 'body_models compat datasets evaluation zoo',
+    'engine': 'body_models compat datasets evaluation models zoo',
     'cost': 'zoo',
     'deploy': 'body_models compat cost models ops',
     'zoo': 'compat convert',  # released weights get our names
