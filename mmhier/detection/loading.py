@@ -41,9 +41,14 @@ TYPES: dict[str, type] = {
     'mmdet': MMDetDetector,
 }
 
-_RELEASED = tuple(name for name, entry in read_registry().items() if entry.kind == 'detector')
+
+def _detectors() -> list[str]:
+    """Names of released ones."""
+    return [name for name, entry in read_registry().items() if entry.kind == 'detector']
+
+
 EXPECTED = (
-    f"expected 'auto', a released detector ({', '.join(_RELEASED)}), 'whole_image', a .json "
+    f"expected 'auto', a released detector ({', '.join(_detectors())}), 'whole_image', a .json "
     "file of boxes, an .onnx file of YOLOX, RTMDet or D-FINE, 'torchvision', "
     f"'mmdet:CONFIG,WEIGHTS', a function, or a dict with a type of {', '.join(TYPES)}"
 )
@@ -104,7 +109,7 @@ def check_detector(spec: str | Path | Callable | Mapping) -> None:
 
 
 def _unknown(spec: object) -> ValueError:
-    names = (AUTO, 'whole_image', 'torchvision', *_RELEASED)
+    names = (AUTO, 'whole_image', 'torchvision', *_detectors())
     hint = did_you_mean(spec.lower(), names) if isinstance(spec, str) else ''
     return ValueError(f'unknown detector {spec!r}{hint or ":"} {EXPECTED}')
 
@@ -112,7 +117,7 @@ def _unknown(spec: object) -> ValueError:
 def _released(text: str) -> Weights | None:
     """The released detector of a name, in which ``_`` may stand for ``-``."""
     name = text.replace('_', '-')
-    return read_registry()[name] if name in _RELEASED else None
+    return read_registry()[name] if name in _detectors() else None
 
 
 def _default(score_threshold: float, device: str) -> Detector:
