@@ -25,6 +25,9 @@ LEGS = tuple(
 
 # Metres; who has to be moved farther does not stand.
 FARTHEST = 0.3
+# A speed that is averaged shows the ends of a spell late: frames beside it, so many seconds from it at most,
+# are held as well while the foot is so many metres from its place at most.
+_EDGE_S, _EDGE = 0.05, 0.1
 # Share of the straight leg that a leg reaches at most: knees that lock flicker.
 _REACH = 0.999
 # How the root comes nearer: seconds over which it is smoothed, and in how many steps.
@@ -108,7 +111,7 @@ def _nearer(
 
 def _shifts(feet: np.ndarray, spells: Sequence[np.ndarray], times_s: np.ndarray) -> np.ndarray | None:
     """(T, 3) by which a foot (T, 3) has to be moved; None if it never stands."""
-    spells = [(when, np.median(feet[when], axis=0) - feet[when]) for when in spells]
+    spells = [_with_edges(feet, when, spells, times_s) for when in spells]
     spells = [(when, shift) for when, shift in spells if np.abs(shift).max() <= FARTHEST]
     if not spells:
         return None
@@ -126,6 +129,27 @@ def _shifts(feet: np.ndarray, spells: Sequence[np.ndarray], times_s: np.ndarray)
         share = (share**2 * (3 - 2 * share))[:, None]
         shifts[between] = (1 - share) * shift[-1] + share * next_shift[0]
     return shifts
+
+
+def _with_edges(
+    feet: np.ndarray, when: np.ndarray, spells: Sequence[np.ndarray], times_s: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (n,) of a spell with those beside it that belong to it, and shifts (n, 3) to its place."""
+    shifts = np.median(feet[when], axis=0) - feet
+    near = _length(shifts)[:, 0] <= _EDGE
+    first, last = when[0], when[-1]
+    start = max((other[-1] for other in spells if other[-1] < first), default=-1)
+    end = min((other[0] for other in spells if other[0] > last), default=len(feet))
+    while first - 1 > (start + when[0]) / 2 and near[first - 1] and _beside(times_s, first - 1, when[0]):
+        first -= 1
+    while last + 1 < (end + when[-1]) / 2 and near[last + 1] and _beside(times_s, last + 1, when[-1]):
+        last += 1
+    frames = np.arange(first, last + 1)
+    return frames, shifts[frames]
+
+
+def _beside(times_s: np.ndarray, frame: int, edge: int) -> bool:
+    return abs(times_s[frame] - times_s[edge]) <= _EDGE_S
 
 
 def _bend(hip: np.ndarray, leg: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
