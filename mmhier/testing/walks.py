@@ -80,9 +80,9 @@ class Errors(NamedTuple):
     """How a network errs. Slow errors stay alike for about half a second, quick ones are new on each frame.
 
     The values are assumed; no trained network was measured for them. Each joint is turned by a median of 3.9
-    degrees, the size of the body errs by 2 % slowly and 1.5 % more on each frame, its place by 0.5 % of the box
-    both ways, the box by 2 %. Errors are normal and independent between joints and axes, which those of a
-    network are not: a network also errs the same way for as long as somebody turns their back.
+    degrees, the size of the body errs by 2 % slowly and 1.5 % more on each frame, its place by 0.5 % of the
+    box both ways, the box by 2 %. Errors are normal and independent between joints and axes, which those of a
+    network need not be.
 
     Attributes:
         scale: Slow and quick error of the size of the body in the picture, a share.

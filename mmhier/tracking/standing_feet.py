@@ -136,20 +136,15 @@ def _with_edges(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames (n,) of a spell with those beside it that belong to it, and shifts (n, 3) to its place."""
     shifts = np.median(feet[when], axis=0) - feet
-    near = _length(shifts)[:, 0] <= _EDGE
-    first, last = when[0], when[-1]
-    start = max((other[-1] for other in spells if other[-1] < first), default=-1)
-    end = min((other[0] for other in spells if other[0] > last), default=len(feet))
-    while first - 1 > (start + when[0]) / 2 and near[first - 1] and _beside(times_s, first - 1, when[0]):
-        first -= 1
-    while last + 1 < (end + when[-1]) / 2 and near[last + 1] and _beside(times_s, last + 1, when[-1]):
-        last += 1
-    frames = np.arange(first, last + 1)
-    return frames, shifts[frames]
-
-
-def _beside(times_s: np.ndarray, frame: int, edge: int) -> bool:
-    return abs(times_s[frame] - times_s[edge]) <= _EDGE_S
+    before = max((other[-1] for other in spells if other[-1] < when[0]), default=-1)
+    after = min((other[0] for other in spells if other[0] > when[-1]), default=len(feet))
+    frames = np.arange(len(feet))
+    beside = (times_s >= times_s[when[0]] - _EDGE_S) & (times_s <= times_s[when[-1]] + _EDGE_S)
+    beside &= (2 * frames > before + when[0]) & (2 * frames < after + when[-1])  # nearer to it than to others
+    loose = frames[~(beside & (_length(shifts)[:, 0] <= _EDGE)) & ~np.isin(frames, when)]
+    first = max(loose[loose < when[0]], default=-1) + 1
+    end = min(loose[loose > when[-1]], default=len(feet))
+    return frames[first:end], shifts[first:end]
 
 
 def _bend(hip: np.ndarray, leg: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,6 @@ import copy
 
 import numpy as np
 import pytest
-import torch
 
 from mmhier.geometry.scene_camera import FocalChoice
 from mmhier.results.motions import MotionRecorder, motions_from_results
@@ -108,8 +107,8 @@ def test_walks_through_a_network_that_errs(knows_the_lens, smooth):
     """Depth within 5 % of the distance, steps within 5 cm, feet that stand slide less than 3 cm.
 
     The errors of the network are assumed, see :class:`mmhier.testing.walks.Errors`; more seeds are in
-    docs/benchmarks/walk_motion.csv. A foot is held by its
-    middle: its ankle and its ball may turn about it by a little more, in one spell of twenty.
+    docs/benchmarks/walk_motion.csv. A foot is held by its middle: where somebody stands for seconds, its
+    ankle and its ball may turn about it by a little more.
     """
     body, slides = knows_the_lens.body, []
     for seed, options in enumerate(WALKS.values()):

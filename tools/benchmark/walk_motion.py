@@ -1,9 +1,9 @@
-"""How far motions are from synthetic walks whose truth is known, over many seeds, with the lens known and not.
+"""How far motions are from synthetic walks whose truth is known, over many seeds, lens known or not.
 
-The walks are those of mmhier/testing/walks.py, through a network whose errors are drawn; how large they are is
-assumed there. Each is seen by a camera whose focal length is given, and by two whose lens nobody tells: 35 and
-78 degrees, where 55 are assumed. Of each clip: what each frame says alone, what --smooth makes of it frame by
-frame, and what animated files hold, without and with --smooth.
+The walks are those of mmhier/testing/walks.py, through a network whose errors are drawn; how large they are
+is assumed there. Each is seen by a camera whose focal length is given, and by two whose lens nobody tells: 35
+and 78 degrees, where 55 are assumed. Of each clip: what each frame says alone, what --smooth makes of it
+frame by frame, and what animated files hold.
 
     OMP_NUM_THREADS=1 python tools/benchmark/walk_motion.py --out docs/benchmarks/walk_motion.csv
 """
