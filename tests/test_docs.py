@@ -1,6 +1,7 @@
 """The pages of docs/: the site builds, commands are understood, what is named exists."""
 
 import argparse
+import csv
 import json
 import re
 import runpy
@@ -335,3 +336,39 @@ def test_site_builds_without_warnings(tmp_path):
         outside = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="?(https?://[^" >]*)', text)
         assert not outside, f'{name} loads {outside}'
         assert not re.search(r':(?:class|func|mod|meth):', text), f'{name} shows a role as it is'
+
+
+def test_errors_of_walks_are_those_that_were_measured():
+    """The tables of "Over time" are the largest values of docs/benchmarks/walk_motion.csv."""
+    text = (ROOT / 'docs' / 'inference.md').read_text()
+    with (ROOT / 'docs' / 'benchmarks' / 'walk_motion.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    seeds = {row['seed'] for row in rows}
+    assert len(seeds) >= 12 and f'over {len(seeds)} seeds' in ' '.join(text.split())
+
+    def largest(column, lens, way):
+        return max(float(row[column]) for row in rows if (row['lens'], row['way']) == (lens, way))
+
+    def count(column, lens):
+        found = [row for row in rows if (row['lens'], row['way']) == (lens, 'animation')]
+        assert len(found) == 6 * len(seeds)
+        return sum(int(row[column]) for row in found)
+
+    ways, lenses = ('alone', 'smooth', 'animation'), ('known', '35 degrees', '78 degrees')
+    settled = f'{largest("settled_step_cm", "known", "smooth"):.1f} cm, after half a second'
+    step = [f'{largest("step_cm", "known", way):.1f} cm' for way in ways]
+    lines = {
+        'depth, of the distance': [f'{largest("depth_percent", "known", way):.1f} %' for way in ways],
+        'step from frame to frame': [step[0], settled, step[2]],
+        'slide of a foot that stands': [f'{largest("slide_cm", "known", way):.1f} cm' for way in ways],
+        'depth, of the true distance': [f'{largest("depth_percent", x, "animation"):.0f} %' for x in lenses],
+        'step': [f'{largest("step_cm", lens, "animation"):.1f} cm' for lens in lenses],
+        'slide': [f'{largest("slide_cm", lens, "animation"):.1f} cm' for lens in lenses],
+        'spells that slide by more than 3 cm': [
+            f'{count("spells_above_3cm", lens)} of {count("spells", lens)}' for lens in lenses
+        ],
+    }
+    far = [float(r['depth_percent']) > 5 for r in rows if (r['lens'], r['way']) == ('known', 'animation')]
+    assert f'{sum(far)} of {len(far)} animated clips' in ' '.join(text.split())
+    for name, cells in lines.items():
+        assert f'| {name} | {" | ".join(cells)} |' in text, (name, cells)

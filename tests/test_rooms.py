@@ -98,7 +98,7 @@ ARROWS = {
     'apis': 'body_models deploy inference results',
     'cli': 'body_models compat convert cost datasets deploy detection engine inference media ops rasterizer '
     'results visualization web zoo',
-    'testing': 'body_models compat datasets engine geometry inference models results',
+    'testing': 'body_models compat datasets engine geometry inference media models results',
 }
 # Rooms and modules that know nothing of the OpenMMLab stack, so that they can be used and tested alone.
 ALONE = ('geometry', 'ops', 'body_models', 'evaluation/functional', 'tracking', 'scene_files', 'results')

@@ -25,6 +25,9 @@ LEGS = tuple(
 
 # Metres; who has to be moved farther does not stand.
 FARTHEST = 0.3
+# A speed that is averaged shows the ends of a spell late: frames beside it, so many seconds from it at most,
+# are held as well while the foot is so many metres from its place at most.
+_EDGE_S, _EDGE = 0.05, 0.1
 # Share of the straight leg that a leg reaches at most: knees that lock flicker.
 _REACH = 0.999
 # How the root comes nearer: seconds over which it is smoothed, and in how many steps.
@@ -108,7 +111,7 @@ def _nearer(
 
 def _shifts(feet: np.ndarray, spells: Sequence[np.ndarray], times_s: np.ndarray) -> np.ndarray | None:
     """(T, 3) by which a foot (T, 3) has to be moved; None if it never stands."""
-    spells = [(when, np.median(feet[when], axis=0) - feet[when]) for when in spells]
+    spells = [_with_edges(feet, when, spells, times_s) for when in spells]
     spells = [(when, shift) for when, shift in spells if np.abs(shift).max() <= FARTHEST]
     if not spells:
         return None
@@ -126,6 +129,22 @@ def _shifts(feet: np.ndarray, spells: Sequence[np.ndarray], times_s: np.ndarray)
         share = (share**2 * (3 - 2 * share))[:, None]
         shifts[between] = (1 - share) * shift[-1] + share * next_shift[0]
     return shifts
+
+
+def _with_edges(
+    feet: np.ndarray, when: np.ndarray, spells: Sequence[np.ndarray], times_s: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (n,) of a spell with those beside it that belong to it, and shifts (n, 3) to its place."""
+    shifts = np.median(feet[when], axis=0) - feet
+    before = max((other[-1] for other in spells if other[-1] < when[0]), default=-1)
+    after = min((other[0] for other in spells if other[0] > when[-1]), default=len(feet))
+    frames = np.arange(len(feet))
+    beside = (times_s >= times_s[when[0]] - _EDGE_S) & (times_s <= times_s[when[-1]] + _EDGE_S)
+    beside &= (2 * frames > before + when[0]) & (2 * frames < after + when[-1])  # nearer to it than to others
+    loose = frames[~(beside & (_length(shifts)[:, 0] <= _EDGE)) & ~np.isin(frames, when)]
+    first = max(loose[loose < when[0]], default=-1) + 1
+    end = min(loose[loose > when[-1]], default=len(feet))
+    return frames[first:end], shifts[first:end]
 
 
 def _bend(hip: np.ndarray, leg: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,20 +1,13 @@
 """Motions hold every person's parameters, frame by frame."""
 
 import copy
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
 
 from mmhier.geometry.scene_camera import FocalChoice
-from mmhier.inference.people_over_time import PeopleOverTime
-from mmhier.media import Frame, Source
-from mmhier.results.frame_result import Person
 from mmhier.results.motions import MotionRecorder
-from mmhier.testing.results import make_result
-from mmhier.testing.walks import Errors as NetworkErrors
-from mmhier.testing.walks import seen_by_network, walk
+from mmhier.testing.walks import WALKS, Errors, compare, follow, seen_by_network, walk
 
 
 def motions_from_results(results, root='metric', feet=True):
@@ -100,61 +93,6 @@ def test_nobody():
     assert motions_from_results([]) == []
 
 
-# Walks of three to five seconds: across at one distance, towards the camera and away, diagonally, seen from
-# above; and somebody who stands.
-WALKS = dict(
-    across=dict(start=(-1.6, 4.0), heading=90),
-    towards=dict(start=(0.3, 7.5), heading=0, frames=150),
-    away=dict(start=(-0.5, 3.2), heading=180, frames=120),
-    diagonal=dict(start=(-1.8, 6.5), heading=45, frames=120),
-    above=dict(start=(1.8, 5.0), heading=-90, pitch=15, height=2.2),
-    stands=dict(start=(0.5, 4.0), heading=20, speed=0.0),
-)
-
-
-def follow(estimator, truth, seen, smooth):
-    """What inference makes of the outputs of a network for a clip."""
-    outputs = {name: torch.cat([one.outputs[name] for one in seen]) for name in seen[0].outputs}
-    poses = estimator.poses(outputs, [one.crop for one in seen], [truth.image_hw] * len(seen))
-    over_time, source, results = PeopleOverTime(smooth), Source('a.mp4', 'video', 'a.mp4', truth.fps), []
-    for number, (pose, one) in enumerate(zip(poses, seen)):
-        person = Person(one.box, pose.keypoints, pose.scores, mesh=pose.mesh)
-        frame = Frame(np.zeros((1, 1, 3), np.uint8), source, number, number / truth.fps)
-        over_time.begin(frame)
-        over_time.follow(frame, [person], None)
-        result = make_result(number, 0, image_hw=truth.image_hw, fps=truth.fps, time_s=frame.time_s)
-        result.people = [person]
-        results.append(result)
-    return results
-
-
-class Errors(NamedTuple):
-    """Largest errors: depth as a share of the distance; of a step from frame to frame and of standing, m."""
-
-    depth: float
-    jump: float
-    slides: list[float]
-
-
-def compare(body, truth, rotations, transl, betas):
-    """A motion with the truth; how far ankles and balls of the feet slide in each spell of standing."""
-    rotations, betas = (torch.as_tensor(np.asarray(array, np.float32)) for array in (rotations, betas))
-    joints = body(betas[None], rotations[:, 1:], rotations[:, :1]).skeleton.double().numpy()
-    joints = joints + np.asarray(transl)[:, None]
-    true = truth.posed(body).skeleton.double().numpy()
-    slides = []
-    for side, name in enumerate(('left', 'right')):
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], truth.stands[:, side], [0]]).astype(int)))
-        for first, end in edges.reshape(-1, 2):
-            if end - first < 4:  # the clip begins or ends with a step: too short to be found
-                continue
-            feet = joints[first:end, [body.joint_names.index(f'{name}_{part}') for part in ('ankle', 'foot')]]
-            slides.append(np.linalg.norm(feet[:, None] - feet[None], axis=-1).max())
-    depth = np.abs(joints[:, 0, 2] / true[:, 0, 2] - 1).max()
-    steps = np.linalg.norm(np.diff(joints[:, 0] - true[:, 0], axis=0), axis=1)
-    return Errors(depth, steps.max(), slides)
-
-
 @pytest.fixture
 def knows_the_lens(mesh_inferencer, monkeypatch):
     """The estimator of a mesh model that is told the focal length of the walks."""
@@ -168,28 +106,39 @@ def test_a_perfect_network_gives_the_walk(knows_the_lens, name):
     truth = walk(body, **WALKS[name])
     (motion,) = motions_from_results(follow(knows_the_lens, truth, seen_by_network(truth, body), False))
     found = compare(body, truth, motion.rotations, motion.transl, motion.betas)
-    assert found.depth < 0.003 and found.jump < 0.003 and max(found.slides) < 0.01
+    assert found.depth < 0.003 and found.steps.max() < 0.003 and max(found.slides) < 0.01
 
 
 @pytest.mark.parametrize('smooth', [False, True])
 def test_walks_through_a_network_that_errs(knows_the_lens, smooth):
     """Depth within 5 % of the distance, steps within 5 cm, feet that stand slide less than 3 cm.
 
-    The errors are those of a real model, see :class:`mmhier.testing.walks.Errors`. A foot is held by its
-    middle: its ankle and its ball may turn about it by a little more, in one spell of twenty.
+    The errors of the network are assumed, see :class:`mmhier.testing.walks.Errors`; more seeds are in
+    docs/benchmarks/walk_motion.csv. A foot is held by its middle: where somebody stands for seconds, its
+    ankle and its ball may turn about it by a little more.
     """
     body, slides = knows_the_lens.body, []
     for seed, options in enumerate(WALKS.values()):
         truth = walk(body, **options)
-        results = follow(knows_the_lens, truth, seen_by_network(truth, body, NetworkErrors(), seed), smooth)
+        results = follow(knows_the_lens, truth, seen_by_network(truth, body, Errors(), seed), smooth)
         raw = [mesh.unsmoothed or mesh for mesh in (result.people[0].mesh for result in results)]
         before = np.stack([mesh.transl for mesh in raw])
         assert np.linalg.norm(np.diff(before - truth.transl, axis=0), axis=1).max() > 0.2
         (motion,) = motions_from_results(results)
         found = compare(body, truth, motion.rotations, motion.transl, motion.betas)
-        assert found.depth < 0.05 and found.jump < 0.05
+        assert found.depth < 0.05 and found.steps.max() < 0.05
         slides += found.slides
     assert len(slides) == 40 and np.percentile(slides, 95) < 0.03 and max(slides) < 0.04
+
+
+@pytest.mark.parametrize('name, seed', [('towards', 4), ('away', 6)])
+def test_feet_are_held_from_the_first_frame_on(knows_the_lens, name, seed):
+    """Here a spell is found a frame late, and without that frame the foot slides by 5 cm."""
+    body = knows_the_lens.body
+    truth = walk(body, **WALKS[name])
+    seen = seen_by_network(truth, body, Errors(), seed)
+    (motion,) = motions_from_results(follow(knows_the_lens, truth, seen, False))
+    assert max(compare(body, truth, motion.rotations, motion.transl, motion.betas).slides) < 0.03
 
 
 def test_smoothing_frame_by_frame_keeps_to_the_line_of_sight(knows_the_lens):
@@ -197,7 +146,7 @@ def test_smoothing_frame_by_frame_keeps_to_the_line_of_sight(knows_the_lens):
     body = knows_the_lens.body
     for seed, name in enumerate(('across', 'towards')):
         truth = walk(body, **WALKS[name])
-        results = follow(knows_the_lens, truth, seen_by_network(truth, body, NetworkErrors(), seed), True)
+        results = follow(knows_the_lens, truth, seen_by_network(truth, body, Errors(), seed), True)
         meshes = [result.people[0].mesh for result in results]
         smooth, raw = (
             np.stack([mesh.transl for mesh in group]) for group in (meshes, [m.unsmoothed for m in meshes])
