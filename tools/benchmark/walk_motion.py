@@ -19,7 +19,7 @@ from mmhier.apis import Inferencer
 from mmhier.geometry.scene_camera import FocalChoice, focal_from_fov
 from mmhier.inference.estimators import MeshEstimator
 from mmhier.results.frame_result import BodyMesh
-from mmhier.results.motions import motions_from_results
+from mmhier.results.motions import MotionRecorder
 from mmhier.tables import markdown
 from mmhier.testing.walks import WALKS, Errors, MotionErrors, compare, follow, seen_by_network, walk
 
@@ -62,7 +62,10 @@ def ways(estimator: MeshEstimator, name: str, focal: float, seed: int) -> Iterat
     for way, results in (('alone', plain), ('smooth', smooth)):
         meshes = [result.people[0].mesh for result in results]
         yield way, compare(body, truth, *frames_as_they_are(meshes))
-    (motion,) = motions_from_results(plain)
+    recorder = MotionRecorder()
+    for result in plain:
+        recorder.add(result)
+    (motion,) = recorder.motions()
     yield 'animation', compare(body, truth, motion.rotations, motion.transl, motion.betas)
 
 
