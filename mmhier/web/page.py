@@ -407,7 +407,7 @@ def _summary(run: Any, writer: Any, name: str, complete: bool) -> str:
     frames = f'{run.frames} frames, ' if run.frames > 1 else ''
     people = f'{run.people} {"person" if run.people == 1 else "people"}'
     spent = {**run.seconds, **writer.seconds}
-    main = ', '.join(f'{stage} {spent[stage]:.2f} s' for stage in ('network', 'drawing', 'writing'))
+    main = ', '.join(f'{stage} {spent[stage]:.3f} s' for stage in ('network', 'drawing', 'writing'))
     text = f'{name}: {frames}{people}, {sum(spent.values()):.2f} s ({main}).'
     if not complete:
         text += ' Stopped before the end.'

@@ -131,7 +131,12 @@ def test_pictures_of_predictions_and_tensorboard(repo_root, config, data, traine
     [
         ('train', ['nowhere.py'], None, "'nowhere.py' is neither a config file nor the name of a model"),
         ('test', ['{config}', 'nowhere.pth'], None, 'checkpoint nowhere.pth does not exist'),
-        ('test', ['{config}', '{checkpoint}'], 'model.head.deconv_out_channels=(64,64)', 'is not of this model'),
+        (
+            'test',
+            ['{config}', '{checkpoint}'],
+            'model.head.deconv_out_channels=(64,64)',
+            'is not of this model',
+        ),
         ('train', ['{config}'], 'model.backbone.num_stages=7', 'num_stages'),
         ('train', ['{config}'], 'train_dataloader.dataset.ann_file=nobody.json', 'nobody.json'),
         ('train', ['{config}'], 'model.head.decoder.input_size=(90,128)', 'not a multiple of 16'),

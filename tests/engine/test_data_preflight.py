@@ -61,8 +61,8 @@ def test_a_file_of_train_val_and_evaluator_is_parsed_three_times_in_all(cfg, mon
     from mmpose.registry import DATASETS, METRICS
 
     reads = []
-    original = coco_file.read_json
-    monkeypatch.setattr(coco_file, 'read_json', lambda path: reads.append(path) or original(path))
+    original = coco_file.read_large_json
+    monkeypatch.setattr(coco_file, 'read_large_json', lambda path: reads.append(path) or original(path))
     cfg.train_dataloader = copy.deepcopy(cfg.val_dataloader)
     cfg.train_dataloader.dataset.test_mode = False
     check_config(cfg, ('train_dataloader', 'val_dataloader'))
