@@ -52,6 +52,23 @@ def test_nothing_names_an_old_path(repo_root):
     assert read > 300
 
 
+def test_tests_that_are_named_are_there(repo_root):
+    """In scripts, pages and docstrings."""
+    named = {}
+    for folder in ('tools', 'docs', 'mmhier', 'configs'):
+        for path in (repo_root / folder).rglob('*'):
+            if path.suffix in ('.py', '.md'):
+                for name in re.findall(r'(?<![\w/])tests/[\w/]+\.py', path.read_text(encoding='utf-8')):
+                    named[name] = path
+    for path in (repo_root / 'README.md', repo_root / 'CONTRIBUTING.md'):
+        named |= dict.fromkeys(
+            re.findall(r'(?<![\w/])tests/[\w/]+\.py', path.read_text(encoding='utf-8')), path
+        )
+    assert len(named) > 5
+    for name, path in named.items():
+        assert (repo_root / name).is_file(), f'{path} names {name}'
+
+
 def test_tests_mirror_the_package(repo_root):
     """``tests/ROOM/test_NAME.py`` tests ``mmhier/ROOM/NAME.py``, or the room itself."""
     package, tests = repo_root / 'mmhier', repo_root / 'tests'

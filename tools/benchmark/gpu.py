@@ -403,7 +403,7 @@ def compile_rows(args: argparse.Namespace) -> Iterator[Row]:
 
 def test_rows(args: argparse.Namespace) -> Iterator[Row]:
     """The tests that need a GPU."""
-    for arguments in (['-n', '6', '-m', 'gpu', 'tests/gpu'], ['tests/ops/test_selective_scan_triton.py']):
+    for arguments in (['-n', '6', '-m', 'gpu', 'tests/gpu'], ['tests/ops/selective_scan/test_triton.py']):
         command = [
             sys.executable,
             '-m',
@@ -422,7 +422,7 @@ def test_rows(args: argparse.Namespace) -> Iterator[Row]:
         failed = [re.sub(r' - .*', '', line) for line in lines if line.startswith(('FAILED', 'ERROR'))]
         yield row('tests', ' '.join(arguments), value='; '.join([lines[-1].strip('= '), *failed]))
         if done.returncode:
-            raise RuntimeError(f'{len(failed)} tests failed')
+            raise RuntimeError(f'{len(failed)} tests failed; pytest ended with {done.returncode}')
 
 
 SECTIONS = {
