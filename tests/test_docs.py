@@ -372,3 +372,31 @@ def test_errors_of_walks_are_those_that_were_measured():
     assert f'{sum(far)} of {len(far)} animated clips' in ' '.join(text.split())
     for name, cells in lines.items():
         assert f'| {name} | {" | ".join(cells)} |' in text, (name, cells)
+
+
+def test_figures_of_the_gpu():
+    """What docs/benchmarks/README.md says of a GPU is in its CSV."""
+    with (ROOT / 'docs' / 'benchmarks' / 'gpu.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    text = (ROOT / 'docs' / 'benchmarks' / 'README.md').read_text()
+    text = ' '.join(text[text.index('## On a GPU') : text.index('## Drawing')].split())
+    assert rows[0]['subject'] in text
+
+    def ratios(**wanted):
+        found = [float(row['ratio']) for row in rows if row['ratio'] and wanted.items() <= row.items()]
+        return min(found), max(found)
+
+    def ms(subject, precision, batch, **wanted):
+        wanted |= dict(subject=subject, precision=precision, batch=batch, engine='mmhier')
+        (row,) = (row for row in rows if wanted.items() <= row.items())
+        return float(row['ms'])
+
+    least, most = ratios(section='scan', mode='infer')
+    assert f'{least:.1f} to {most:.0f} times as fast' in text
+    assert '{:.0f} to {:.0f} times, in an eighth'.format(*ratios(section='scan', mode='train')) in text
+    assert '{:.2f} to {:.2f}x for 64'.format(*ratios(section='encoders', mode='infer', batch='64')) in text
+    assert 'a training step 0.94 to 1.20x' in text
+    assert ratios(section='encoders', mode='train') == (0.94, 1.20)
+    hmr2, gmf = (ms(name, 'tf32', '48') for name in ('hmr2_s', 'gmfhmr2_s_s3'))
+    assert f'HMR2.0-S {hmr2:.0f} ms, GMFHMR2.0-S-S3 {gmf:.0f} ms in TF32' in text
+    assert f'1,024 bodies take {ms("SMPL layer", "fp32", "1024", mode="infer"):.1f} ms' in text

@@ -5,12 +5,12 @@ Sections, in this order; a section that fails is a row with the error, and the e
 * ``device``: what a matrix product and a copy reach here;
 * ``scan``: values of the Triton kernels against a scan in float64, forward and backward; their time against
   the same recurrence in plain torch (``ratio``: plain / Triton);
-* ``encoders``: whole pose networks, 256x192, inference and training step (AdamW), float32, TF32 and bfloat16
-  (autocast); MMPose's Swin and mmpretrain's ViT with the same weights beside ours in turns (``ratio``: theirs
-  / ours);
+* ``encoders``: whole pose networks, 256x192, inference and training step (AdamW), in TF32, at the largest
+  batch in float32 and bfloat16 (autocast) too; MMPose's Swin and mmpretrain's ViT with the same weights
+  beside ours in turns (``ratio``: theirs / ours);
 * ``mesh``: training steps of HMR2.0 with its losses, without its adversary; the SMPL layer;
 * ``runtimes``: onnxruntime on the GPU, if it is installed with it;
-* ``compile``: ``torch.compile``, also with CUDA graphs;
+* ``compile``: ``torch.compile`` with CUDA graphs, one image at a time (40 s of compiling each);
 * ``tests``: ``pytest -m gpu`` and the tests of the Triton kernels.
 
     python tools/benchmark/gpu.py --out docs/benchmarks/gpu.csv
@@ -241,7 +241,7 @@ def encoder_rows(args: argparse.Namespace) -> Iterator[Row]:
         models = {engine: model.to(args.device) for engine, model in with_peer(subject).items()}
         for batch in args.batches:
             images = torch.randn(batch, 3, *INPUT_HW, device=args.device)
-            for name in PRECISIONS:
+            for name in PRECISIONS if batch == max(args.batches) else ('tf32',):
                 for mode in ('infer', 'train'):
                     calls = []
                     for model in models.values():
@@ -369,33 +369,28 @@ def runtime_rows(args: argparse.Namespace) -> Iterator[Row]:
 
 def compile_rows(args: argparse.Namespace) -> Iterator[Row]:
     """Compiled networks against eager ones; ``value``: graph breaks and how long compiling took."""
-    for subject in POSE:
+    kind = 'reduce-overhead' if args.device == 'cuda' else 'default'
+    for subject in ('swinpose_s_s3', 'vitpose_s'):
         model = pose_model(subject).to(args.device).eval()
-        for batch, kind in (
-            ((1, 'reduce-overhead'), (64, 'default')) if args.device == 'cuda' else ((1, 'default'),)
-        ):
-            images = torch.randn(batch, 3, *INPUT_HW, device=args.device)
-            torch._dynamo.reset()
-            fast = torch.compile(lambda x, model=model: heatmaps(model, x), mode=kind, dynamic=False)
-            for name in ('tf32', 'bf16'):
-                eager = inference(model, images, name, args.device)
+        images = torch.randn(1, 3, *INPUT_HW, device=args.device)
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        fast = torch.compile(lambda x, model=model: heatmaps(model, x), mode=kind, dynamic=False)
+        eager = inference(model, images, 'tf32', args.device)
 
-                def compiled(fast=fast, images=images, name=name) -> Tensor:
-                    with torch.inference_mode(), precision(name, args.device):
-                        return fast(images)
+        def compiled(fast: Callable = fast, images: Tensor = images) -> Tensor:
+            with torch.inference_mode(), precision('tf32', args.device):
+                return fast(images)
 
-                torch._dynamo.utils.counters.clear()
-                start = time.perf_counter()
-                expected, found = eager(), compiled()
-                seconds = time.perf_counter() - start
-                worst = ((found - expected).abs().max() / expected.abs().max()).item()
-                (slow, quick), breaks = (
-                    timed([eager, compiled], args),
-                    torch._dynamo.utils.counters['graph_break'],
-                )
-                common = dict(mode='infer', precision=name, engine=f'compile, {kind}', batch=batch)
-                value = f'{sum(breaks.values())} breaks; {seconds:.0f} s; difference {worst:.1e}'
-                yield row('compile', subject, quick, **common, ratio=f'{slow[0] / quick[0]:.2f}', value=value)
+        start = time.perf_counter()
+        expected, found = eager(), compiled()
+        seconds = time.perf_counter() - start
+        worst = ((found - expected).abs().max() / expected.abs().max()).item()
+        slow, quick = timed([eager, compiled], args)
+        breaks = sum(torch._dynamo.utils.counters['graph_break'].values())
+        common = dict(mode='infer', precision='tf32', engine=f'compile, {kind}', batch=1)
+        value = f'{breaks} breaks; {seconds:.0f} s; difference {worst:.1e}'
+        yield row('compile', subject, quick, **common, ratio=f'{slow[0] / quick[0]:.2f}', value=value)
 
 
 # -------------------------------------------------------------------------------------------------- tests
@@ -403,7 +398,7 @@ def compile_rows(args: argparse.Namespace) -> Iterator[Row]:
 
 def test_rows(args: argparse.Namespace) -> Iterator[Row]:
     """The tests that need a GPU."""
-    for arguments in (['-n', '6', '-m', 'gpu', 'tests/gpu'], ['tests/ops/selective_scan/test_triton.py']):
+    for arguments in (['-m', 'gpu', 'tests/gpu'], ['tests/ops/selective_scan/test_triton.py']):
         command = [
             sys.executable,
             '-m',
@@ -412,6 +407,7 @@ def test_rows(args: argparse.Namespace) -> Iterator[Row]:
             '-p',
             'no:cacheprovider',
             '--durations=5',
+            f'-n{min(12, os.cpu_count() or 1)}',
             *arguments,
         ]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -442,8 +438,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--sections', nargs='+', default=list(SECTIONS), choices=SECTIONS)
-    parser.add_argument('--batches', nargs='+', type=int, default=BATCHES)
-    parser.add_argument('--runs', type=int, default=10)
+    parser.add_argument('--batches', nargs='+', type=int, default=(1, 64))
+    parser.add_argument('--runs', type=int, default=5)
     parser.add_argument('--device', default='cuda', choices=['cuda', 'cpu'], help='cpu: to try the script')
     parser.add_argument('--out', type=Path, default=Path('gpu.csv'))
     parser.add_argument('--log', type=Path, help='where what the tests print is added')

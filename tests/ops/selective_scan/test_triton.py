@@ -90,7 +90,9 @@ def compare(name, tensors, softplus=True, tolerance=2e-5):
         assert value.shape == wanted.shape
         assert index == 0 or value.dtype == given[index - 1].dtype
         if value.numel():
-            scale = wanted.abs().max().clamp(min=1e-6)
+            # Where the truth is zero (rates of a single step), rounding of terms of about 1 is left:
+            # 3e-8 on a GPU.
+            scale = wanted.abs().max().clamp(min=1e-2)
             assert (value.double().cpu() - wanted).abs().max() <= tolerance * scale, index
 
 
