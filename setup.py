@@ -42,6 +42,7 @@ setup(
             'ops/selective_scan/*.h',
             'rasterizer/*.cpp',
             'zoo/*.json',
+            'zoo/shipped/*',
         ]
     },
     cmdclass={'build_py': BuildWithConfigs},

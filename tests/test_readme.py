@@ -1,4 +1,4 @@
-"""What the README names is there, and its numbers are those of files that a command has written."""
+"""What the README names is there; its numbers, and those that it leaves to docs/, are those of files."""
 
 import csv
 import json
@@ -10,6 +10,16 @@ import pytest
 @pytest.fixture
 def text(repo_root):
     return (repo_root / 'README.md').read_text(encoding='utf-8')
+
+
+@pytest.fixture
+def measurements(repo_root):
+    return (repo_root / 'docs' / 'benchmarks' / 'README.md').read_text(encoding='utf-8')
+
+
+@pytest.fixture
+def training(repo_root):
+    return (repo_root / 'docs' / 'training.md').read_text(encoding='utf-8')
 
 
 @pytest.fixture
@@ -40,24 +50,41 @@ def test_every_file_that_the_readme_links_or_runs_exists(repo_root, text):
 
 
 @pytest.mark.parametrize('arch', ['tiny', 'small', 'base'])
-def test_speed_of_encoders(text, rows, arch):
+def test_speed_of_encoders(measurements, rows, arch):
     common = dict(arch=arch, mode='infer')
     cases = [(2, 1), (3, 1), (3, 8)]
     for name, file, sized, places in (('Swin', 'swin_speed', True, 2), ('VMamba', 'vmamba_speed', False, 1)):
         column = 'ratio' if sized else 'official_ratio'
         size = dict(height=256, width=192) if sized else {}
-        _, *shown = cells(text, f'{name}-{arch}')
+        _, *shown = cells(measurements, f'{name}-{arch}')
         for (stages, batch), cell in zip(cases, shown, strict=True):
             if cell:
                 row = rows(file, stages=stages, batch=batch, **common, **size)[0]
                 assert cell == f'{float(row[column]):.{places}f}x', (name, arch, stages, batch)
-    _, *shown = cells(text, 'GMF-tiny (fused for inference)' if arch == 'tiny' else f'GMF-{arch} (fused)')
+    _, *shown = cells(measurements, 'GMF-tiny (fused for inference)' if arch == 'tiny' else f'GMF-{arch} (fused)')
     for stages, cell in zip((2, 3), shown, strict=False):
         (row,) = rows('gmf_speed', stages=stages, batch=1, **common)
         assert cell == f'{float(row["ratio"]):.2f}x ({float(row["fused_ratio"]):.2f}x)'
     if arch != 'tiny':
-        for batch, cell in zip((1, 8), cells(text, f'ViT-{arch}')[1:], strict=True):
+        for batch, cell in zip((1, 8), cells(measurements, f'ViT-{arch}')[1:], strict=True):
             assert cell == f'{float(rows("vit_speed", batch=batch, **common)[0]["ratio"]):.2f}x'
+
+
+def test_speed_of_encoders_in_short(text, measurements):
+    """What the README says of all encoders is the least and the most of the tables."""
+    words = ' '.join(text.split())
+
+    def range_of(*names):
+        table = [cell for name in names for cell in cells(measurements, name)]
+        found = [float(match[1]) for cell in table if (match := re.match(r'([\d.]+)x', cell))]
+        return min(found), max(found)
+
+    sizes = ('tiny', 'small', 'base')
+    rest = [f'Swin-{size}' for size in sizes] + ['GMF-tiny (fused for inference)', 'GMF-small (fused)']
+    least, most = range_of(*rest, 'GMF-base (fused)', 'ViT-small', 'ViT-base')
+    assert f'are {least:.1f} to {most:.1f} times as fast' in words
+    least, most = range_of(*(f'VMamba-{size}' for size in sizes))
+    assert f'{least:.0f} to {most:.0f} times as fast as its authors' in words
 
 
 def test_count_of_hierarchies(text, rows):
@@ -78,13 +105,13 @@ def test_speed_of_deployed_models(text, rows):
                 assert cell == f'{float(row["ratio"]):.2f}x'
 
 
-def test_speed_of_the_scan(text, rows):
+def test_speed_of_the_scan(measurements, rows):
     for problem in ('scan', 'cross'):
         for batch in (1, 8):
             (row,) = rows('selective_scan_speed', problem=problem, batch=batch, backend='cpp')
-            assert f'{float(row["ratio"]):.0f}x' in text
+            assert f'{float(row["ratio"]):.0f}x' in measurements
     (row,) = rows('selective_scan_speed', problem='scan', batch=1, backend='cpp')
-    assert f'takes {float(row["backend_ms"]):.1f} ms' in text
+    assert f'takes {float(row["backend_ms"]):.1f} ms' in measurements
 
 
 def test_scores_of_the_quickstart(repo_root, text):
@@ -100,18 +127,18 @@ def test_scores_of_the_quickstart(repo_root, text):
     assert found['people']['num_train'] == 4000 and found['people']['scenes'] == 'simple'
 
 
-def test_rate_of_rendered_people(text, rows):
-    words = ' '.join(text.split())
+def test_rate_of_rendered_people(training, rows):
+    words = ' '.join(training.split())
     (simple,) = rows('synth_speed', scenes='simple', width=256)
     (varied,) = rows('synth_speed', scenes='varied', width=320)
     assert f'{float(simple["images_per_cpu_second"]):.0f} images a second and core at 256x192' in words
     assert f'{float(varied["images_per_cpu_second"]):.0f} at the default 320x256' in words
 
 
-def test_rate_of_the_mesh_pipeline(text, rows):
+def test_rate_of_the_mesh_pipeline(training, rows):
     found = [float(row['ratio']) for row in rows('mesh_data_speed', pipeline='ours')]
     assert len(found) > 3
-    assert f'{min(found):.1f} to {max(found):.1f} times as many samples' in ' '.join(text.split())
+    assert f'{min(found):.1f} to {max(found):.1f} times as many samples' in ' '.join(training.split())
 
 
 def test_share_of_the_network_in_inference(text, rows):

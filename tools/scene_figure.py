@@ -12,11 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmhier.datasets.synthetic.walking import walk
 from mmhier.geometry.scene_camera import FocalChoice, focal_from_fov
 from mmhier.inference.inferencer import Inferencer
 from mmhier.media.writers import write_image
 from mmhier.results.frame_result import FrameResult, Person
-from mmhier.testing.walks import Errors, seen_by_network, walk
+from mmhier.testing.walks import Errors, seen_by_network
 
 MODEL = 'swinhmr2_micro_s3_synth'  # for its body and its joints; it has random weights
 IMAGE_HW = (540, 960)

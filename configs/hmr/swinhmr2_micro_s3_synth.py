@@ -21,7 +21,7 @@ model = dict(
         in_channels=128,
         readout_gain=0.01,
         map_positions=True,
-        arch=dict(embed_dims=256, num_layers=3, num_heads=16, head_dims=16, feedforward_channels=512),
+        arch=dict(embed_dims=192, num_layers=3, num_heads=12, head_dims=16, feedforward_channels=512),
     ),
 )
 

@@ -1,18 +1,10 @@
-"""MkDocs hook: puts into a page what other places know, where a comment asks for it.
-
-| comment                           | what                                                   |
-|-----------------------------------|--------------------------------------------------------|
-| ``<!-- table of pose models -->`` | the table of pose models in the README (``mesh``: mesh) |
-| ``<!-- help of all commands -->`` | ``mmhier COMMAND --help`` of every command             |
-"""
+"""MkDocs hook: puts ``mmhier COMMAND --help`` of every command where a comment asks for the help."""
 
 import contextlib
 import io
 import os
 import re
-from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / 'README.md'
 # Commands that have commands of their own.
 ACTIONS = {'body-model': ('setup', 'list')}
 WIDTH = '84'
@@ -20,21 +12,7 @@ WIDTH = '84'
 
 def on_page_markdown(markdown: str, **_) -> str:
     """Fill in what a page asks for."""
-    markdown = re.sub(r'<!-- table of (\w+) models -->', lambda match: model_table(match.group(1)), markdown)
     return re.sub(r'<!-- help of all commands -->', lambda _: help_of_all_commands(), markdown)
-
-
-def model_table(kind: str) -> str:
-    """Return the table of 'pose' or 'mesh' models.
-
-    Raises:
-        ValueError: If the README has none.
-    """
-    text = README.read_text(encoding='utf-8')
-    found = re.search(rf'<!-- {kind} models, .*?-->\n(.*?)<!-- end of {kind} models -->', text, re.DOTALL)
-    if found is None:
-        raise ValueError(f'{README} has no table of {kind} models: mmhier models --write README.md')
-    return found.group(1)
 
 
 def help_of_all_commands() -> str:

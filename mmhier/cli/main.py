@@ -14,6 +14,7 @@ from mmhier.version import __version__
 
 # Sub-command -> its module, and one line of help.
 COMMANDS = {
+    'demo': ('mmhier.cli.demo', 'synthetic people, their poses and meshes: pictures without a network'),
     'infer': ('mmhier.cli.infer', 'find poses and meshes in images, videos and on a camera'),
     'app': ('mmhier.cli.app', 'a page in the browser: upload, see the overlay and the mesh, download'),
     'doctor': ('mmhier.cli.doctor', 'show versions, what works, what does not and how to repair it'),

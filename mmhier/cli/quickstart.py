@@ -1,6 +1,7 @@
-"""From nothing to a pose model and a mesh model: synthetic people, training, evaluation and pictures.
+"""The demonstration, then training and evaluation of a pose model and a mesh model on fresh synthetic people.
 
-The mesh model's encoder starts as the pose model's. Every step is a command that a user could type; each is
+Training goes on from the small models that come with mmhier; with ``--from-scratch`` it starts from nothing,
+and the mesh model's encoder as the pose model's. Every step is a command that a user could type; each is
 printed before it runs. Running it again goes on where it was stopped: people that are there are kept, and
 training resumes from its last checkpoint.
 """
@@ -31,12 +32,15 @@ UPRIGHT_COLUMNS, UPRIGHT_ROWS = 3, 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        '--config', default='configs/hpe/swinpose_micro_s3_synth.py', help='pose model (default: %(default)s)'
+        '--from-scratch', action='store_true', help='random initial weights, more epochs, no demonstration'
+    )
+    parser.add_argument(
+        '--config', metavar='FILE', help='pose model (default: configs/hpe/swinpose_micro_s3_*.py)'
     )
     parser.add_argument(
         '--mesh-config',
-        default='configs/hmr/swinhmr2_micro_s3_synth.py',
-        help='mesh model with the same encoder (default: %(default)s)',
+        metavar='FILE',
+        help='mesh model with the same encoder (default: configs/hmr/swinhmr2_micro_s3_*.py)',
     )
     parser.add_argument('--no-mesh', action='store_true', help='stop after the pose model')
     parser.add_argument('--out', default='work_dirs/quickstart', help='default: %(default)s')
@@ -50,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run all steps; the results lie in ``args.out``."""
+    recipe = 'synth' if args.from_scratch else 'finetune'
+    args.config = args.config or f'configs/hpe/swinpose_micro_s3_{recipe}.py'
+    args.mesh_config = args.mesh_config or f'configs/hmr/swinhmr2_micro_s3_{recipe}.py'
     for config in (args.config, args.mesh_config):
         if not Path(config).is_file():
             raise FileNotFoundError(f'{config} does not exist; run from the root of the repository')
@@ -66,7 +73,10 @@ def run(args: argparse.Namespace) -> int:
             'with --out'
         )
     people = [f'--train={args.train}', f'--val={args.val}', f'--seed={args.seed}', f'--scenes={SCENES}']
-    seconds = {'people': _step(['synth', str(data), *people])}
+    seconds = {}
+    if not args.from_scratch:
+        seconds['demo'] = _step(['demo', '--out', str(out / 'demo'), '--no-show'])
+    seconds['people'] = _step(['synth', str(data), *people])
 
     annotations = data / 'annotations' / 'person_keypoints_val.json'
     options = [f'data_root={data}/', *args.cfg_options]
@@ -80,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         options = [
             f'data_root={data}/',
             f'model.mocap.ann_file={data}/annotations/smpl_train.npz',
-            f'model.backbone.init_cfg.checkpoint={checkpoint}',
+            *([f'model.backbone.init_cfg.checkpoint={checkpoint}'] if args.from_scratch else []),
             *args.cfg_options,
         ]
         written = [f'test_evaluator.outfile_prefix={out}/mesh_table']

@@ -28,7 +28,7 @@ from mmhier.zoo.choice import released
 _STRIDE = 16  # every encoder hands the decoder a map at 1/16 of the input
 # Options of codecs on which the targets do not depend.
 _DECODING = {'blur_kernel_size', 'unbiased', 'decode_visibility', '_scope_'}
-_PATH_REMEDY = 'Set it with --cfg-options {field}=PATH, or see "Train on COCO" in the README'
+_PATH_REMEDY = 'Set it with --cfg-options {field}=PATH, or see docs/training.md'
 
 
 def check_run(cfg: Config, loaders: tuple[str, ...]) -> None:

@@ -1,10 +1,11 @@
 """Where the files of the registry are on this machine, and whether they are what they should be.
 
-They are looked for in the folders of ``$MMHIER_MODELS`` (several with ``:`` between them, nothing is written
-there), then in ``models/`` of the cache, then among the checkpoints of ``torch.hub``, of which only those
-count whose hash the registry knows. The cache is ``$MMHIER_HOME``, else ``$XDG_CACHE_HOME/mmhier``, else
-``~/.cache/mmhier``. Each file has a folder of its own: ``models/NAME/FILE``, and beside it the receipt
-``FILE.json``: where it came from, its licence, its SHA-256, and the size and time by which a change is seen.
+They are looked for in the package itself (``shipped``), in the folders of ``$MMHIER_MODELS`` (several with
+``:`` between them, nothing is written there), then in ``models/`` of the cache, then among the checkpoints
+of ``torch.hub``, of which only those count whose hash the registry knows. The cache is ``$MMHIER_HOME``,
+else ``$XDG_CACHE_HOME/mmhier``, else ``~/.cache/mmhier``. Each file has a folder of its own:
+``models/NAME/FILE``, and beside it the receipt ``FILE.json``: where it came from, its licence, its SHA-256,
+and the size and time by which a change is seen.
 
 A file is hashed before it is used for the first time, and again whenever it differs from its receipt.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 from mmhier.atomic import new_file
 from mmhier.folder_lock import FolderLock
 from mmhier.safe_files import file_sha256, read_json
-from mmhier.zoo.registry import Source, Weights, read_registry
+from mmhier.zoo.registry import SHIPPED, Source, Weights, read_registry
 
 logger = logging.getLogger('mmhier')
 
@@ -116,7 +117,7 @@ def find_archive(entry: Weights, source: Source) -> Path | None:
 
 def _places(entry: Weights) -> list[Path]:
     shared = [place for folder in shared_folders() for place in (folder / entry.name, folder)]
-    return [*(folder / entry.file for folder in shared), path_of(entry)]
+    return [SHIPPED / entry.file, *(folder / entry.file for folder in shared), path_of(entry)]
 
 
 def _in_torch_hub(entry: Weights) -> Path | None:

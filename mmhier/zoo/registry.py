@@ -1,9 +1,9 @@
 """Released weights and detectors by name: where they are, what they are, and under which licence.
 
-The entries are in ``weights.json`` beside this file. Nothing in it is guessed: a size or hash that nobody
-has published is left out, what has not been established is told in ``uncertain``, and ``checked`` is 'never'
-until ``tools/zoo/check.py`` has fetched and measured the file. Of several entries for one config the first is
-the one that is taken by default.
+The entries are in ``weights.json`` beside this file; those of weights that are part of the package are in
+``shipped``. Nothing in them is guessed: a size or hash that nobody has published is left out, what has not
+been established is told in ``uncertain``, and ``checked`` is 'never' until ``tools/zoo/check.py`` has fetched
+and measured the file. Of several entries for one config the first is the one that is taken by default.
 """
 
 import dataclasses
@@ -21,6 +21,8 @@ from mmhier.safe_files import read_json
 from mmhier.suggestions import did_you_mean
 
 PATH = Path(__file__).with_name('weights.json')
+# Weights that are part of the package, in a folder with entries of their own; tools/zoo/ship.py makes it.
+SHIPPED = Path(__file__).with_name('shipped')
 
 # What looks like a name of weights, and not like a file: a word.
 NAME = r'\w[\w-]*$'
@@ -178,9 +180,10 @@ def parse_entry(name: str, given: Mapping[str, Any]) -> Weights:
 
 
 @lru_cache
-def read_registry(path: Path = PATH) -> dict[str, Weights]:
-    """All entries by name."""
-    return {name: parse_entry(name, given) for name, given in read_json(path).items()}
+def read_registry(path: Path | None = None) -> dict[str, Weights]:
+    """All entries by name, those of the package's own weights first; or those of one file."""
+    paths = [SHIPPED / 'weights.json', PATH] if path is None else [path]
+    return {name: parse_entry(name, given) for path in paths for name, given in read_json(path).items()}
 
 
 def find_entry(name: str) -> Weights:

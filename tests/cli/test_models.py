@@ -86,9 +86,9 @@ def test_wrong_name_is_one_line(capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_readme_is_current(repo_root):
-    """The tables in the README are what ``mmhier models --write README.md`` writes."""
-    text = (repo_root / 'README.md').read_text(encoding='utf-8')
+def test_page_is_current(repo_root):
+    """The tables in the page are what ``mmhier models --write docs/models.md`` writes."""
+    text = (repo_root / 'docs' / 'models.md').read_text(encoding='utf-8')
     costs = [cost_of(path) for path in find_configs()]
     for has_mesh, (begin, end) in MARKS.items():
         content = table(costs, has_mesh)

@@ -5,9 +5,10 @@ import copy
 import numpy as np
 import pytest
 
+from mmhier.datasets.synthetic.walking import WALKS, walk
 from mmhier.geometry.scene_camera import FocalChoice
 from mmhier.results.motions import MotionRecorder
-from mmhier.testing.walks import WALKS, Errors, compare, follow, seen_by_network, walk
+from mmhier.testing.walks import Errors, compare, follow, seen_by_network
 
 
 def motions_from_results(results, root='metric', feet=True):

@@ -1,9 +1,9 @@
 """How far motions are from synthetic walks whose truth is known, over many seeds, lens known or not.
 
-The walks are those of mmhier/testing/walks.py, through a network whose errors are drawn; how large they are
-is assumed there. Each is seen by a camera whose focal length is given, and by two whose lens nobody tells: 35
-and 78 degrees, where 55 are assumed. Of each clip: what each frame says alone, what --smooth makes of it
-frame by frame, and what animated files hold.
+The walks are those of mmhier/datasets/synthetic/walking.py, through a network whose errors are drawn; how
+large they are is assumed (mmhier/testing/walks.py). Each is seen by a camera whose focal length is given,
+and by two whose lens nobody tells: 35 and 78 degrees, where 55 are assumed. Of each clip: what each frame
+says alone, what --smooth makes of it frame by frame, and what animated files hold.
 
     OMP_NUM_THREADS=1 python tools/benchmark/walk_motion.py --out docs/benchmarks/walk_motion.csv
 """
@@ -16,12 +16,13 @@ import numpy as np
 from rows import add_rows
 
 from mmhier.apis import Inferencer
+from mmhier.datasets.synthetic.walking import WALKS, walk
 from mmhier.geometry.scene_camera import FocalChoice, focal_from_fov
 from mmhier.inference.estimators import MeshEstimator
 from mmhier.results.frame_result import BodyMesh
 from mmhier.results.motions import MotionRecorder
 from mmhier.tables import markdown
-from mmhier.testing.walks import WALKS, Errors, MotionErrors, compare, follow, seen_by_network, walk
+from mmhier.testing.walks import Errors, MotionErrors, compare, follow, seen_by_network
 
 IMAGE_HW = (720, 1280)
 KNOWN = 1250.0  # pixels

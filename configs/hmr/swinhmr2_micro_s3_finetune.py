@@ -1,0 +1,15 @@
+# make quickstart                                                     (the shipped mesh model, 128x96 crops)
+# python tools/train.py configs/hmr/swinhmr2_micro_s3_finetune.py
+# Goes on from the mesh model that comes with mmhier, on the scenes of the quickstart.
+_base_ = './swinhmr2_micro_s3_synth.py'
+
+load_from = 'swinhmr2-micro'
+model = dict(backbone=dict(init_cfg=None))
+
+max_epochs = 5
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+optim_wrapper = dict(generator=dict(optimizer=dict(lr=5e-4)))
+param_scheduler = [
+    dict(type='LinearLR', begin=0, end=50, start_factor=0.01, by_epoch=False),
+    dict(type='CosineAnnealingLR', begin=0, end=max_epochs, by_epoch=True, convert_to_iter_based=True),
+]

@@ -1,0 +1,123 @@
+"""``mmhier demo``: synthetic people, and what the two small models that come with mmhier find, as pictures.
+
+No network, no data set, no licence form. People are rendered, boxes are the renderer's; poses and meshes are
+the models'.
+"""
+
+import argparse
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mmhier.body_models.model_directory import load_body_model
+from mmhier.body_models.open_body import load_open_body
+from mmhier.cli.out import check_out_folder
+from mmhier.datasets.synthetic.clip import render_walk
+from mmhier.datasets.synthetic.generator import generate
+from mmhier.datasets.synthetic.people import BodyKit
+from mmhier.datasets.synthetic.walking import walk
+from mmhier.inference.inferencer import Inferencer
+from mmhier.media.writers import VideoWriter, write_image
+from mmhier.results.writer import ResultWriter
+from mmhier.visualization.skeleton import contact_sheet
+
+POSE, MESH = 'swinpose_micro_s3_varied', 'swinhmr2_micro_s3_varied'
+NUM_SCENES, COLUMNS = 12, 2
+# Options of the walk: from the left to the right, a little towards the camera.
+WALK = dict(
+    frames=54,
+    fps=20.0,
+    start=(-1.2, 3.8),
+    heading=75,
+    speed=0.9,
+    focal=480.0,
+    image_hw=(360, 480),
+    height=1.0,
+)
+FOV = math.degrees(2 * math.atan(WALK['image_hw'][1] / 2 / WALK['focal']))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument('--out', default='mmhier_demo', help='folder of the results (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='other people (default: %(default)s)')
+    parser.add_argument('--no-show', action='store_true', help='do not open the picture in a viewer')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render, infer, draw; say what there is and what to do next."""
+    begin = time.perf_counter()
+    out = Path(args.out)
+    check_out_folder(out, '--out')
+    sheet = _pictures(out, args.seed)
+    _clip(out, args.seed)
+    print(f"""
+{sheet}   skeletons, meshes and side views of synthetic people
+{out}/walk_overlay.mp4, walk_side.mp4, walk.glb   somebody who walks: in the picture, from the side, in 3D
+{out}/results.json   all numbers of the walk, with units and frames
+{time.perf_counter() - begin:.0f} s. The models are small and know synthetic people only, not photographs.
+
+next: mmhier infer photo.jpg        your photo; the default model and detector are fetched on first use
+      mmhier models                 all models, their weights and licences
+      mmhier app --model {MESH}   a page in the browser""")
+    if not args.no_show:
+        _show(sheet)
+    return 0
+
+
+def _pictures(out: Path, seed: int) -> Path:
+    """Render some scenes, find poses and meshes, and draw them on one sheet."""
+    _tell(f'synthetic people: {out / "people"}')
+    people = out / 'people'
+    generate(people, 0, NUM_SCENES, seed, scenes='varied', progress=False)
+    boxes = str(people / 'annotations' / 'person_keypoints_val.json')
+    inputs = str(people / 'images' / 'val')
+    panels = []
+    _tell(f'poses: {POSE}')
+    for result in Inferencer(POSE)(inputs, boxes):
+        panels.append([result.draw()])
+    _tell(f'meshes: {MESH}')
+    for panel, result in zip(panels, Inferencer(MESH)(inputs, boxes), strict=True):
+        panel += [result.draw(), result.draw_side()]
+    pictures = [np.concatenate(panel, axis=1) for panel in panels]
+    height, width = pictures[0].shape[:2]
+    return write_image(out / 'demo.jpg', contact_sheet(pictures, COLUMNS, (height, width)))
+
+
+def _clip(out: Path, seed: int) -> None:
+    """Render somebody who walks, and write what is found over time."""
+    _tell(f'somebody who walks: {out / "walk.mp4"}')
+    kit = BodyKit(load_open_body())
+    path, found = out / 'walk.mp4', []
+    truth = walk(load_body_model('open'), **WALK)
+    with VideoWriter(path, truth.fps) as video:
+        for frame in render_walk(kit, truth, seed):
+            video.write(frame.image)
+            found.append(frame.boxes)
+    boxes = iter(found)  # asked for once per frame, in their order
+    inferencer = Inferencer(MESH, track=True, fov=FOV)
+    run = inferencer(str(path), lambda image: (box := next(boxes), np.ones(len(box))))
+    with ResultWriter(out, ['json', 'overlay', 'side', 'glb'], overwrite=True) as writer, run:
+        for result in run:
+            writer.write(result)
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def _show(picture: Path) -> None:
+    """Open a picture with what the desktop has for it, where there is one."""
+    if sys.platform == 'win32':
+        os.startfile(picture)
+        return
+    screen = sys.platform == 'darwin' or os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')
+    program = shutil.which('open' if sys.platform == 'darwin' else 'xdg-open')
+    if screen and program:
+        subprocess.Popen([program, str(picture)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
