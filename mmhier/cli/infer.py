@@ -52,8 +52,7 @@ def run(args: argparse.Namespace) -> int:
     kinds = _kinds(args)
     check_out_folder(args.out, '--out')
     stream = _stream(args)
-    if args.overwrite:
-        _check_overwrite(args, stream)
+    _check_reads(args, kinds, stream)
     chosen = choose(args)
     if chosen and not args.quiet:
         print(chosen, file=sys.stderr)
@@ -94,11 +93,16 @@ def _stream(args: argparse.Namespace) -> 'FrameStream':
     return FrameStream(inputs, max_pixels=int(args.max_megapixels * 1e6))
 
 
-def _check_overwrite(args: argparse.Namespace, stream: 'FrameStream') -> None:
+def _check_reads(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream') -> None:
+    """Nothing that is read may be removed or written over."""
     from mmhier.results.earlier import check_inputs
+    from mmhier.results.output_names import check_outputs
 
-    boxes = [Path(name).expanduser() for name in (args.boxes, args.detector) if name is not None]
-    check_inputs(args.out, [*stream.files, *boxes])
+    reads = [*stream.files, *(Path(name).expanduser() for name in (args.boxes, args.detector) if name)]
+    if args.overwrite:
+        check_inputs(args.out, reads)
+    if kinds:
+        check_outputs(args.out, kinds, stream.names or (), reads)
 
 
 def _style(args: argparse.Namespace) -> dict[str, Any]:

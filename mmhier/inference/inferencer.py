@@ -135,9 +135,13 @@ class Inferencer:
 
         Raises:
             FileNotFoundError: If an input does not exist. While iterating: if nothing could be read.
+            NotMentionedError: If a file of boxes mentions none of the inputs; of an iterator that is known
+                when it is through.
         """
         stream = inputs if isinstance(inputs, FrameStream) else FrameStream(inputs)
-        return InferenceRun(self, stream, self._detector(boxes))
+        detector = self._detector(boxes)
+        _check_mentioned(detector, stream.names)
+        return InferenceRun(self, stream, detector)
 
     def _detector(self, boxes: Any) -> Detector:
         if boxes is not None:
@@ -247,8 +251,8 @@ class InferenceRun:
 
     def _check_use(self) -> None:
         """Say it if nothing of a file of boxes was used; refuse one that mentions none of the images."""
-        boxes = self._detector
-        if self._first_not_mentioned is not None and self._not_mentioned == self.frames:
+        boxes, known_before = self._detector, self._stream.names is not None
+        if self._not_mentioned == self.frames and self._first_not_mentioned is not None and not known_before:
             raise self._first_not_mentioned
         if self.frames and getattr(boxes, 'used', None) == 0:
             logger.warning(
@@ -352,3 +356,16 @@ class InferenceRun:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - start
+
+
+def _check_mentioned(detector: Detector, names: list[str] | None) -> None:
+    """Refuse boxes that somebody else has found and that mention none of the inputs."""
+    if not names or not hasattr(detector, 'check_mentioned'):
+        return
+    first: NotMentionedError | None = None
+    for name in names:
+        try:
+            return detector.check_mentioned(name)
+        except NotMentionedError as error:
+            first = first or error
+    raise first
