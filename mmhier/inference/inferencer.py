@@ -143,6 +143,18 @@ class Inferencer:
         _check_mentioned(detector, stream.names)
         return InferenceRun(self, stream, detector)
 
+    def check_mesh(self, wanted: str) -> None:
+        """Check that the model finds bodies.
+
+        Args:
+            wanted: What for, for the message.
+
+        Raises:
+            ValueError: If it finds keypoints only.
+        """
+        if isinstance(self.estimator, PoseEstimator):
+            raise ValueError(f'{wanted} needs a mesh model, not {self.estimator.name}')
+
     def _detector(self, boxes: Any) -> Detector:
         if boxes is not None:
             return load_boxes(boxes, self.box_threshold)
@@ -224,6 +236,11 @@ class InferenceRun:
         """What was found and not used so far, by reason: files, boxes, detections of other things."""
         found = Counter(getattr(self._detector, 'left_out', ())) - self._left_out_before
         return Counter(self._stream.left_out) + found + self._left_out
+
+    @property
+    def seconds_decoding(self) -> float:
+        """Time spent so far on reading and decoding, in a thread of its own."""
+        return self._stream.seconds
 
     def total(self) -> int | None:
         """How many frames there will be, if the inputs tell."""
