@@ -110,7 +110,7 @@ def _check_rate(optimizer: Mapping, field: str) -> None:
     if optimizer.get('lr') == 0:
         raise ValueError(f'{field}.lr is 0: nothing would be learnt')
     kind = optimizer.get('type')
-    adaptive = isinstance(kind, str) and 'Adam' in kind
+    adaptive = isinstance(kind, str) and 'Adam' in kind and not kind.startswith('DAdapt')  # whose rate is 1
     for key, most, usual in (
         ('lr', _HIGHEST_ADAPTIVE if adaptive else _HIGHEST, '1e-4 to 1e-3' if adaptive else '1e-3 to 1'),
         ('weight_decay', 1, '0 to 0.1'),

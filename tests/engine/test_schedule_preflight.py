@@ -108,6 +108,8 @@ def test_rates_that_some_train_with(cfg):
     cfg.optim_wrapper.paramwise_cfg = dict(bias_lr_mult=2, custom_keys=dict(head=dict(lr_mult=10)))
     cfg.optim_wrapper.clip_grad = dict(max_norm=0.1)
     check_schedule(cfg, LOADERS)
+    cfg.optim_wrapper.optimizer = dict(type='DAdaptAdam', lr=1.0)  # finds its own
+    check_schedule(cfg, LOADERS)
 
 
 def test_two_optimizers(cfg):
