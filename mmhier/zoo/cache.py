@@ -2,9 +2,9 @@
 
 They are looked for in the folders of ``$MMHIER_MODELS`` (several with ``:`` between them, nothing is written
 there), then in ``models/`` of the cache, then among the checkpoints of ``torch.hub``, of which only those
-count whose hash the registry knows. The cache is ``$MMHIER_HOME``, else ``$XDG_CACHE_HOME/mmhier``, else
-``~/.cache/mmhier``. Each file has a folder of its own: ``models/NAME/FILE``, and beside it the receipt
-``FILE.json``: where it came from, its licence, its SHA-256, and the size and time by which a change is seen.
+count whose hash the registry knows. The cache is that of :mod:`mmhier.user_cache`. Each file has a folder of
+its own: ``models/NAME/FILE``, and beside it the receipt ``FILE.json``: where it came from, its licence, its
+SHA-256, and the size and time by which a change is seen.
 
 A file is hashed before it is used for the first time, and again whenever it differs from its receipt.
 """
@@ -20,11 +20,11 @@ from pathlib import Path
 from mmhier.atomic import new_file
 from mmhier.folder_lock import FolderLock
 from mmhier.safe_files import file_sha256, read_json
+from mmhier.user_cache import home
 from mmhier.zoo.registry import Source, Weights, read_registry
 
 logger = logging.getLogger('mmhier')
 
-HOME_VARIABLE = 'MMHIER_HOME'
 FOLDERS_VARIABLE = 'MMHIER_MODELS'
 OFFLINE_VARIABLES = ('MMHIER_OFFLINE', 'HF_HUB_OFFLINE')
 
@@ -53,13 +53,6 @@ class Receipt:
     sha256: str
     licence: str
     accepted: bool = False
-
-
-def home() -> Path:
-    """The cache of this user."""
-    if given := os.environ.get(HOME_VARIABLE):
-        return Path(given).expanduser()
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmhier'
 
 
 def folder_of(entry: Weights) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mmhier.folder_lock import FolderLock
 from mmhier.network import DownloadError
+from mmhier.user_cache import HOME_VARIABLE
 from mmhier.zoo import cache
 from mmhier.zoo.archive_member import extract_member
 from mmhier.zoo.download import Expected, addresses, download
@@ -134,7 +135,7 @@ def _alone(entry: Weights) -> Iterator[None]:
         except OSError as error:
             raise DownloadError(
                 f'{entry.name} is not on this machine, and {folder} cannot be written to ({error.strerror}): '
-                f'set {cache.HOME_VARIABLE} to a folder of yours, or have it put there. {by_hand(entry)}'
+                f'set {HOME_VARIABLE} to a folder of yours, or have it put there. {by_hand(entry)}'
             ) from error
     try:
         yield
@@ -157,7 +158,7 @@ def _downloaded(entry: Weights, accepted: bool) -> Path:
                 raise OSError(
                     error.errno,
                     f'{error.strerror}. {entry.name} has {entry.size}; make room, or set '
-                    f'{cache.HOME_VARIABLE} to a folder with room',
+                    f'{HOME_VARIABLE} to a folder with room',
                     error.filename,
                 ) from error
             raise

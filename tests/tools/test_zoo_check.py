@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mmhier.testing.file_server import FileServer, Served
+from mmhier.user_cache import HOME_VARIABLE
 from mmhier.zoo import cache, download
 from mmhier.zoo.registry import read_registry
 
@@ -24,7 +25,7 @@ BASE |= dict(page='https://example.org')
 @pytest.fixture
 def check(repo_root, tmp_path, monkeypatch, capsys):
     """The script's ``main`` with a registry of given entries: exit status, output, registry afterwards."""
-    monkeypatch.setenv(cache.HOME_VARIABLE, str(tmp_path / 'home'))
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / 'home'))
     for name in (*cache.OFFLINE_VARIABLES, cache.FOLDERS_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(download, 'BACK_OFF_S', 0.0)

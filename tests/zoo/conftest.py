@@ -5,8 +5,9 @@ import hashlib
 import pytest
 
 from mmhier.testing.file_server import FileServer
+from mmhier.user_cache import HOME_VARIABLE
 from mmhier.zoo import download
-from mmhier.zoo.cache import FOLDERS_VARIABLE, HOME_VARIABLE, OFFLINE_VARIABLES
+from mmhier.zoo.cache import FOLDERS_VARIABLE, OFFLINE_VARIABLES
 from mmhier.zoo.registry import Licence, Source, Weights, read_registry
 
 PROXIES = ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy')

@@ -22,6 +22,7 @@ import pytest
 from mmhier.folder_lock import FolderLock
 from mmhier.network import DownloadError
 from mmhier.testing.file_server import Served
+from mmhier.user_cache import HOME_VARIABLE
 from mmhier.zoo import cache, fetch
 from mmhier.zoo.fetch import LicenceError, fetch_entry
 from mmhier.zoo.registry import Source
@@ -323,7 +324,7 @@ def no_rights():
 @pytest.mark.skipif(not hasattr(os, 'seteuid'), reason='rights of POSIX')
 def test_a_read_only_cache(no_rights, server, make_entry, monkeypatch):
     folder, give_up_rights = no_rights
-    monkeypatch.setenv(cache.HOME_VARIABLE, str(folder / 'home'))
+    monkeypatch.setenv(HOME_VARIABLE, str(folder / 'home'))
     server.files['/net.bin'] = Served(CONTENT)
     entry = make_entry(content=CONTENT, sources=[server.url('/net.bin')])
     path = cache.path_of(entry)
@@ -359,15 +360,6 @@ def test_remove(entry, server):
     assert cache.remove(entry) > len(CONTENT) + 5
     assert not cache.folder_of(entry).exists() and cache.remove(entry) == 0
     assert fetch_entry(entry).exists() and len(server.log) == 2
-
-
-def test_where_the_cache_is(monkeypatch, tmp_path):
-    assert cache.home() == tmp_path / 'home'
-    monkeypatch.delenv(cache.HOME_VARIABLE)
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
-    assert cache.home() == tmp_path / 'xdg/mmhier'
-    monkeypatch.delenv('XDG_CACHE_HOME')
-    assert cache.home() == Path.home() / '.cache/mmhier'
 
 
 def test_description(entry, server, monkeypatch, home):
