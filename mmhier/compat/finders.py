@@ -250,6 +250,7 @@ GUARDS: dict[str, Callable[[ModuleType], AbstractContextManager]] = {
     'mmpretrain.models.utils.box_utils': _boxes_for_mmpretrain,
     'mmpretrain.evaluation.metrics.visual_grounding_eval': _boxes_for_mmpretrain,
     'mmhier.models': _clear_import_errors,
+    'mmhier.datasets': _clear_import_errors,
     'mmhier.datasets.transforms': _clear_import_errors,
     'mmhier.engine': _clear_import_errors,
     'mmhier.evaluation.metrics': _clear_import_errors,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from mmhier.atomic import new_file
 from mmhier.folder_lock import FolderLock
+from mmhier.network import offline
 from mmhier.safe_files import file_sha256, read_json
 from mmhier.user_cache import home
 from mmhier.zoo.registry import Source, Weights, read_registry
@@ -26,7 +27,6 @@ from mmhier.zoo.registry import Source, Weights, read_registry
 logger = logging.getLogger('mmhier')
 
 FOLDERS_VARIABLE = 'MMHIER_MODELS'
-OFFLINE_VARIABLES = ('MMHIER_OFFLINE', 'HF_HUB_OFFLINE')
 
 # (file, size, time of change) -> hash: of files beside which no receipt can be written.
 _hashed: dict[tuple[str, int, int], str] = {}
@@ -75,12 +75,6 @@ def torch_folder() -> Path:
     """Where ``torch.hub`` keeps checkpoints."""
     cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     return Path(os.environ.get('TORCH_HOME') or Path(cache) / 'torch').expanduser() / 'hub' / 'checkpoints'
-
-
-def offline() -> str | None:
-    """The variable that forbids to use the network, or None."""
-    yes = ('1', 'true', 'yes', 'on')
-    return next((name for name in OFFLINE_VARIABLES if os.environ.get(name, '').strip().lower() in yes), None)
 
 
 def find(entry: Weights) -> Path | None:
