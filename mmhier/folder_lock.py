@@ -5,10 +5,14 @@ however that ends, and a file that is left behind locks nothing.
 """
 
 import contextlib
+import errno
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 NAME = '.mmhier.lock'
+POLL_S = 0.2
 
 
 class FolderLock:
@@ -56,6 +60,33 @@ class FolderLock:
             return os.path.samestat(os.fstat(self._file), os.stat(self.path))
         except FileNotFoundError:
             return False
+
+
+def wait_for(folder: str | Path, waiting: Callable[[], None] = lambda: None) -> FolderLock:
+    """Hold a folder, which is made if need be, as soon as nobody else does.
+
+    Args:
+        folder: Which.
+        waiting: Is called once if somebody does.
+
+    Raises:
+        NotADirectoryError: If it is a file.
+        OSError: If it cannot be made, or written to.
+    """
+    folder, told = Path(folder), False
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return FolderLock(folder)
+        except FileExistsError as error:
+            if not folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, 'Not a folder', str(folder)) from error
+            if not told:
+                waiting()
+                told = True
+            time.sleep(POLL_S)
+        except FileNotFoundError:  # removed between the two lines
+            continue
 
 
 def _lock(file: int) -> bool:

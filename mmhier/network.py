@@ -4,6 +4,7 @@ A failure is one sentence with the address, the reason and what to do.
 """
 
 import http.client
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from urllib.error import HTTPError, URLError
 
 # Seconds that a server may take to answer, or between two pieces of its answer.
 PATIENCE = 30.0
+
+OFFLINE_VARIABLES = ('MMHIER_OFFLINE', 'HF_HUB_OFFLINE')
 
 # What Python raises for names that are not known, refused or broken connections, silence, wrong certificates,
 # answers such as 404 and answers that end too early.
@@ -58,6 +61,12 @@ def reason_of(error: Exception, patience: float) -> str:
     if isinstance(inner, http.client.IncompleteRead):
         return f'the connection ended after {len(inner.partial)} bytes'
     return ' '.join(str(inner).split()) or type(inner).__name__
+
+
+def offline() -> str | None:
+    """The variable of the environment that forbids to download, or None."""
+    yes = ('1', 'true', 'yes', 'on')
+    return next((name for name in OFFLINE_VARIABLES if os.environ.get(name, '').strip().lower() in yes), None)
 
 
 def free_port(host: str = '127.0.0.1') -> int:

@@ -50,6 +50,28 @@ def anny():
 
 
 @pytest.fixture
+def downloads(monkeypatch):
+    """Downloads are allowed, of servers on this machine, and the environment says nothing else of them."""
+    from mmhier import download, network
+
+    names = [*network.OFFLINE_VARIABLES, download.MIRROR_VARIABLE, 'HF_ENDPOINT', 'REQUESTS_CA_BUNDLE']
+    for name in ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy'):
+        names += [name, name.upper()]
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(download, 'BACK_OFF_S', 0.0)
+
+
+@pytest.fixture
+def server(downloads):
+    """One of them."""
+    from mmhier.testing.file_server import FileServer
+
+    with FileServer() as server:
+        yield server
+
+
+@pytest.fixture
 def small_disk():
     """A context in which the operating system lets no file grow beyond some bytes."""
     resource = pytest.importorskip('resource', reason='needs a Unix')

@@ -167,7 +167,6 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmhier.body_models.model_files import read_members, recognise
     from mmhier.body_models.smpl_file import read_smpl_npz
     from mmhier.compat.checkpoint import load_checkpoint_file
-    from mmhier.compat.shims.xtcocotools.coco import COCO
     from mmhier.convert.lightning import read_lightning_checkpoint
     from mmhier.datasets.mesh.benchmark_bodies import _read_fields
     from mmhier.datasets.mesh.benchmark_images import read_coco, read_lsp_extended
@@ -185,6 +184,11 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmhier.scene_files.bvh_file import read_bvh
     from mmhier.visualization.curves import read_scalars
     from mmhier.zoo.archive_member import extract_member
+
+    def coco(path):
+        from xtcocotools.coco import COCO  # ours, if there is none
+
+        return COCO(str(path))
 
     def exported(path):
         Path(f'{path.with_name(path.name[:100])}.json').write_text('{"outputs": ["a"]}')
@@ -229,7 +233,7 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
         'boxes': ('a.json', load_boxes),
         'image_of_export': ('a.png', _read_image),
         'boxes_of_export': ('a.json', _read_boxes),
-        'coco': ('a.json', lambda path: COCO(str(path))),
+        'coco': ('a.json', coco),
         'benchmark_coco': ('a.json', lambda path: read_coco(path, 'images')),
         'smpl_npz': ('a.npz', read_smpl_npz),
         'smpl_pickle': ('a.pkl', load_body_data),

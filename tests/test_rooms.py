@@ -101,7 +101,7 @@ ARROWS = {
     'tracking': 'geometry',
     'detection': 'compat geometry zoo',
     'datasets': 'body_models geometry media rasterizer',
-    'compat': 'datasets',  # its patches put checks of data sets into MMPose
+    'compat': 'geometry',
     'convert': 'compat',
     'models': 'body_models convert geometry ops',
     'evaluation': 'body_models datasets geometry',

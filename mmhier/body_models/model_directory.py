@@ -6,7 +6,7 @@
 | neutral, male, female     | SMPL, installed by the user             | smpl_{name}.npz |
 | (with the three of SMPL)  | regressors, installed by the user       | smpl_regressor_{j19,h36m}.npz |
 
-The folder is ``$MMHIER_BODY_MODELS``, or ``~/.cache/mmhier/body_models``.
+The folder is ``$MMHIER_BODY_MODELS``, or ``body_models`` in :mod:`mmhier.user_cache`.
 """
 
 import json

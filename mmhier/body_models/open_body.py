@@ -13,7 +13,6 @@ Convention:
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -41,6 +40,7 @@ from mmhier.body_models.smpl_file import (
 )
 from mmhier.digest import code_digest
 from mmhier.geometry.array_rotations import axis_angle_to_matrix, shortest_rotation
+from mmhier.user_cache import part
 
 NUM_SAMPLES = 300
 NUM_BETAS = 10
@@ -87,8 +87,8 @@ LEFT_TOE_BONES = {'left_big_toe': 'toe1-2.L', 'left_small_toe': 'toe5-3.L'}
 
 
 def cache_directory() -> Path:
-    """Folder of cached body models: ``$MMHIER_BODY_MODELS`` or ``~/.cache/mmhier/body_models``."""
-    return Path(os.environ.get('MMHIER_BODY_MODELS') or Path.home() / '.cache' / 'mmhier' / 'body_models')
+    """Folder of body models, see :mod:`mmhier.user_cache`."""
+    return part('body_models')
 
 
 def open_body_path() -> Path:

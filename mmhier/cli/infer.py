@@ -10,35 +10,25 @@ import argparse
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmhier.cli.infer_options import add_arguments
+from mmhier.cli.infer_report import print_report, print_skips, printable, progress
 from mmhier.cli.out import check_out_folder
 from mmhier.cli.trust import apply_trust
 from mmhier.suggestions import similar_path
 
 if TYPE_CHECKING:
-    from mmhier.inference.inferencer import Inferencer, InferenceRun
+    from mmhier.inference.inferencer import Inferencer
     from mmhier.media import FrameStream
-    from mmhier.results.frame_result import FrameResult
-    from mmhier.results.writer import ResultWriter
-    from mmhier.results.writer_thread import WriterThread
+    from mmhier.visualization.window import Window
 
 __all__ = ['add_arguments', 'run']
 
 SKIPPED, UNWRITABLE, INTERRUPTED = 3, 4, 130
-
-_WINDOW = 'mmhier (q: stop)'
-_FOCAL_SOURCES = dict(
-    assumed='assumed (55 degrees over the longer side; --fov or --focal, if you know it)',
-    exif='of EXIF',
-    official='of HMR2.0 (distances mean nothing)',
-)
-_SHOWN = 5  # skips that are listed; all are in results.json
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,19 +42,18 @@ def run(args: argparse.Namespace) -> int:
     kinds = _kinds(args)
     check_out_folder(args.out, '--out')
     stream = _stream(args)
-    if args.overwrite:
-        _check_overwrite(args, stream)
+    _check_reads(args, kinds, stream)
     chosen = choose(args)
     if chosen and not args.quiet:
         print(chosen, file=sys.stderr)
     from mmhier.results.writer import OutputError
+    from mmhier.visualization.window import Window
 
     style = _style(args)
     inferencer = _inferencer(args, kinds, stream)
-    if args.show:
-        _check_window()
+    window = Window() if args.show else None
     try:
-        return _infer(args, inferencer, stream, kinds, style, begin)
+        return _infer(args, inferencer, stream, kinds, style, window, begin)
     except OutputError as error:
         print(f'mmhier: {error.strerror}; what was written before is in {args.out}', file=sys.stderr)
         return UNWRITABLE
@@ -94,11 +83,16 @@ def _stream(args: argparse.Namespace) -> 'FrameStream':
     return FrameStream(inputs, max_pixels=int(args.max_megapixels * 1e6))
 
 
-def _check_overwrite(args: argparse.Namespace, stream: 'FrameStream') -> None:
+def _check_reads(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream') -> None:
+    """Nothing that is read may be removed or written over."""
     from mmhier.results.earlier import check_inputs
+    from mmhier.results.output_names import check_outputs
 
-    boxes = [Path(name).expanduser() for name in (args.boxes, args.detector) if name is not None]
-    check_inputs(args.out, [*stream.files, *boxes])
+    reads = [*stream.files, *(Path(name).expanduser() for name in (args.boxes, args.detector) if name)]
+    if args.overwrite:
+        check_inputs(args.out, reads)
+    if kinds:
+        check_outputs(args.out, kinds, stream.names or (), reads)
 
 
 def _style(args: argparse.Namespace) -> dict[str, Any]:
@@ -118,7 +112,6 @@ def _style(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream') -> 'Inferencer':
-    from mmhier.inference.estimators import PoseEstimator
     from mmhier.inference.inferencer import Inferencer
     from mmhier.results.writer import ANIMATIONS, MESH_KINDS
 
@@ -143,8 +136,8 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
     needs_mesh = [f'--save {",".join(kinds)}'] if kinds else []
     if args.style in ('mesh', 'both'):
         needs_mesh.append(f'--style {args.style}')
-    if needs_mesh and isinstance(inferencer.estimator, PoseEstimator):
-        raise ValueError(f'{" and ".join(needs_mesh)} needs a mesh model, not {inferencer.estimator.name}')
+    if needs_mesh:
+        inferencer.check_mesh(' and '.join(needs_mesh))
     return inferencer
 
 
@@ -163,94 +156,40 @@ def _infer(
     stream: 'FrameStream',
     kinds: list[str],
     style: dict[str, Any],
+    window: 'Window | None',
     begin: float,
 ) -> int:
+    from mmhier.inference.written_run import WrittenRun
     from mmhier.results.writer import ResultWriter
-    from mmhier.results.writer_thread import WriterThread
 
-    inference = inferencer(stream, args.boxes)
-    writer = (
-        ResultWriter(args.out, kinds, style, args.root, not args.free_feet, overwrite=args.overwrite)
-        if kinds
-        else None
-    )
-    files = WriterThread(writer) if writer is not None else None
-    seconds = dict(loading=time.perf_counter() - begin)
-    complete = False
-    with _stopping() as stop, inference:
-        try:
-            complete = _loop(args, inference, files, stop, seconds, style)
-        finally:
-            inference.close()
-            if files is not None:
-                files.close(complete, inference.skips)
+    inference, writer = inferencer(stream, args.boxes), None
+    if kinds:
+        writer = ResultWriter(args.out, kinds, style, args.root, not args.free_feet, overwrite=args.overwrite)
+    seconds = dict(loading=time.perf_counter() - begin) | (dict(window=0.0) if window is not None else {})
+    with (
+        _stopping() as stop,
+        WrittenRun(inference, writer) as run,
+        progress(inference, args.quiet) as advance,
+    ):
+        for result in run:
+            advance()
+            if window is not None:
+                start = time.perf_counter()
+                goes_on = window.show(result.draw(**style), wait=result.kind not in ('video', 'camera'))
+                seconds['window'] += time.perf_counter() - start
+                if not goes_on:
+                    break
+            del result
+            if stop:
+                run.interrupted = True
+                break
     if not args.quiet:
-        seconds |= inference.seconds | (dict(files=files.waited) if files is not None else {})
-        beside = dict(decoding=stream.seconds) | (writer.seconds if writer is not None else {})
-        _report(inference, writer, time.perf_counter() - begin, seconds, beside)
-        if left_out := inference.left_out + (writer.left_out if writer is not None else Counter()):
-            parts = (f'{reason}: {count}' for reason, count in left_out.items())
-            print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
-    for skip in inference.skips[:_SHOWN]:
-        print(f'mmhier: {skip}', file=sys.stderr)
-    if len(inference.skips) > _SHOWN:
-        print(f'mmhier: the like in {len(inference.skips) - _SHOWN} more places', file=sys.stderr)
+        print_report(run, args.out, time.perf_counter() - begin, seconds | run.seconds)
+    print_skips(inference.skips)
     if stop:
         print('mmhier: interrupted; the files hold what was computed until then', file=sys.stderr)
         return INTERRUPTED
     return SKIPPED if inference.skips else 0
-
-
-def _loop(
-    args: argparse.Namespace,
-    inference: 'InferenceRun',
-    files: 'WriterThread | None',
-    stop: list[int],
-    seconds: dict[str, float],
-    style: dict[str, Any],
-) -> bool:
-    """Compute and write frame by frame; False if the user has stopped it."""
-    if args.show:
-        seconds['window'] = 0.0
-    with _progress(inference, args.quiet) as advance:
-        for result in inference:
-            if files is not None:
-                files.write(result)
-            advance()
-            if args.show:
-                start = time.perf_counter()
-                goes_on = _show(result, style)
-                seconds['window'] += time.perf_counter() - start
-                if not goes_on:
-                    return True
-            del result
-            if stop:
-                return False
-    return True
-
-
-@contextmanager
-def _progress(inference: 'InferenceRun', quiet: bool) -> Iterator:
-    """A bar with the rate and the time that is left."""
-    if quiet:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn('frames'), BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[rate]}'),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task('frames', total=inference.total(), rate='')
-
-        def advance() -> None:
-            seconds = progress.tasks[0].elapsed or 0
-            rate = f'{inference.frames / seconds:.1f}/s' if seconds else ''
-            progress.update(task, completed=inference.frames, rate=rate)
-
-        yield advance
 
 
 @contextmanager
@@ -274,44 +213,6 @@ def _stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _report(
-    inference: 'InferenceRun',
-    writer: 'ResultWriter | None',
-    wall: float,
-    seconds: dict[str, float],
-    beside: dict[str, float],
-) -> None:
-    """Say what was done and where the time went.
-
-    Args:
-        inference: What has run.
-        writer: What has written.
-        wall: Seconds from the start of the command.
-        seconds: What they were spent on; ``frames`` and ``files`` are the time that the network has waited
-            for them.
-        beside: Seconds of work in other threads meanwhile.
-    """
-    print(f'{inference.frames} frames, {inference.people} people in {wall:.1f} s: {_spent(seconds)}')
-    print(f'beside that, in other threads: {_spent(beside)}')
-    sources = [_FOCAL_SOURCES[name] for name in inference.focal_sources if name in _FOCAL_SOURCES]
-    if sources:
-        print(f'distances from the camera: focal length {", ".join(sources)}')
-    files = [] if writer is None else writer.files
-    for path in files[-_SHOWN:]:
-        print(_printable(path))
-    if len(files) > _SHOWN:
-        print(f'and {len(files) - _SHOWN} more files in {_printable(writer.folder)}')
-
-
-def _spent(seconds: dict[str, float]) -> str:
-    return ', '.join(f'{stage} {spent:.1f} s' for stage, spent in seconds.items())
-
-
-def _printable(path: Path) -> str:
-    """A path whose name need not be UTF-8, as a terminal takes it."""
-    return str(path).encode(errors='backslashreplace').decode()
-
-
 def _finish(lines: Path) -> int:
     from mmhier.results.files import FORMATS, finish
 
@@ -319,28 +220,8 @@ def _finish(lines: Path) -> int:
         raise FileNotFoundError(f'{lines} does not exist{similar_path(lines)}')
     try:
         for path in finish(lines, FORMATS, complete=False):
-            print(_printable(path))
+            print(printable(path))
     except OSError as error:
         print(f'mmhier: {error}; {lines} is still there, run this again when that is solved', file=sys.stderr)
         return UNWRITABLE
     return 0
-
-
-def _show(result: 'FrameResult', style: dict[str, Any]) -> bool:
-    """Show a result; False if the user has had enough."""
-    import cv2
-
-    cv2.imshow(_WINDOW, result.draw(**style))
-    return cv2.waitKey(1 if result.kind in ('video', 'camera') else 0) & 0xFF not in (ord('q'), 27)
-
-
-def _check_window() -> None:
-    import cv2
-
-    try:
-        cv2.namedWindow(_WINDOW)
-    except cv2.error:
-        raise ImportError(
-            '--show needs a display, and an OpenCV that opens windows: pip uninstall opencv-python-headless; '
-            'pip install opencv-python'
-        ) from None

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate."""
     from mmhier.engine.launch import finish_distributed
+    from mmhier.engine.trial import check_one_prediction
 
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f'--dump must end in .pkl, got {args.dump}')
         cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.dump)]
     runner = start(cfg, args, ('test_dataloader',))
+    check_one_prediction(runner)
     metrics = runner.test()
     if args.out and runner.rank == 0:
         write_json(metrics, args.out)

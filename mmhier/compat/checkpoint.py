@@ -24,9 +24,10 @@ import pickletools
 import re
 import tarfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from os import PathLike
+from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
@@ -35,7 +36,9 @@ from torch import Tensor
 
 from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
 from mmhier.compat.torch_archive import TorchArchive
-from mmhier.network import DownloadError, downloading
+from mmhier.download import Expected, addresses, download
+from mmhier.folder_lock import wait_for
+from mmhier.network import DownloadError, offline
 from mmhier.safe_files import Bounded, file_sha256, open_file
 from mmhier.safe_pickle import named_globals
 from mmhier.suggestions import similar_path
@@ -143,38 +146,63 @@ def fetch(
     """Download a checkpoint, if it is not there, and return its path; arguments as of :func:`load_url`.
 
     A hash in the name (``-62d7a712.pth``, or with OpenMMLab's date, ``-62d7a712_20230314.pth``) is compared
-    with what was downloaded.
+    with what was downloaded, and lets a later try go on where this one is cut off. How a file is downloaded,
+    and what the environment says of it: :mod:`mmhier.download`.
 
     Raises:
-        DownloadError: If it cannot be downloaded, or not whole; the message says where to put it by hand.
-        ValueError: With ``check_hash`` if the name has no hash or the file has another one, and the file is
-            not kept. Without it another hash is a warning, since some files were replaced under their names.
+        DownloadError: If it cannot be downloaded, or not whole, or with ``check_hash`` if its hash is another
+            one; the message says where to put it by hand. Without it another hash is a warning, since some
+            files were replaced under their names.
+        ValueError: With ``check_hash`` if the name has no hash.
     """
-    folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
+    folder = Path(model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints'))
     name = file_name or os.path.basename(url.partition('?')[0].partition('#')[0])
-    path = os.path.join(folder, name)
-    if os.path.exists(path):
-        return path
-    os.makedirs(folder, exist_ok=True)
-    logger.info('downloading %s to %s', url, path)
+    path = folder / name
+    if path.exists():
+        return str(path)
     known = _hash_in(name)
     if check_hash and known is None:
         raise ValueError(f'{name} has no hash in its name to check: download it without check_hash')
     remedy = f'fetch it elsewhere and put it at {path}'
-    with downloading(url, remedy):
-        torch.hub.download_url_to_file(url, path, progress=progress)
-    if problem := _damage(path):
-        os.unlink(path)
-        raise DownloadError(f'{url} cannot be downloaded whole, or is no checkpoint ({problem}): {remedy}')
-    if known is not None:
-        found = file_sha256(path)
-        if not found.startswith(known):
-            problem = f'{url} has the SHA-256 {found}, its name says {known}...: damaged, or replaced'
-            if check_hash:
-                os.unlink(path)
-                raise ValueError(problem)
-            logger.warning('%s; kept as %s', problem, path)
-    return path
+    if variable := offline():
+        raise DownloadError(f'{url} is not on this machine, and {variable} forbids to download it: {remedy}')
+    logger.info('downloading %s to %s', url, path)
+    lock = wait_for(folder / f'.{name}.part', lambda: logger.info('%s: another process downloads it', name))
+    part = lock.path.with_name(name)
+    try:
+        if not path.exists():  # else that process has
+            expected = Expected(None, _problem(url, known, check_hash, part.exists()), known is not None)
+            download(addresses([url]), part, expected, name if progress else None)
+            part.replace(path)
+    except DownloadError as error:
+        reasons = str(error).removeprefix(f'{url}: ')
+        raise DownloadError(f'{url} cannot be downloaded ({reasons}): {remedy}') from error
+    finally:
+        if known is None:  # nothing tells whether the rest that a later try gets is of the same file
+            part.unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):  # something is left for a later try
+            lock.path.parent.rmdir()
+    return str(path)
+
+
+def _problem(url: str, known: str | None, check_hash: bool, continued: bool) -> Callable[[Path], str | None]:
+    """What tells whether a whole file has arrived; ``continued`` if a part of it is of an earlier try."""
+
+    def problem(part: Path) -> str | None:
+        nonlocal continued
+        if damage := _damage(str(part)):
+            return f'is not whole, or no checkpoint ({damage})'
+        found = file_sha256(part)
+        if not found.startswith(known or ''):
+            another = f'has the SHA-256 {found}, its name says {known}...: damaged, or replaced'
+            if check_hash or continued:
+                continued = False  # next time all of it is of one file
+                return another
+            logger.warning('%s %s; it is kept', url, another)
+        return None
+
+    return problem
 
 
 def _damage(path: str) -> str:

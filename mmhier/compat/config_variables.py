@@ -8,6 +8,7 @@ MMEngine applies options while it executes the files.
 
 import ast
 import copy
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 from unittest import mock
@@ -72,6 +73,18 @@ def unread_variables(path: str, read: Collection[str]) -> dict[str, str]:
             found |= dict.fromkeys(late, file)
         used_later |= used  # by whoever sets it last
     return found
+
+
+def used_variables(path: str) -> set[str] | None:
+    """Names that anything in a config file or its bases is made from; None of ``read_base()``'s style."""
+    used, files = set(), [path]
+    while files:
+        file = files.pop()
+        if Config._is_lazy_import(file):
+            return None
+        files += [Config._get_cfg_path(base, file)[0] for base in Config._get_base_files(file)]
+        used |= _names(file, ())[1] | set(re.findall(r'\b_base_\.(\w+)', read_text(file)))
+    return used
 
 
 def _names(file: str, read: Collection[str]) -> tuple[set[str], set[str]]:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable
+from importlib import import_module
+from pkgutil import iter_modules
 
 from mmhier.convert.gmf import GMF
 from mmhier.convert.key_table import Converted, Family, Report, convert, detect_format, fit, load, unwrap
@@ -9,8 +11,14 @@ from mmhier.convert.swin import SWIN
 from mmhier.convert.vit import VIT
 from mmhier.convert.vmamba import VMAMBA
 
-# The families that `mmhier convert` knows.
-FAMILIES = (SWIN, GMF, VMAMBA, VIT)
+# The families that `mmhier convert` knows: each is called like its module, in capitals.
+FAMILIES = tuple(
+    family
+    for module in iter_modules(__path__)
+    if isinstance(
+        family := getattr(import_module(f'{__name__}.{module.name}'), module.name.upper(), None), Family
+    )
+)
 
 
 def find_family(keys: Iterable[str], source: str = 'checkpoint') -> Family:

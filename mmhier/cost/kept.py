@@ -18,7 +18,7 @@ from pathlib import Path
 from mmhier.atomic import new_file
 from mmhier.digest import code_digest
 from mmhier.safe_files import read_json, read_text
-from mmhier.zoo.cache import home
+from mmhier.user_cache import part
 from mmhier.zoo.names import package_configs
 
 logger = logging.getLogger('mmhier')
@@ -116,7 +116,7 @@ def _read() -> dict:
 
 
 def _file() -> Path:
-    return home() / 'costs' / f'{_state()}.json'
+    return part('costs') / f'{_state()}.json'
 
 
 @lru_cache

@@ -10,9 +10,7 @@ from collections import Counter
 import numpy as np
 
 from mmhier.datasets.coco_values import CocoFile, Names, Repairs, maybe_float, short, tables
-
-# Area of a person as a fraction of their box, where the data set has no areas (CrowdPose, AIC).
-AREA_OF_BOX = 0.53
+from mmhier.geometry.boxes import AREA_OF_BOX
 
 KEYPOINT_FIELDS = ('keypoints', 'foot_kpts', 'face_kpts', 'lefthand_kpts', 'righthand_kpts')
 

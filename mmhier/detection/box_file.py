@@ -128,6 +128,15 @@ class BoxFile:
         self.used += len(boxes)
         return boxes, scores
 
+    def check_mentioned(self, source: str) -> None:
+        """Check that the file says something of an image, a video or a camera.
+
+        Raises:
+            NotMentionedError: If it does not.
+            ValueError: If several of its names fit equally well.
+        """
+        self._find(source, 0)
+
     def describe(self) -> str:
         """What the boxes are of, for messages."""
         return ', '.join([*self._by_name, *map(str, self._by_number)][:3]) or 'nothing'

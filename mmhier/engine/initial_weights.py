@@ -1,7 +1,6 @@
 """The initial weights that a config names are there, or are downloaded, before anything is built."""
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -61,7 +60,7 @@ def fetch_checkpoint(name: str, where: str, kinds: tuple[str, ...] = MODELS) -> 
     if entry:
         fetch_entry(entry)
     elif address:
-        fetch(address, progress=sys.stderr.isatty())
+        fetch(address)
 
 
 def checkpoint_address(name: str, where: str = '') -> str | None:

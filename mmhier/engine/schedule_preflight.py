@@ -23,6 +23,11 @@ _GROUPS = {
 _COCO_SCORES = ('AP', 'AP .5', 'AP .75', 'AP (M)', 'AP (L)', 'AR', 'AR .5', 'AR .75', 'AR (M)', 'AR (L)')
 _CROWD_SCORES = ('AP', 'AP .5', 'AP .75', 'AR', 'AR .5', 'AR .75', 'AP(E)', 'AP(M)', 'AP(H)')
 
+# Rates from which on no training that anybody has published goes well: with steps of a size of their own, as
+# those of Adam, and with steps as long as the gradient (large batches, as LARS has them, take up to 30).
+_HIGHEST_ADAPTIVE, _HIGHEST = 1.0, 100.0
+_HIGHEST_FACTOR = 1000
+
 
 def check_schedule(cfg: Config, loaders: tuple[str, ...]) -> None:
     """Check what a run does, beside its data and its model.
@@ -40,8 +45,9 @@ def check_schedule(cfg: Config, loaders: tuple[str, ...]) -> None:
     if 'train_dataloader' not in loaders or not cfg.get('train_dataloader'):
         return
     _check_loop(cfg.train_cfg)
-    for field, optimizer in _optimizers(cfg.optim_wrapper, 'optim_wrapper'):
-        _check_rate(optimizer, field)
+    for field, wrapper in _wrappers(cfg.optim_wrapper, 'optim_wrapper'):
+        _check_rate(wrapper['optimizer'], f'{field}.optimizer')
+        _check_multipliers(wrapper, field)
     _check_score(cfg)
     if not cfg.get('load_from') and not cfg.get('resume') and not _is_pretrained(cfg.get('model')):
         logger.warning(
@@ -87,12 +93,13 @@ def _check_loop(loop: ConfigDict) -> None:
             raise ValueError(f'train_cfg.{key} is {loop[key]!r}, expected a whole number from {least}')
 
 
-def _optimizers(wrapper: Mapping, field: str) -> Iterator[tuple[str, Mapping]]:
+def _wrappers(wrapper: Mapping, field: str) -> Iterator[tuple[str, Mapping]]:
+    """Dictionaries with an optimizer."""
+    if isinstance(wrapper.get('optimizer'), Mapping):
+        yield field, wrapper
     for key, value in wrapper.items():
-        if key == 'optimizer' and isinstance(value, Mapping):
-            yield f'{field}.{key}', value
-        elif isinstance(value, Mapping):
-            yield from _optimizers(value, f'{field}.{key}')
+        if key != 'optimizer' and isinstance(value, Mapping):
+            yield from _wrappers(value, f'{field}.{key}')
 
 
 def _check_rate(optimizer: Mapping, field: str) -> None:
@@ -102,6 +109,36 @@ def _check_rate(optimizer: Mapping, field: str) -> None:
             raise ValueError(f'{field}.{key} is {value!r}, expected a number from 0')
     if optimizer.get('lr') == 0:
         raise ValueError(f'{field}.lr is 0: nothing would be learnt')
+    kind = optimizer.get('type')
+    adaptive = isinstance(kind, str) and 'Adam' in kind and not kind.startswith('DAdapt')  # whose rate is 1
+    for key, most, usual in (
+        ('lr', _HIGHEST_ADAPTIVE if adaptive else _HIGHEST, '1e-4 to 1e-3' if adaptive else '1e-3 to 1'),
+        ('weight_decay', 1, '0 to 0.1'),
+        ('momentum', 1, '0.9'),
+    ):
+        value = optimizer.get(key)
+        if value is not None and value >= most:
+            raise ValueError(
+                f'{field}.{key} is {value!r}, with which weights grow without bound: usual for '
+                f'{kind or "an optimizer"} is {usual}'
+            )
+
+
+def _check_multipliers(wrapper: Mapping, field: str) -> None:
+    """Check that no part of the model learns at a rate that the whole could not have."""
+    settings = wrapper.get('paramwise_cfg') or {}
+    keys = settings.get('custom_keys') or {}
+    found = {f'{field}.paramwise_cfg.bias_lr_mult': settings.get('bias_lr_mult')} | {
+        f'{field}.paramwise_cfg.custom_keys.{key}.lr_mult': one.get('lr_mult')
+        for key, one in keys.items()
+        if isinstance(one, Mapping)
+    }
+    for name, factor in found.items():
+        if isinstance(factor, Real) and not 0 <= factor <= _HIGHEST_FACTOR:
+            raise ValueError(f'{name} is {factor!r}, expected a factor from 0 to {_HIGHEST_FACTOR}')
+    clip = (wrapper.get('clip_grad') or {}).get('max_norm')
+    if isinstance(clip, Real) and not clip > 0:
+        raise ValueError(f'{field}.clip_grad.max_norm is {clip!r}: nothing would be learnt')
 
 
 def _check_score(cfg: Config) -> None:

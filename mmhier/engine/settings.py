@@ -8,7 +8,6 @@ changes alone as well, and is an error.
 """
 
 import difflib
-import inspect
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,6 @@ from mmhier.compat.config_variables import read_config, unread_variables
 from mmhier.engine.config_keys import (
     DEFAULT_TYPES,
     READ,
-    TOP_LEVEL,
     find,
     known_keys,
     meant,
@@ -32,6 +30,7 @@ from mmhier.engine.config_keys import (
     registries,
 )
 from mmhier.engine.setting_kinds import check_kind
+from mmhier.engine.unread_names import elsewhere, read_names, say_unread
 from mmhier.user_errors import USER_ERRORS
 
 # A key that nobody is known to read is taken for a misspelt one if it is as similar as this to one there.
@@ -60,6 +59,7 @@ def load_settings(path: str, options: Mapping[str, Any] | None) -> Config:
     """
     options = dict(options or {})
     before = _read(path)
+    say_unread(path, before)
     if not options:
         _check_set_in_time(path, before, options)
         return before
@@ -257,9 +257,8 @@ def _check_known(cfg: Config, before: Config, keys: list[str]) -> None:
 
 def _refuse(keys: list[str], depth: int, allowed: set[str]) -> None:
     parent = '.'.join(keys[:depth]) or 'the config'
-    raise ValueError(
-        f'--cfg-options {".".join(keys)}: {parent} has no {keys[depth]!r}{meant(keys[depth], allowed)}'
-    )
+    hint = (not depth and elsewhere(keys[0])) or meant(keys[depth], allowed)
+    raise ValueError(f'--cfg-options {".".join(keys)}: {parent} has no {keys[depth]!r}{hint}')
 
 
 def _check_read(path: str, before: Mapping, merged: Mapping, options: Mapping[str, Any]) -> None:
@@ -274,7 +273,7 @@ def _check_read(path: str, before: Mapping, merged: Mapping, options: Mapping[st
     Raises:
         ValueError: If it has not.
     """
-    read = _read_names()
+    read = read_names()
     by_variable: dict[str, dict[str, Any]] = {}
     for name, value in options.items():
         variable = name.partition('.')[0]
@@ -307,7 +306,7 @@ def _check_set_in_time(path: str, cfg: Config, options: Mapping[str, Any]) -> No
         ValueError: If one is, and the file that sets the variable does not use it. Of a pipeline it is a
             warning.
     """
-    read, merged = _read_names(), cfg.to_dict()
+    read, merged = read_names(), cfg.to_dict()
     for variable, file in unread_variables(path, read).items():
         if variable not in merged:
             continue
@@ -332,11 +331,6 @@ def _check_set_in_time(path: str, cfg: Config, options: Mapping[str, Any]) -> No
                 print_log(message, logger='current', level=logging.WARNING)
             else:
                 raise ValueError(message)
-
-
-def _read_names() -> set[str]:
-    """Names at the top of a config that a run reads; all others are variables of the file."""
-    return set(inspect.signature(Runner.__init__).parameters) | TOP_LEVEL
 
 
 def _warn_of_copies(variable: str, old: Any, merged: Mapping, read: set[str]) -> None:

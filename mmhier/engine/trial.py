@@ -1,4 +1,4 @@
-"""Try one training sample and one step of the model before a run begins; nothing is changed by it.
+"""Try one sample and one step of the model before a run begins; nothing is changed by it.
 
 What a config describes may be built and still not fit together: a step of the pipeline needs what no step
 before it gives, a head was made for other channels than the encoder has. That would come to light as an
@@ -17,7 +17,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpose.models.pose_estimators import TopdownPoseEstimator
 from torch import Tensor, nn
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from mmhier.engine.preflight import check_channels
 from mmhier.user_errors import USER_ERRORS
@@ -53,12 +53,24 @@ def check_one_step(runner: Runner, cfg: Config) -> None:
         evaluation = getattr(runner, 'val_loop', None)
         if evaluation is None:
             return
-        loader = evaluation.dataloader
-        sample = _first_sample(loader.dataset, 'val_dataloader.dataset')
-        if sample is not None:
-            with _in_a_sentence('predict the first sample of val_dataloader', _PREDICTING), torch.no_grad():
-                data = model.data_preprocessor(loader.collate_fn([sample]), training=False)
-                model(**data, mode='predict')
+        _predict(model, evaluation.dataloader, 'val_dataloader')
+
+
+def check_one_prediction(runner: Runner) -> None:
+    """Try the model on a sample of the test data, before its weights are loaded; errors as above."""
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if runner.test_loop is not None:
+        with _as_before(model):
+            _predict(model, runner.test_loop.dataloader, 'test_dataloader')
+
+
+def _predict(model: nn.Module, loader: DataLoader, name: str) -> None:
+    sample = _first_sample(loader.dataset, f'{name}.dataset')
+    if sample is None or not isinstance(model, TopdownPoseEstimator):
+        return
+    with _in_a_sentence(f'predict the first sample of {name}', _PREDICTING), torch.no_grad():
+        data = model.data_preprocessor(loader.collate_fn([sample]), training=False)
+        model(**data, mode='predict')
 
 
 @contextmanager

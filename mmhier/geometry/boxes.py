@@ -2,6 +2,9 @@
 
 import numpy as np
 
+# Area of a person as a fraction of their box, where a data set has no areas (CrowdPose, AIC).
+AREA_OF_BOX = 0.53
+
 
 def check_boxes(boxes: np.ndarray, name: str = 'boxes') -> np.ndarray:
     """Return boxes as (N, 4) float64.

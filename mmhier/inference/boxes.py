@@ -82,12 +82,7 @@ class _ResultBoxes:
             NotMentionedError: If there are no results of the image.
             ValueError: If they are of one of another size.
         """
-        try:
-            name = source if source in self._found else self._names.find(source)  # moved since, perhaps
-        except ValueError as error:
-            raise ValueError(f'{self.path}: {error}') from None
-        if name is None:
-            raise NotMentionedError(f'{self.path} has no results of {source}, but of {self.describe()}')
+        name = self._find(source)
         if self._hw[name] != image.shape[:2]:
             raise ValueError(
                 f'{self.path}: {name} has {self._hw[name][1]} x {self._hw[name][0]} pixels there, {source} '
@@ -98,6 +93,20 @@ class _ResultBoxes:
         count_low_scores(self.left_out, rows[:, 4], self._threshold)
         self.used += len(boxes)
         return boxes, scores
+
+    def check_mentioned(self, source: str) -> None:
+        """As that of :class:`mmhier.detection.box_file.BoxFile`."""
+        self._find(source)
+
+    def _find(self, source: str) -> str:
+        """The name that an image has in the file."""
+        try:
+            name = source if source in self._found else self._names.find(source)  # moved since, perhaps
+        except ValueError as error:
+            raise ValueError(f'{self.path}: {error}') from None
+        if name is None:
+            raise NotMentionedError(f'{self.path} has no results of {source}, but of {self.describe()}')
+        return name
 
     def describe(self) -> str:
         """What the boxes are of, for messages."""

@@ -135,9 +135,25 @@ class Inferencer:
 
         Raises:
             FileNotFoundError: If an input does not exist. While iterating: if nothing could be read.
+            NotMentionedError: If a file of boxes mentions none of the inputs; of an iterator that is known
+                when it is through.
         """
         stream = inputs if isinstance(inputs, FrameStream) else FrameStream(inputs)
-        return InferenceRun(self, stream, self._detector(boxes))
+        detector = self._detector(boxes)
+        _check_mentioned(detector, stream.names)
+        return InferenceRun(self, stream, detector)
+
+    def check_mesh(self, wanted: str) -> None:
+        """Check that the model finds bodies.
+
+        Args:
+            wanted: What for, for the message.
+
+        Raises:
+            ValueError: If it finds keypoints only.
+        """
+        if isinstance(self.estimator, PoseEstimator):
+            raise ValueError(f'{wanted} needs a mesh model, not {self.estimator.name}')
 
     def _detector(self, boxes: Any) -> Detector:
         if boxes is not None:
@@ -221,6 +237,11 @@ class InferenceRun:
         found = Counter(getattr(self._detector, 'left_out', ())) - self._left_out_before
         return Counter(self._stream.left_out) + found + self._left_out
 
+    @property
+    def seconds_decoding(self) -> float:
+        """Time spent so far on reading and decoding, in a thread of its own."""
+        return self._stream.seconds
+
     def total(self) -> int | None:
         """How many frames there will be, if the inputs tell."""
         return self._stream.total()
@@ -247,8 +268,8 @@ class InferenceRun:
 
     def _check_use(self) -> None:
         """Say it if nothing of a file of boxes was used; refuse one that mentions none of the images."""
-        boxes = self._detector
-        if self._first_not_mentioned is not None and self._not_mentioned == self.frames:
+        boxes, known_before = self._detector, self._stream.names is not None
+        if self._not_mentioned == self.frames and self._first_not_mentioned is not None and not known_before:
             raise self._first_not_mentioned
         if self.frames and getattr(boxes, 'used', None) == 0:
             logger.warning(
@@ -352,3 +373,16 @@ class InferenceRun:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - start
+
+
+def _check_mentioned(detector: Detector, names: list[str] | None) -> None:
+    """Refuse boxes that somebody else has found and that mention none of the inputs."""
+    if not names or not hasattr(detector, 'check_mentioned'):
+        return
+    first: NotMentionedError | None = None
+    for name in names:
+        try:
+            return detector.check_mentioned(name)
+        except NotMentionedError as error:
+            first = first or error
+    raise first

@@ -94,6 +94,13 @@ class FrameStream:
         """Files among the inputs, as far as they are known."""
         return [entry.path for entry in self._known() if isinstance(entry, _File)]
 
+    @property
+    def names(self) -> list[str] | None:
+        """Names of the sources of the frames that are to come, if all are known beforehand."""
+        return (
+            [_name(entry) for entry in self._entries if not isinstance(entry, Skip)] if self._listed else None
+        )
+
     def _known(self) -> list:
         return self._entries if self._listed else []
 
@@ -182,7 +189,7 @@ class FrameStream:
             self.note(entry.name, entry.reason, entry.count)
         elif isinstance(entry, np.ndarray):
             for array in entry if entry.ndim == 4 else [entry]:
-                yield Frame(to_bgr(array), Source('array', 'array', 'array'), self._arrays)
+                yield Frame(to_bgr(array), Source(_name(array), 'array', 'array'), self._arrays)
                 self._arrays += 1
         elif _is_camera(entry):
             yield from self._camera_frames(int(entry))
@@ -198,7 +205,7 @@ class FrameStream:
                 yield from self._frames(part)
 
     def _file_frames(self, file: _File) -> Iterator[Frame]:
-        name, report = str(file.path), lambda reason, count: self.note(name, reason, count)
+        name, report = _name(file), lambda reason, count: self.note(name, reason, count)
         lens_mm = None
         try:
             if file.is_video:
@@ -220,7 +227,7 @@ class FrameStream:
         capture = cv2.VideoCapture(number)
         if not capture.isOpened():
             raise ValueError(f'camera {number} cannot be opened; is it connected, and free?')
-        name = f'camera {number}'
+        name = _name(number)
         rate = capture.get(cv2.CAP_PROP_FPS)  # 0, -1 or not a number where the driver does not know
         source = Source(name, 'camera', name, rate if rate > 0 else None)
         start, index = time.monotonic(), 0
@@ -288,6 +295,15 @@ class _FrameQueue:
 
 def _size(item: object) -> int:
     return item.image.nbytes if isinstance(item, Frame) else 0
+
+
+def _name(entry: Any) -> str:
+    """What the frames of a file, a camera, an array or a frame call their source."""
+    if isinstance(entry, _File):
+        return str(entry.path)
+    if isinstance(entry, Frame):
+        return entry.source.name
+    return f'camera {int(entry)}' if _is_camera(entry) else 'array'
 
 
 def _is_camera(entry: Any) -> bool:

@@ -1,6 +1,6 @@
 """The rasteriser's loops in C++ (``kernel.cpp``), built in a second when first needed, then kept.
 
-The library lies in ``~/.cache/mmhier`` (``$MMHIER_NATIVE``) under a name made of its source, the flags, the
+The library lies in ``native`` of :mod:`mmhier.user_cache` under a name made of its source, the flags, the
 system and the compiler's version, its checksum beside it. Without a compiler, or with ``MMHIER_NO_CPP=1``,
 NumPy does the same, bit for bit, more slowly. The calls let go of Python's lock, so that drawing runs beside
 other threads.
@@ -18,6 +18,7 @@ import numpy as np
 
 from mmhier.atomic import new_file
 from mmhier.built_library import checksum, compiler, compiler_version, library_key, note_checksum
+from mmhier.user_cache import part
 
 logger = logging.getLogger('mmhier')
 
@@ -69,9 +70,8 @@ def _found() -> tuple[ctypes.CDLL | None, str | None]:
 
 def library_path() -> Path:
     """Where the library of this source lies, for this system and compiler."""
-    folder = os.environ.get('MMHIER_NATIVE') or Path.home() / '.cache' / 'mmhier'
     facts = *FLAGS, platform.system(), platform.machine(), compiler_version()
-    return Path(folder) / f'rasterizer_{library_key(facts, [SOURCE])}.so'
+    return part('native') / f'rasterizer_{library_key(facts, [SOURCE])}.so'
 
 
 def _load(path: Path) -> ctypes.CDLL:

@@ -40,6 +40,7 @@ from mmhier.results.earlier import earlier_files, record_files, remove_earlier
 from mmhier.results.files import FORMATS, ResultLines, finish
 from mmhier.results.frame_result import FrameResult
 from mmhier.results.motions import MotionRecorder
+from mmhier.results.output_names import OutputNames, source_stem
 from mmhier.visualization.style import Style
 
 logger = logging.getLogger('mmhier')
@@ -133,7 +134,7 @@ class ResultWriter:
             if isinstance(error, FileExistsError) and self.folder.is_dir():
                 raise
             raise _output_error(error) from error
-        self._used: Counter[str] = Counter()
+        self._names = OutputNames()
         self._place: tuple[str, int] | None = None  # source and number of the latest frame
         self._name = ''
         self._videos: dict[str, VideoWriter] = {}
@@ -233,21 +234,12 @@ class ResultWriter:
         if goes_on and result.kind != 'image':
             return
         self._finish_source()
-        stem = _stem(source) if result.kind in ('image', 'video') else source.replace(' ', '_')
+        stem = source_stem(source)
         if goes_on:
             stem = f'{stem}_page_{result.frame_index + 1}'
-        self._name = stem if result.kind == 'array' else self._new_name(stem)
+        self._name = stem if result.kind == 'array' else self._names.new(stem)
         if any(kind in self.kinds for kind in ANIMATIONS):
             self._recorder = self._new_recorder()
-
-    def _new_name(self, stem: str) -> str:
-        """The stem, with a number if it was used before."""
-        name, key = stem, stem.casefold()  # some file systems take A.jpg and a.jpg for the same
-        while self._used[name.casefold()]:
-            self._used[key] += 1
-            name = f'{stem}_{self._used[key]}'
-        self._used[name.casefold()] += 1
-        return name
 
     def _write_picture(self, kind: str, picture: np.ndarray, result: FrameResult) -> None:
         if result.kind not in _MOVING:
@@ -318,11 +310,6 @@ class ResultWriter:
             self.files += finish(lines.path, self._formats, complete, records)
         else:
             lines.path.unlink()
-
-
-def _stem(source: str) -> str:
-    """Name of an input's files; what is not UTF-8 in it becomes a question mark in a rhombus."""
-    return Path(source).stem.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
 
 
 def _output_error(error: OSError) -> OutputError:

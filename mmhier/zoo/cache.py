@@ -2,10 +2,9 @@
 
 They are looked for in the package itself (``shipped``), in the folders of ``$MMHIER_MODELS`` (several with
 ``:`` between them, nothing is written there), then in ``models/`` of the cache, then among the checkpoints
-of ``torch.hub``, of which only those count whose hash the registry knows. The cache is ``$MMHIER_HOME``,
-else ``$XDG_CACHE_HOME/mmhier``, else ``~/.cache/mmhier``. Each file has a folder of its own:
-``models/NAME/FILE``, and beside it the receipt ``FILE.json``: where it came from, its licence, its SHA-256,
-and the size and time by which a change is seen.
+of ``torch.hub``, of which only those count whose hash the registry knows. The cache is that of
+:mod:`mmhier.user_cache`. Each file has a folder of its own: ``models/NAME/FILE``, and beside it the receipt
+``FILE.json``: where it came from, its licence, its SHA-256, and the size and time by which a change is seen.
 
 A file is hashed before it is used for the first time, and again whenever it differs from its receipt.
 """
@@ -20,14 +19,14 @@ from pathlib import Path
 
 from mmhier.atomic import new_file
 from mmhier.folder_lock import FolderLock
+from mmhier.network import offline
 from mmhier.safe_files import file_sha256, read_json
+from mmhier.user_cache import home
 from mmhier.zoo.registry import SHIPPED, Source, Weights, read_registry
 
 logger = logging.getLogger('mmhier')
 
-HOME_VARIABLE = 'MMHIER_HOME'
 FOLDERS_VARIABLE = 'MMHIER_MODELS'
-OFFLINE_VARIABLES = ('MMHIER_OFFLINE', 'HF_HUB_OFFLINE')
 
 # (file, size, time of change) -> hash: of files beside which no receipt can be written.
 _hashed: dict[tuple[str, int, int], str] = {}
@@ -56,13 +55,6 @@ class Receipt:
     accepted: bool = False
 
 
-def home() -> Path:
-    """The cache of this user."""
-    if given := os.environ.get(HOME_VARIABLE):
-        return Path(given).expanduser()
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmhier'
-
-
 def folder_of(entry: Weights) -> Path:
     """The folder that an entry has in the cache."""
     return home() / 'models' / entry.name
@@ -83,12 +75,6 @@ def torch_folder() -> Path:
     """Where ``torch.hub`` keeps checkpoints."""
     cache = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     return Path(os.environ.get('TORCH_HOME') or Path(cache) / 'torch').expanduser() / 'hub' / 'checkpoints'
-
-
-def offline() -> str | None:
-    """The variable that forbids to use the network, or None."""
-    yes = ('1', 'true', 'yes', 'on')
-    return next((name for name in OFFLINE_VARIABLES if os.environ.get(name, '').strip().lower() in yes), None)
 
 
 def find(entry: Weights) -> Path | None:

@@ -8,18 +8,16 @@ download. Nothing is asked without a terminal, and nothing is fetched while ``MM
 import contextlib
 import errno
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmhier.folder_lock import FolderLock
-from mmhier.network import DownloadError
+from mmhier.download import Expected, addresses, download
+from mmhier.folder_lock import wait_for
+from mmhier.network import DownloadError, offline
+from mmhier.user_cache import HOME_VARIABLE
 from mmhier.zoo import cache
 from mmhier.zoo.archive_member import extract_member
-from mmhier.zoo.download import Expected, addresses, download
 from mmhier.zoo.registry import COMMERCE, Source, Weights, find_entry
-
-POLL_S = 0.2
 
 
 class LicenceError(ValueError):
@@ -85,7 +83,7 @@ def by_hand(entry: Weights) -> str:
 
 def _check_reachable(entry: Weights) -> None:
     """Make sure that the file may and can be fetched."""
-    if variable := cache.offline():
+    if variable := offline():
         raise DownloadError(
             f'{entry.name} is not on this machine, and {variable} forbids to download it. {by_hand(entry)}'
         )
@@ -116,26 +114,16 @@ def _consent(entry: Weights, accepted: bool) -> bool:
 @contextlib.contextmanager
 def _alone(entry: Weights) -> Iterator[None]:
     """Hold the entry's folder; wait for a process that does."""
-    folder, told = cache.folder_of(entry), False
-    while True:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FolderLock(folder)
-            break
-        except FileExistsError as error:
-            if not folder.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, 'Not a folder', str(folder)) from error
-            if not told:
-                _tell(f'{entry.name}: waiting for another process that fetches it')
-                told = True
-            time.sleep(POLL_S)
-        except FileNotFoundError:  # removed between the two lines
-            continue
-        except OSError as error:
-            raise DownloadError(
-                f'{entry.name} is not on this machine, and {folder} cannot be written to ({error.strerror}): '
-                f'set {cache.HOME_VARIABLE} to a folder of yours, or have it put there. {by_hand(entry)}'
-            ) from error
+    folder = cache.folder_of(entry)
+    try:
+        lock = wait_for(folder, lambda: _tell(f'{entry.name}: waiting for another process that fetches it'))
+    except NotADirectoryError:
+        raise
+    except OSError as error:
+        raise DownloadError(
+            f'{entry.name} is not on this machine, and {folder} cannot be written to ({error.strerror}): '
+            f'set {HOME_VARIABLE} to a folder of yours, or have it put there. {by_hand(entry)}'
+        ) from error
     try:
         yield
     finally:
@@ -157,7 +145,7 @@ def _downloaded(entry: Weights, accepted: bool) -> Path:
                 raise OSError(
                     error.errno,
                     f'{error.strerror}. {entry.name} has {entry.size}; make room, or set '
-                    f'{cache.HOME_VARIABLE} to a folder with room',
+                    f'{HOME_VARIABLE} to a folder with room',
                     error.filename,
                 ) from error
             raise

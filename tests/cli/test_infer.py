@@ -501,6 +501,37 @@ def test_overwrite_never_removes_what_the_run_reads(photos, tmp_path, capsys, mo
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
+def test_nothing_that_is_read_is_written_over(photos, capsys, monkeypatch):
+    (photos / 'a.png').rename(photos / 'a_overlay.jpg')
+    (photos / 'b.png').rename(photos / 'a.png')
+    (photos / 'results.json').write_text(json.dumps({'a.png': [[8, 6, 60, 90]]}))
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    monkeypatch.setattr('mmhier.inference.inferencer.Inferencer', None)  # no model is loaded for it
+    monkeypatch.chdir(photos)
+    boxes = ['--save', 'json', '--boxes', 'results.json']
+    for more, name in (
+        (['.'], 'a_overlay.jpg'),
+        (['a.png', 'a_overlay.jpg', '--overwrite'], 'a_overlay.jpg'),
+        (['c.png', *boxes], 'results.json'),
+    ):
+        assert infer(*OPTIONS, '--out', photos, *more) == 1
+        assert f'results of this run may replace {name}, which it reads' in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
+
+
+def test_boxes_of_other_images_replace_no_results(photos, tmp_path, capsys):
+    out, boxes = tmp_path / 'out', tmp_path / 'boxes.json'
+    assert infer(photos / 'a.png', *OPTIONS, '--out', out, '--save', 'json,overlay,npz') == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    boxes.write_text('{"d.png": [[8, 6, 60, 90]]}')
+    old = (out / 'results.json').read_text().replace('photos', 'other')
+    (tmp_path / 'other.json').write_text(old.replace('a.png', 'd.png'))
+    for option, file in (('--boxes', boxes), ('--detector', boxes), ('--boxes', tmp_path / 'other.json')):
+        assert infer(photos / 'a.png', photos / 'b.png', *OPTIONS, '--out', out, option, file) == 1
+        assert re.search(r'json has no (boxes for|results of) \S*/a\.png', capsys.readouterr().err)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_a_run_that_fails_overwrites_nothing(photos, tmp_path, capsys):
     out, bad = tmp_path / 'out', tmp_path / 'bad.jpg'
     bad.write_bytes(b'no picture')

@@ -5,7 +5,6 @@ import hashlib
 import io
 import os
 import pickle
-import shutil
 import sys
 import tarfile
 import types
@@ -29,6 +28,8 @@ from mmhier.compat.checkpoint import (
     load_url,
     trust_checkpoints,
 )
+from mmhier.network import DownloadError
+from mmhier.testing.file_server import Served
 
 TORCH = tuple(int(part) for part in torch.__version__.split('+')[0].split('.')[:2])
 
@@ -147,19 +148,19 @@ def test_torchscript_is_refused(tmp_path):
         load_checkpoint_file(path)
 
 
-def test_buffers_and_downloads_are_protected(tmp_path, monkeypatch):
+def test_buffers_and_downloads_are_protected(tmp_path, monkeypatch, downloads):
     path, trap = tmp_path / 'evil.pth', tmp_path / 'trap'
     torch.save({'extra': Evil(trap)}, path)
     with pytest.raises(UntrustedCheckpointError):
         checkpoint.load_like_torch(io.BytesIO(path.read_bytes()), weights_only=False)
 
-    downloads = []
+    asked = []
 
-    def download(url, target, hash_prefix=None, progress=True):
-        downloads.append(url)
-        Path(target).write_bytes(path.read_bytes())
+    def download(urls, target, *_):
+        asked.append(urls)
+        target.write_bytes(path.read_bytes())
 
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    monkeypatch.setattr(checkpoint, 'download', download)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
     torch.hub.set_dir(str(tmp_path / 'hub'))
     names = ['https://example.com/a.pth', 'http://example.com/b.pth?x=1']
@@ -173,30 +174,72 @@ def test_buffers_and_downloads_are_protected(tmp_path, monkeypatch):
 
     with pytest.raises(UntrustedCheckpointError):
         mmengine_load_url('https://example.com/c.pth')
-    assert len(downloads) == 5 and not trap.exists()
+    assert len(asked) == 5 and not trap.exists()
 
 
 @pytest.mark.parametrize(
     'name', ['vit-{}.pth', 'td-hm_ViTPose-small_8xb64-210e_coco-256x192-{}_20230314.pth']
 )
 @pytest.mark.parametrize('right', [True, False])
-def test_the_hash_in_a_name_is_checked(tmp_path, monkeypatch, caplog, name, right):
-    source = tmp_path / 'source.pth'
-    torch.save({'state_dict': {'a': torch.zeros(2)}}, source)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    url = 'https://example.com/' + name.format(digest[:8] if right else '0badc0de')
-    monkeypatch.setattr(
-        torch.hub, 'download_url_to_file', lambda url, target, **_: shutil.copy(source, target)
-    )
+def test_the_hash_in_a_name_is_checked(tmp_path, server, weights, caplog, name, right):
+    digest = hashlib.sha256(weights).hexdigest()
+    name = name.format(digest[:8] if right else '0badc0de')
+    server.files[f'/{name}'] = Served(weights)
     folder = tmp_path / 'hub'
     if right:
-        assert 'state_dict' in load_url(url, str(folder), check_hash=True)
+        assert 'state_dict' in load_url(server.url(f'/{name}'), str(folder), check_hash=True)
     else:
-        with pytest.raises(ValueError, match=f'{digest}, its name says 0badc0de'):
-            load_url(url, str(folder), check_hash=True)
+        with pytest.raises(DownloadError, match=f'{digest}, its name says 0badc0de'):
+            load_url(server.url(f'/{name}'), str(folder), check_hash=True)
         assert list(folder.iterdir()) == []
-        assert 'state_dict' in load_url(url, str(folder))
+        assert 'state_dict' in load_url(server.url(f'/{name}'), str(folder))
     assert ('its name says' in caplog.text) is not right
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+@pytest.fixture
+def weights():
+    """A checkpoint of some size."""
+    buffer = io.BytesIO()
+    torch.save({'state_dict': {'a': torch.arange(20_000.0)}}, buffer)
+    return buffer.getvalue()
+
+
+def test_a_later_try_goes_on_where_the_name_has_a_hash(tmp_path, server, weights):
+    names = [f'a-{hashlib.sha256(weights).hexdigest()[:8]}.pth', 'b.pth']
+    for name in names:
+        served = server.files[f'/{name}'] = Served(weights, cut=10_000)
+        with pytest.raises(DownloadError, match='broke off after .* fetch it elsewhere and put it at'):
+            load_url(server.url(f'/{name}'), str(tmp_path))
+        served.faults = 0
+        server.log.clear()
+        assert 'state_dict' in load_url(server.url(f'/{name}'), str(tmp_path))
+        assert server.log == [(f'/{name}', 'bytes=30000-' if name == names[0] else None)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize('check_hash', [True, False])
+def test_a_part_of_another_file_is_not_continued(tmp_path, server, weights, caplog, check_hash):
+    name = f'a-{hashlib.sha256(weights).hexdigest()[:8]}.pth'
+    server.files[f'/{name}'] = Served(weights)
+    (tmp_path / f'.{name}.part').mkdir()
+    (tmp_path / f'.{name}.part' / name).write_bytes(bytes(1000))
+    assert 'state_dict' in load_url(server.url(f'/{name}'), str(tmp_path), check_hash=check_hash)
+    assert server.log == [(f'/{name}', 'bytes=1000-'), (f'/{name}', None)]
+    assert 'its name says' not in caplog.text
+
+
+def test_mirrors_and_being_offline(tmp_path, server, weights, monkeypatch):
+    url = 'https://example.invalid/folder/a.pth'
+    monkeypatch.setenv('MMHIER_OFFLINE', '1')
+    with pytest.raises(DownloadError, match=f'{url} is not on .*, and MMHIER_OFFLINE forbids .*put it at'):
+        load_url(url, str(tmp_path))
+    monkeypatch.delenv('MMHIER_OFFLINE')
+    monkeypatch.setenv('MMHIER_MIRROR', server.url('/mirror'))
+    server.files['/mirror/example.invalid/folder/a.pth'] = Served(weights)
+    assert 'state_dict' in load_url(url, str(tmp_path))
+    monkeypatch.setenv('MMHIER_OFFLINE', '1')
+    assert 'state_dict' in load_url(url, str(tmp_path))  # it is here
 
 
 @pytest.mark.parametrize('name', ['swin_tiny_patch4_window7_224.pth', 'model-20230314.pth'])

@@ -1,7 +1,6 @@
-"""MMPose's own code on current versions of its dependencies, and with checks of what it reads."""
+"""MMPose's own code on current versions of its dependencies."""
 
-import json
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 
 from mmhier.compat import patches
-from mmhier.testing import write_dot_people
 
 
 @pytest.mark.parametrize('alpha', [0.5, 1.0])
@@ -52,24 +50,3 @@ def test_mmengine_lays_out_configs_through_it():
 
     assert config.FormatCode.__module__ == 'yapf.yapflib.yapf_api'
     assert config.FormatCode.__wrapped__ is not None
-
-
-def test_a_real_xtcocotools_reads_repaired_files(tmp_path):
-    """Its constructor, which reads a file without a look at it, is given the repaired content."""
-
-    class COCO:
-        def __init__(self, annotation_file=None, test_index=None, ann_data=None):
-            if ann_data is None and annotation_file is not None:
-                ann_data = json.loads(annotation_file.read_text())
-            self.dataset = ann_data
-
-    module = ModuleType('xtcocotools.coco')
-    module.__file__, module.COCO = '/site-packages/xtcocotools/coco.py', COCO
-    patches.check_annotation_files(module)
-    path = write_dot_people(tmp_path, 'val', 2)
-    content = json.loads(path.read_text())
-    for one in content['annotations']:
-        one['id'] = 1
-    path.write_text(json.dumps(content))
-    assert [one['id'] for one in module.COCO(path).dataset['annotations']] == [1, 2]
-    assert module.COCO(path, ann_data=content).dataset is content and module.COCO().dataset is None

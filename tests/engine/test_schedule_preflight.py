@@ -71,6 +71,17 @@ def test_a_run_that_would_train_nothing(cfg, name, value):
         ),
         ('optim_wrapper.optimizer.lr', -1, 'lr is -1, expected a number from 0'),
         ('optim_wrapper.optimizer.lr', 0, 'lr is 0: nothing would be learnt'),
+        ('optim_wrapper.optimizer.lr', 1e9, 'optimizer.lr is 1000000000.0, with which weights grow without'),
+        ('optim_wrapper.optimizer.lr', 1, 'lr is 1, .* usual for AdamW is 1e-4 to 1e-3'),
+        ('optim_wrapper.optimizer', dict(type='SGD', lr=100), 'lr is 100, .* usual for SGD is 1e-3 to 1'),
+        ('optim_wrapper.optimizer', dict(type='SGD', lr=1, momentum=1), 'momentum is 1, .* is 0.9'),
+        ('optim_wrapper.optimizer.weight_decay', 50, 'weight_decay is 50, with which'),
+        (
+            'optim_wrapper.paramwise_cfg',
+            dict(custom_keys=dict(head=dict(lr_mult=1e9))),
+            'custom_keys.head.lr_mult is 1000000000.0, expected a factor from 0 to 1000',
+        ),
+        ('optim_wrapper.clip_grad', dict(max_norm=0), 'clip_grad.max_norm is 0: nothing would be learnt'),
         ('default_hooks.checkpoint.save_best', 'coco/APP', "save_best is 'coco/APP', which .*but coco/AP, "),
         (
             'default_hooks.checkpoint.save_best',
@@ -89,6 +100,15 @@ def test_values_that_do_not_fit(cfg, key, value, message):
 @pytest.mark.parametrize('best', ['auto', 'coco/AR', ['coco/AP', 'coco/AP .5'], None])
 def test_scores_that_are_given(cfg, best):
     cfg.default_hooks.checkpoint.save_best = best
+    check_schedule(cfg, LOADERS)
+
+
+def test_rates_that_some_train_with(cfg):
+    cfg.optim_wrapper.optimizer = dict(type='SGD', lr=30, momentum=0.99, weight_decay=0)
+    cfg.optim_wrapper.paramwise_cfg = dict(bias_lr_mult=2, custom_keys=dict(head=dict(lr_mult=10)))
+    cfg.optim_wrapper.clip_grad = dict(max_norm=0.1)
+    check_schedule(cfg, LOADERS)
+    cfg.optim_wrapper.optimizer = dict(type='DAdaptAdam', lr=1.0)  # finds its own
     check_schedule(cfg, LOADERS)
 
 

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpose.registry import MODELS
 
-from mmhier.engine.trial import check_one_step
+from mmhier.engine.trial import check_one_prediction, check_one_step
 from mmhier.testing import write_dot_people
 
 
@@ -152,3 +152,18 @@ def test_what_validation_would_stumble_over(cfg):
         _check(cfg, **{'val_dataloader.dataset.pipeline': steps})
     with pytest.raises(ValueError, match='cannot predict the first sample of val_dataloader: IndexError'):
         _check(cfg, **{'model.test_cfg.output_keypoint_indices': [0, 40]})
+
+
+def test_what_testing_would_stumble_over(cfg):
+    runner = _runner(cfg)
+    runner.test_loop = runner.val_loop
+    numbers = torch.get_rng_state()
+    check_one_prediction(runner)
+    assert torch.equal(torch.get_rng_state(), numbers)
+    cfg = copy.deepcopy(cfg)
+    cfg.model.test_cfg.output_keypoint_indices = [0, 40]
+    runner.model = MODELS.build(cfg.model)
+    with pytest.raises(ValueError, match='cannot predict the first sample of test_dataloader: IndexError'):
+        check_one_prediction(runner)
+    runner.test_loop = None
+    check_one_prediction(runner)  # the runner says that there is nothing to test

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from mmhier import download
+from mmhier.network import OFFLINE_VARIABLES
 from mmhier.testing.file_server import FileServer, Served
-from mmhier.zoo import cache, download
+from mmhier.user_cache import HOME_VARIABLE
+from mmhier.zoo import cache
 from mmhier.zoo.registry import read_registry
 
 SCRIPT = 'tools/zoo/check.py'
@@ -24,8 +27,8 @@ BASE |= dict(page='https://example.org')
 @pytest.fixture
 def check(repo_root, tmp_path, monkeypatch, capsys):
     """The script's ``main`` with a registry of given entries: exit status, output, registry afterwards."""
-    monkeypatch.setenv(cache.HOME_VARIABLE, str(tmp_path / 'home'))
-    for name in (*cache.OFFLINE_VARIABLES, cache.FOLDERS_VARIABLE):
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / 'home'))
+    for name in (*OFFLINE_VARIABLES, cache.FOLDERS_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(download, 'BACK_OFF_S', 0.0)
     spec = importlib.util.spec_from_file_location('zoo_check', repo_root / SCRIPT)

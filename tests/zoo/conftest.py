@@ -1,41 +1,23 @@
-"""A cache of its own for every test, a server, and entries for what it serves."""
+"""A cache of its own for every test, and entries for what a server has."""
 
 import hashlib
 
 import pytest
 
-from mmhier.testing.file_server import FileServer
-from mmhier.zoo import download
-from mmhier.zoo.cache import FOLDERS_VARIABLE, HOME_VARIABLE, OFFLINE_VARIABLES
+from mmhier.user_cache import HOME_VARIABLE
+from mmhier.zoo.cache import FOLDERS_VARIABLE
 from mmhier.zoo.registry import Licence, Source, Weights, read_registry
 
-PROXIES = ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy')
 LICENCE = Licence('MIT', 'CC BY 4.0', 'own pictures')
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """An empty cache, and an environment that says nothing about downloads; tries follow at once."""
-    names = (
-        *OFFLINE_VARIABLES,
-        FOLDERS_VARIABLE,
-        'MMHIER_MIRROR',
-        'HF_ENDPOINT',
-        'REQUESTS_CA_BUNDLE',
-        *PROXIES,
-    )
-    for name in (*names, *(name.upper() for name in PROXIES)):
-        monkeypatch.delenv(name, raising=False)
+def home(tmp_path, monkeypatch, downloads):
+    """An empty cache, and downloads from where the test says only."""
+    monkeypatch.delenv(FOLDERS_VARIABLE, raising=False)
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / 'home'))
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
-    monkeypatch.setattr(download, 'BACK_OFF_S', 0.0)
     return tmp_path / 'home'
-
-
-@pytest.fixture
-def server():
-    with FileServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -19,9 +19,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmhier import folder_lock
 from mmhier.folder_lock import FolderLock
-from mmhier.network import DownloadError
+from mmhier.network import OFFLINE_VARIABLES, DownloadError
 from mmhier.testing.file_server import Served
+from mmhier.user_cache import HOME_VARIABLE
 from mmhier.zoo import cache, fetch
 from mmhier.zoo.fetch import LicenceError, fetch_entry
 from mmhier.zoo.registry import Source
@@ -178,7 +180,7 @@ def test_an_archive_that_was_put_there_by_hand(server, make_entry, tmp_path, mon
     assert by_hand.exists() and not server.log
 
 
-@pytest.mark.parametrize('variable', cache.OFFLINE_VARIABLES)
+@pytest.mark.parametrize('variable', OFFLINE_VARIABLES)
 def test_offline(entry, server, monkeypatch, variable):
     monkeypatch.setenv(variable, '1')
     with pytest.raises(DownloadError, match=f'{variable} forbids to download it.*{server.url("/net.bin")}'):
@@ -257,7 +259,7 @@ def test_a_killed_process_leaves_no_lock_and_what_it_fetched_is_used(entry, serv
 def test_who_waits_says_so(entry, monkeypatch, capsys):
     cache.folder_of(entry).mkdir(parents=True)
     locks = [FolderLock(cache.folder_of(entry))]
-    monkeypatch.setattr(fetch.time, 'sleep', lambda seconds: locks.pop().release() if locks else None)
+    monkeypatch.setattr(folder_lock.time, 'sleep', lambda seconds: locks.pop().release() if locks else None)
     assert fetch_entry(entry).read_bytes() == CONTENT
     assert 'net: waiting for another process' in capsys.readouterr().err
 
@@ -323,7 +325,7 @@ def no_rights():
 @pytest.mark.skipif(not hasattr(os, 'seteuid'), reason='rights of POSIX')
 def test_a_read_only_cache(no_rights, server, make_entry, monkeypatch):
     folder, give_up_rights = no_rights
-    monkeypatch.setenv(cache.HOME_VARIABLE, str(folder / 'home'))
+    monkeypatch.setenv(HOME_VARIABLE, str(folder / 'home'))
     server.files['/net.bin'] = Served(CONTENT)
     entry = make_entry(content=CONTENT, sources=[server.url('/net.bin')])
     path = cache.path_of(entry)
@@ -344,7 +346,7 @@ def test_a_read_only_cache(no_rights, server, make_entry, monkeypatch):
 
 def test_a_full_disk(entry, server, monkeypatch):
     usage = shutil.disk_usage('/')._replace(free=1000)
-    monkeypatch.setattr('mmhier.zoo.download.shutil.disk_usage', lambda path: usage)
+    monkeypatch.setattr('mmhier.download.shutil.disk_usage', lambda path: usage)
     with pytest.raises(
         OSError, match=r'1,000 are free. net has 200,000 bytes; make room, or set MMHIER_HOME'
     ) as caught:
@@ -359,15 +361,6 @@ def test_remove(entry, server):
     assert cache.remove(entry) > len(CONTENT) + 5
     assert not cache.folder_of(entry).exists() and cache.remove(entry) == 0
     assert fetch_entry(entry).exists() and len(server.log) == 2
-
-
-def test_where_the_cache_is(monkeypatch, tmp_path):
-    assert cache.home() == tmp_path / 'home'
-    monkeypatch.delenv(cache.HOME_VARIABLE)
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
-    assert cache.home() == tmp_path / 'xdg/mmhier'
-    monkeypatch.delenv('XDG_CACHE_HOME')
-    assert cache.home() == Path.home() / '.cache/mmhier'
 
 
 def test_description(entry, server, monkeypatch, home):

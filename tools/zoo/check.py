@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.atomic import new_file
+from mmhier.user_cache import HOME_VARIABLE
 from mmhier.user_errors import USER_ERRORS
 from mmhier.version import __version__
 from mmhier.zoo import cache
@@ -97,8 +98,8 @@ def check(entry: Weights, image: Path | None) -> Finding:
     found, problems, remarks = {}, [], []
     for source in sources:
         with tempfile.TemporaryDirectory() as folder:
-            before = os.environ.get(cache.HOME_VARIABLE)
-            os.environ[cache.HOME_VARIABLE] = folder
+            before = os.environ.get(HOME_VARIABLE)
+            os.environ[HOME_VARIABLE] = folder
             try:
                 path = fetch_entry(replace(entry, sources=(source,)), accept_licence=True)
                 if not path.is_relative_to(folder):
@@ -119,9 +120,9 @@ def check(entry: Weights, image: Path | None) -> Finding:
 
 
 def _restore(home: str | None) -> None:
-    os.environ.pop(cache.HOME_VARIABLE, None)
+    os.environ.pop(HOME_VARIABLE, None)
     if home is not None:
-        os.environ[cache.HOME_VARIABLE] = home
+        os.environ[HOME_VARIABLE] = home
 
 
 def use(entry: Weights, path: Path, image: Path | None) -> str:

@@ -1,14 +1,12 @@
 """The index over a COCO annotation file: ``xtcocotools.coco`` on top of faster-coco-eval.
 
-Files are read, checked and repaired by :mod:`mmhier.datasets.coco_file`.
+What a file holds is given to it by :mod:`mmhier.datasets.host_checks`, read, checked and repaired.
 """
 
 from os import PathLike
 
 import numpy as np
 from faster_coco_eval import COCO as FasterCOCO
-
-from mmhier.datasets.coco_file import take_coco
 
 __all__ = ['COCO']
 
@@ -33,8 +31,6 @@ class COCO(FasterCOCO):
     ) -> None:
         self.anno_file = [annotation_file]
         self.test_index = test_index
-        if ann_data is None and annotation_file is not None and not isinstance(annotation_file, dict):
-            ann_data = take_coco(annotation_file)
         super().__init__(annotation_file if ann_data is None else ann_data)
         self.annotation_file = annotation_file
 

@@ -15,7 +15,7 @@ import numpy as np
 from faster_coco_eval import COCO as FasterCOCO
 from faster_coco_eval import COCOeval_faster
 
-from mmhier.datasets.coco_people import AREA_OF_BOX
+from mmhier.geometry.boxes import AREA_OF_BOX
 
 __all__ = ['COCOeval', 'Params']
 

@@ -6,7 +6,8 @@ what is known of the hash allow it. Proxies (``HTTPS_PROXY``, ``NO_PROXY`` ...) 
 is tried first, with the host and path of the real address behind it (as ``wget -x`` stores files);
 ``HF_ENDPOINT`` takes the place of https://huggingface.co.
 
-Nothing of the registry is known here: an address, a file, what it has to be.
+Nothing is known here but an address, a file, what it has to be. Whether the network may be used at all is
+:func:`mmhier.network.offline`.
 """
 
 import contextlib
@@ -89,14 +90,14 @@ def addresses(urls: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def download(urls: Sequence[str], part: Path, expected: Expected, name: str = '') -> str:
+def download(urls: Sequence[str], part: Path, expected: Expected, name: str | None = '') -> str:
     """Fetch a file from the first address that has it.
 
     Args:
         urls: Addresses of the same file.
         part: Where it grows. What is there already is continued.
         expected: What it has to be.
-        name: For the progress on standard error, which is shown on a terminal only.
+        name: For the progress on standard error, which is shown on a terminal only; None shows none.
 
     Returns:
         The address that gave it.
@@ -117,7 +118,7 @@ def download(urls: Sequence[str], part: Path, expected: Expected, name: str = ''
     raise DownloadError('; '.join(failures))
 
 
-def _with_retries(url: str, part: Path, expected: Expected, name: str) -> None:
+def _with_retries(url: str, part: Path, expected: Expected, name: str | None) -> None:
     validator: list[str] = []  # what tells this version of the file from others, by the server's word
     for attempt in range(TRIES):
         started_at = part.stat().st_size if part.exists() else 0
@@ -136,7 +137,7 @@ def _with_retries(url: str, part: Path, expected: Expected, name: str) -> None:
             time.sleep(max(error.wait_s, BACK_OFF_S * 2**attempt))
 
 
-def _transfer(url: str, part: Path, expected: Expected, name: str, validator: list[str]) -> None:
+def _transfer(url: str, part: Path, expected: Expected, name: str | None, validator: list[str]) -> None:
     """Fetch what is missing of a file, from one address in one go."""
     start = part.stat().st_size if part.exists() else 0
     if (start and not (expected.can_tell or validator)) or start > (expected.bytes or start):
@@ -268,9 +269,9 @@ def _read(response) -> bytes:
 
 
 @contextlib.contextmanager
-def _progress(name: str, start: int, total: int | None):
+def _progress(name: str | None, start: int, total: int | None):
     """A bar on standard error, if that is a terminal."""
-    if not sys.stderr.isatty():
+    if name is None or not sys.stderr.isatty():
         yield lambda count: None
         return
     from tqdm import tqdm

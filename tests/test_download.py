@@ -7,10 +7,10 @@ import subprocess
 import numpy as np
 import pytest
 
+from mmhier import download as module
+from mmhier.download import Expected, addresses, download
 from mmhier.network import DownloadError
 from mmhier.testing.file_server import FileServer, Served
-from mmhier.zoo import download as module
-from mmhier.zoo.download import Expected, addresses, download
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
