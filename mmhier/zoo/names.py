@@ -20,6 +20,7 @@ from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
 
+from mmhier.compat.installation import advice
 from mmhier.suggestions import did_you_mean, similar_path
 
 # Beside the package in a clone, inside of it in an installed wheel.
@@ -138,7 +139,8 @@ def package_configs(package: str) -> Path:
     for home in (spec and spec.submodule_search_locations) or ():
         if (folder := Path(home) / '.mim' / 'configs').is_dir():
             return folder
-    raise ImportError(f'{package} is not installed, or not with its configs')
+    remedy = advice(package) if spec is None else None
+    raise ImportError(f'{package} is not installed, or not with its configs{f". {remedy}" if remedy else ""}')
 
 
 def _of_package(package: str, must_exist: bool = True) -> dict[str, Path]:

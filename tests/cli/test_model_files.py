@@ -11,6 +11,7 @@ import pytest
 from mmhier.cli import doctor
 from mmhier.cli.main import main
 from mmhier.cli.model_files import weights_table
+from mmhier.parts import Problem
 from mmhier.testing.file_server import Served
 from mmhier.zoo.registry import read_registry
 
@@ -108,13 +109,13 @@ def test_list(run, entry):
 
 def test_doctor_shows_cache_size_and_offline_state(entry, run, monkeypatch, home):
     run('models download net')
-    assert doctor._weights() == f'{home}/models: 1 file, 0.0 MB; downloads on first use'
+    (part,) = [part for part in doctor.OPTIONAL if part.name == 'released weights']
+    assert part.probe() == f'{home}/models: 1 file, 0.0 MB; downloads on first use'
     monkeypatch.setenv('MMHIER_OFFLINE', '1')
-    assert 'OFFLINE (MMHIER_OFFLINE is set)' in doctor._weights()
+    assert 'OFFLINE (MMHIER_OFFLINE is set)' in part.probe()
     monkeypatch.setenv('MMHIER_HOME', __file__)
-    with pytest.raises(doctor.Problem, match='cannot be written to'):
-        doctor._weights()
-    assert any(part.probe is doctor._weights for part in doctor.OPTIONAL)
+    with pytest.raises(Problem, match='cannot be written to'):
+        part.probe()
 
 
 def test_receipt_is_beside_the_file(entry, run, home):
