@@ -207,6 +207,21 @@ def test_names_in_configs(released_entry, config, network):
     )
 
 
+def test_files_are_converted_by_name_and_address(released_entry, network, server, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    expected = network.state_dict()
+    dataset = ['--dataset', 'coco'] if released_entry[0].endswith('+') else []
+    address = server.url(f'/a.{released_entry[1].format}')
+    server.files[address.removeprefix(server.address)] = server.files['/a']
+    for source in ('my-net', 'my_net', address):
+        out = tmp_path / 'out.safetensors'
+        assert main(['convert', source, str(out), '--whole-model', *dataset]) == 0
+        found = CheckpointLoader.load_checkpoint(str(out))
+        assert found.keys() == expected.keys()
+        assert all(torch.allclose(value, expected[key], atol=1e-6) for key, value in found.items())
+    assert main(['convert', 'my-nett', str(out)]) == 1 and main(['convert', 'yolox-s', str(out)]) == 1
+
+
 def test_initial_weights_by_name(server, make_entry, network):
     content = as_file(_vit['mae'](network.backbone), 'pth')
     server.files['/a'] = Served(content)
