@@ -173,9 +173,7 @@ def _hint(name: str) -> str:
     package, word = _parts(name)
     if (entry := read_registry().get(name.replace('_', '-'))) is not None:
         option = 'detector' if entry.kind == 'detector' else 'weights'
-        return (
-            f': it is that of released weights, for --{option} ({option}=); `{_listing(name)}` lists models'
-        )
+        return f', but that of released weights: --{option} ({option}=); `{_listing(name)}` lists models'
     hint = similar_path(name) if Path(name).suffix in _CONFIGS and not package else ''
     if not hint:
         known = _of_package(package) if package else _ours() | _of_package(STOCK, False)

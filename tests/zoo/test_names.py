@@ -104,9 +104,9 @@ def test_what_is_meant_by_a_wrong_name(name, meant):
 
 
 def test_a_name_of_weights_is_no_name_of_a_model():
-    with pytest.raises(FileNotFoundError, match=r'of released weights: --weights \(weights=\)'):
+    with pytest.raises(FileNotFoundError, match=r'that of released weights: --weights \(weights=\)'):
         resolve_config('vitpose_plus_small')
-    with pytest.raises(FileNotFoundError, match=r'of released weights: --detector \(detector=\)'):
+    with pytest.raises(FileNotFoundError, match=r'that of released weights: --detector \(detector=\)'):
         resolve_config('yolox-s')
 
 
