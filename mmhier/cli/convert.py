@@ -70,17 +70,14 @@ def _file_of(source: str) -> Path:
 
 
 def _convert(weights: dict, kept: tuple, args: argparse.Namespace):
-    from mmhier.convert import VIT, convert, find_family
-    from mmhier.convert.hmr2 import convert_hmr2
-    from mmhier.convert.vit import convert_vitpose_model, pick_dataset, without_heads
+    from mmhier.convert import VIT, convert, convert_whole_model, find_family
+    from mmhier.convert.vit import pick_dataset, without_heads
 
     if args.whole_model:
         if any(option is not None for option in kept):
             raise ValueError('--whole-model goes without --model, --num-stages, --out-indices and --prefix')
-        if any(key.startswith('smpl_head.') for key in weights):
-            return convert_hmr2(weights, args.source)
-        return convert_vitpose_model(weights, args.dataset, args.source)
-    family = find_family(weights, args.source)
+        return convert_whole_model(weights, args.dataset, args.source)
+    family = find_family(weights, args.source, args.prefix)
     if args.dataset is not None:
         if family is not VIT:
             raise ValueError(f'--dataset is for ViTPose+, {args.source} holds a {family.name}')
