@@ -27,8 +27,10 @@ def find_family(keys: Iterable[str], source: str = 'checkpoint', prefix: str | N
     Raises:
         ValueError: If they are of none, or of several.
     """
-    keys = [key for key in keys if key.startswith(prefix or '')]
-    found = [family for family in FAMILIES if any(re.search(family.mark, key) for key in keys)]
+    keys = list(keys)
+    found = _families(keys)
+    if len(found) > 1 and prefix is not None:
+        found = _families([key for key in keys if key.startswith(prefix)]) or found
     if len(found) == 1:
         return found[0]
     if found:
@@ -36,6 +38,10 @@ def find_family(keys: Iterable[str], source: str = 'checkpoint', prefix: str | N
         raise ValueError(f'{source} may be {names}, it has keys of each: choose one by prefix= (--prefix)')
     known = ', '.join(family.name for family in FAMILIES)
     raise ValueError(f'{source} holds no encoder of one of {known}; it begins with {keys[:3]}')
+
+
+def _families(keys: Iterable[str]) -> list[Family]:
+    return [family for family in FAMILIES if any(re.search(family.mark, key) for key in keys)]
 
 
 def convert_whole_model(
