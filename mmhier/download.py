@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mmhier.network import NETWORK_ERRORS, DownloadError, reason_of
 from mmhier.version import __version__
@@ -76,10 +77,7 @@ def addresses(urls: Sequence[str]) -> list[str]:
     Raises:
         ValueError: If a variable of the environment holds no address.
     """
-    endpoint, mirror = (os.environ.get(name, '').rstrip('/') for name in ('HF_ENDPOINT', MIRROR_VARIABLE))
-    for name, value in (('HF_ENDPOINT', endpoint), (MIRROR_VARIABLE, mirror)):
-        if value and not value.startswith(('https://', 'http://')):
-            raise ValueError(f'{name}={value} is no address: it begins with https:// or http://')
+    endpoint, mirror = (_address_in(name) for name in ('HF_ENDPOINT', MIRROR_VARIABLE))
     found = []
     for url in urls:
         if mirror:
@@ -88,6 +86,25 @@ def addresses(urls: Sequence[str]) -> list[str]:
             url = endpoint + url.removeprefix(HUGGING_FACE)
         found.append(url)
     return list(dict.fromkeys(found))
+
+
+def _address_in(name: str) -> str:
+    """The address in a variable of the environment, without a slash at its end; '' without one."""
+    value = os.environ.get(name, '').rstrip('/')
+    if '@' in value:  # is not repeated
+        raise ValueError(
+            f'{name} holds a name or password, which cannot be used here: give an address without'
+        )
+    if not value:
+        return ''
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ('https', 'http') and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not value.isascii() or any(letter.isspace() for letter in value):
+        raise ValueError(f'{name}={value} is no address: it begins with https:// or http:// and a host')
+    return value
 
 
 def download(urls: Sequence[str], part: Path, expected: Expected, name: str | None = '') -> str:
@@ -111,11 +128,20 @@ def download(urls: Sequence[str], part: Path, expected: Expected, name: str | No
         if not expected.can_tell:
             part.unlink(missing_ok=True)
         try:
+            _check_proxy(url)
             _with_retries(url, part, expected, name)
             return url
         except (_Refused, _Interrupted) as error:
             failures.append(f'{url}: {error}')
     raise DownloadError('; '.join(failures))
+
+
+def _check_proxy(url: str) -> None:
+    """Refuse a proxy of a kind that Python has no client for, before it is waited for."""
+    scheme, host = url.partition('://')[0], urlsplit(url).hostname
+    proxy = urllib.request.getproxies().get(scheme, '')
+    if proxy.startswith('socks') and not urllib.request.proxy_bypass(host):
+        raise _Refused(f'{scheme}_proxy is a SOCKS proxy, which cannot be used here: give one of http://')
 
 
 def _with_retries(url: str, part: Path, expected: Expected, name: str | None) -> None:
@@ -179,7 +205,7 @@ def _open(request: urllib.request.Request, part: Path):
         elif 400 <= error.code < 500 and error.code not in TRANSIENT:
             raise _Refused(reason_of(error, TIMEOUT_S)) from error
         wait = error.headers.get('Retry-After', '') if error.headers else ''
-        seconds = min(float(wait), MAX_WAIT_S) if wait.isdigit() else 0.0
+        seconds = min(float(wait), MAX_WAIT_S) if wait.isdecimal() else 0.0
         raise _Interrupted(reason_of(error, TIMEOUT_S), seconds) from error
     except urllib.error.URLError as error:
         reason = error.reason
@@ -223,8 +249,12 @@ def _total(response: http.client.HTTPResponse, start: int, expected: Expected) -
     """Size of the whole file, by the server's word; what cannot be the file is refused."""
     if 'html' in response.headers.get('Content-Type', '') and expected.bytes is None:
         raise _Refused('it gives a web page instead of the file')
+    coding = response.headers.get('Content-Encoding', 'identity')
+    # Some servers say of a file that ends in .gz what it is, not what they have made of it.
+    if coding != 'identity' and not urlsplit(response.url).path.endswith(('.gz', '.tgz')):
+        raise _Refused(f'it sends it compressed ({coding})')
     length = response.headers.get('Content-Length', '')
-    total = start + int(length) if length.isdigit() else None
+    total = start + int(length) if length.isdecimal() else None
     if expected.bytes is not None and total not in (None, expected.bytes):
         raise _Refused(f'it has a file of {total:,} bytes instead of {expected.bytes:,}')
     if (total or 0) > MAX_BYTES:

@@ -336,6 +336,21 @@ def test_site_builds_without_warnings(tmp_path):
         assert not re.search(r':(?:class|func|mod|meth):', text), f'{name} shows a role as it is'
 
 
+def test_gain_of_the_detector_stride_is_what_was_measured():
+    """The table is docs/benchmarks/detector_stride.csv."""
+    text = (ROOT / 'docs' / 'inference.md').read_text()
+    with (ROOT / 'docs' / 'benchmarks' / 'detector_stride.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row['stride'] for row in rows] == ['1', '2', '4']
+    for row in rows:
+        cells = [row['stride'], row['frame_ms'], row['per_second'], f'{row["gain"]}x', row['box_iou']]
+        assert f'| {" | ".join(cells)} |' in text
+        assert row['least_oks'] == '1.000'  # no keypoint fell out of a crop
+        assert float(row['gain']) == pytest.approx(
+            float(rows[0]['frame_ms']) / float(row['frame_ms']), abs=0.006
+        )
+
+
 def test_errors_of_walks_are_those_that_were_measured():
     """The tables of "Over time" are the largest values of docs/benchmarks/walk_motion.csv."""
     text = (ROOT / 'docs' / 'inference.md').read_text()

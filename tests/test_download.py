@@ -289,6 +289,48 @@ def test_addresses_of_the_environment(monkeypatch):
         addresses(urls)
 
 
+@pytest.mark.parametrize('expected', [KNOWN, UNKNOWN])
+def test_a_file_that_is_compressed_on_the_way_is_not_the_file(server, part, expected):
+    """Nobody asked for that; what nothing is known of would be kept as it came."""
+    server.files['/a'] = Served(CONTENT, headers={'Content-Encoding': 'gzip'})
+    server.files['/b.tar.gz'] = Served(CONTENT, headers={'Content-Encoding': 'x-gzip'})
+    with pytest.raises(DownloadError, match='sends it compressed .gzip.'):
+        download([server.url('/a')], part, expected)
+    download([server.url('/b.tar.gz')], part, expected)  # some servers say that of what the file itself is
+    assert part.read_bytes() == CONTENT
+
+
+def test_numbers_that_are_none(server, part):
+    """Of headers; '\xb2' is a digit of which no number can be made."""
+    server.files['/a'] = Served(status=503, headers={'Retry-After': '\xb2'})
+    server.files['/b'] = Served(CONTENT, headers={'Content-Length': '\xb2'}, length=False)
+    with pytest.raises(DownloadError, match='503'):
+        download([server.url('/a')], part, KNOWN)
+    download([server.url('/b')], part, KNOWN)
+    assert part.read_bytes() == CONTENT
+
+
+def test_a_proxy_that_cannot_be_used_is_said_at_once(server, part, monkeypatch):
+    monkeypatch.setenv('https_proxy', f'socks5h://{server.address[7:]}')
+    with pytest.raises(DownloadError, match=r'https_proxy is a SOCKS proxy.*http://'):
+        download(['https://example.org/a'], part, KNOWN)
+    server.files['/a'] = Served(CONTENT)
+    download([server.url('/a')], part, KNOWN)
+    assert [path for path, _ in server.log] == ['/a']
+
+
+@pytest.mark.parametrize('variable', ['MMHIER_MIRROR', 'HF_ENDPOINT'])
+@pytest.mark.parametrize(
+    'address', ['https://me:secret@example.org', 'https://', 'https://a b', 'https://a:x']
+)
+def test_addresses_that_are_none(variable, address, monkeypatch):
+    """Nor is a password repeated."""
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(ValueError, match=variable) as caught:
+        addresses(['https://huggingface.co/a'])
+    assert 'secret' not in str(caught.value)
+
+
 def test_a_number_sign_in_an_address_stays_encoded(server, part):
     server.files['/%23v2cls/a'] = Served(CONTENT)
     download([server.url('/%23v2cls/a')], part, KNOWN)

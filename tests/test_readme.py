@@ -61,7 +61,9 @@ def test_speed_of_encoders(measurements, rows, arch):
             if cell:
                 row = rows(file, stages=stages, batch=batch, **common, **size)[0]
                 assert cell == f'{float(row[column]):.{places}f}x', (name, arch, stages, batch)
-    _, *shown = cells(measurements, 'GMF-tiny (fused for inference)' if arch == 'tiny' else f'GMF-{arch} (fused)')
+    _, *shown = cells(
+        measurements, 'GMF-tiny (fused for inference)' if arch == 'tiny' else f'GMF-{arch} (fused)'
+    )
     for stages, cell in zip((2, 3), shown, strict=False):
         (row,) = rows('gmf_speed', stages=stages, batch=1, **common)
         assert cell == f'{float(row["ratio"]):.2f}x ({float(row["fused_ratio"]):.2f}x)'

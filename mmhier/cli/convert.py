@@ -12,7 +12,10 @@ ENDINGS = ('.pth', '.pt', '.safetensors')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the subcommand."""
     parser.add_argument(
-        'source', metavar='IN', help='checkpoint or .safetensors; nothing in it is executed unless trusted'
+        'source',
+        metavar='IN',
+        help='checkpoint or .safetensors, its address, or the name of released weights; nothing in it is '
+        'executed unless trusted',
     )
     parser.add_argument('target', metavar='OUT', type=Path, help='.pth, .pt or .safetensors')
     parser.add_argument(
@@ -45,28 +48,36 @@ def run(args: argparse.Namespace) -> int:
     if args.target.suffix not in ENDINGS:
         raise ValueError(f'{args.target} must end in one of {", ".join(ENDINGS)}')
     kept = (*_stages(args), args.prefix)
+    path = _file_of(args.source)
     # Lightning's files hold configurations beside the weights; their objects are not made.
-    is_lightning = Path(args.source).suffix == '.ckpt'
-    read = read_lightning_checkpoint if is_lightning else load_checkpoint_file
-    weights = unwrap(read(args.source), args.source)
+    read = read_lightning_checkpoint if path.suffix == '.ckpt' else load_checkpoint_file
+    weights = unwrap(read(path), args.source)
     state_dict, name, dropped = _convert(weights, kept, args)
     _write(state_dict, args.target, dict(source=args.source, format=name))
     print(f'{Report(args.source, name, sorted(state_dict), dropped, [])}; wrote {args.target}')
     return 0
 
 
+def _file_of(source: str) -> Path:
+    """The file of a source, fetched if it is an address or the name of released weights."""
+    from mmhier.compat.checkpoint import fetch
+    from mmhier.zoo.choice import INITIAL, released
+    from mmhier.zoo.fetch import fetch_entry
+
+    if entry := released(source, INITIAL):
+        return fetch_entry(entry)
+    return Path(fetch(source)) if '://' in source else Path(source).expanduser()
+
+
 def _convert(weights: dict, kept: tuple, args: argparse.Namespace):
-    from mmhier.convert import VIT, convert, find_family
-    from mmhier.convert.hmr2 import convert_hmr2
-    from mmhier.convert.vit import convert_vitpose_model, pick_dataset, without_heads
+    from mmhier.convert import VIT, convert, convert_whole_model, find_family
+    from mmhier.convert.vit import pick_dataset, without_heads
 
     if args.whole_model:
         if any(option is not None for option in kept):
             raise ValueError('--whole-model goes without --model, --num-stages, --out-indices and --prefix')
-        if any(key.startswith('smpl_head.') for key in weights):
-            return convert_hmr2(weights, args.source)
-        return convert_vitpose_model(weights, args.dataset, args.source)
-    family = find_family(weights, args.source)
+        return convert_whole_model(weights, args.dataset, args.source)
+    family = find_family(weights, args.source, args.prefix)
     if args.dataset is not None:
         if family is not VIT:
             raise ValueError(f'--dataset is for ViTPose+, {args.source} holds a {family.name}')

@@ -16,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file or name, see mmhier models')
     parser.add_argument(
         'checkpoint',
-        help="file, address, or name of released weights; 'random': random weights, for timing",
+        nargs='?',
+        default='auto',
+        help='file, address, or name of released weights; random: for timing (default: auto, as for '
+        'mmhier infer)',
     )
     parser.add_argument('--format', choices=FORMATS, help='default: what --out ends in, else onnx')
     parser.add_argument('--out', type=Path, help='file (default: <config>.<ending of the format>)')

@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 
+from mmhier.compat.installation import advice
 from mmhier.user_errors import USER_ERRORS
 from mmhier.version import __version__
 
@@ -58,8 +59,14 @@ def main(argv: list[str] | None = None) -> int:
     except USER_ERRORS as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        print(f'mmhier: {type(error).__name__}: {error}', file=sys.stderr)
+        print(f'mmhier: {type(error).__name__}: {error}{_remedy(error)}', file=sys.stderr)
         return 1
+
+
+def _remedy(error: Exception) -> str:
+    """How to install a part of the stack, if an error says that it is missing and no more."""
+    remedy = advice(getattr(error, 'name', None) or '') if isinstance(error, ModuleNotFoundError) else None
+    return f'. {remedy}' if remedy and remedy not in str(error) else ''
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

@@ -59,13 +59,17 @@ def _verify(entries: list[Weights]) -> int:
             print(f'{entry.name}: not on this machine')
             status = 1
         for path in paths:
-            if problem := cache.problem_of(entry, path, again=True):
+            try:
+                problem = cache.problem_of(entry, path, again=True)
+            except (OSError, ValueError) as error:
+                problem = f'cannot be read ({error})'
+            if problem:
                 status = 1
                 problem += '; it is fetched again when it is used' if path == cache.path_of(entry) else ''
-            known = (
-                'SHA-256 as published' if entry.sha256 else f'SHA-256 {cache.sha256_of(path)} is not known'
-            )
-            print(f'{entry.name}: {path} {problem or f"is whole ({known})"}')
+                print(f'{entry.name}: {path} {problem}')
+                continue
+            known = 'as published' if entry.sha256 else f'{cache.sha256_of(path)} is not known'
+            print(f'{entry.name}: {path} is whole (SHA-256 {known})')
     return status
 
 

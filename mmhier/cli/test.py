@@ -3,6 +3,7 @@
 import argparse
 import json
 import os.path as osp
+import sys
 
 from mmhier.atomic import new_file
 from mmhier.cli.train import add_shared_arguments, load_config, start
@@ -16,7 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from mmengine.config import DictAction
 
     parser.add_argument('config', help='config file or name, see mmhier models')
-    parser.add_argument('checkpoint', help='checkpoint: file, address, or name of released weights')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        default='auto',
+        help='file, address, or name of released weights (default: auto, as for mmhier infer)',
+    )
     parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config>)')
     parser.add_argument('--out', help='write the metrics to this JSON file')
     parser.add_argument(
@@ -31,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from mmhier.engine.trial import check_one_prediction
 
     cfg = load_config(args)
-    cfg.load_from = args.checkpoint
+    cfg.load_from = _weights(args)
     evaluators = cfg.get('test_evaluator') or []
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     for evaluator in evaluators:
@@ -48,6 +54,18 @@ def run(args: argparse.Namespace) -> int:
         write_json(metrics, args.out)
     finish_distributed()
     return 0
+
+
+def _weights(args: argparse.Namespace) -> str:
+    """What names the weights; nothing is fetched."""
+    from mmhier.zoo.choice import AUTO, check_weights
+    from mmhier.zoo.names import resolve_config
+
+    if args.checkpoint != AUTO:
+        return args.checkpoint
+    found = str(check_weights(resolve_config(args.config)))
+    print(f'weights: {found}', file=sys.stderr)
+    return found
 
 
 def write_json(content: dict, path: str) -> None:

@@ -3,8 +3,8 @@
 Two finders, told apart by their place on ``sys.meta_path``:
 
 * :class:`FallbackFinder` stands last, so Python asks it only for modules that nobody else has.
-* :class:`GuardFinder` stands first and knows a handful of exact module names. It finds the real module
-  like everybody else would, and runs some code around its execution.
+* :class:`GuardFinder` stands first and knows a handful of exact module names, and mmhier's own. It finds the
+  real module like everybody else would, and runs some code around its execution.
 """
 
 import importlib
@@ -19,6 +19,8 @@ from pathlib import Path
 from threading import get_ident
 from types import ModuleType
 
+from mmhier.compat import installation
+
 logger = logging.getLogger('mmhier')
 
 SHIMS = Path(__file__).parent / 'shims'
@@ -28,15 +30,6 @@ FALLBACKS = {
     'mmcv._ext': SHIMS / 'mmcv_ext.py',
     'xtcocotools': SHIMS / 'xtcocotools' / '__init__.py',
 }
-
-# What is imported for mmhier's own packages to work, and how it is installed.
-INSTALL_LINES = {
-    'mmpose': 'pip install --no-deps mmpose==1.3.2',
-    'mmcv': "pip install 'mmcv-lite>=2.1.0'",
-    'mmengine': "pip install 'mmengine>=0.10.7'",
-    'torch': "pip install 'torch>=2.4'",
-}
-
 
 # Packages that have been reported as broken.
 _told: set[str] = set()
@@ -56,7 +49,7 @@ class FallbackFinder(MetaPathFinder):
 
 
 class GuardFinder(MetaPathFinder):
-    """Finds the modules of :data:`GUARDS` where they really are and wraps their loaders."""
+    """Finds the modules of :data:`GUARDS`, and ours, where they really are and wraps their loaders."""
 
     def __init__(self) -> None:
         self._busy: set[tuple[int, str]] = set()
@@ -66,7 +59,8 @@ class GuardFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         """Return the real spec of a guarded module with a :class:`GuardedLoader`, or None."""
         key = get_ident(), fullname
-        if fullname not in GUARDS or key in self._busy:
+        guard = GUARDS.get(fullname) or (_clear_import_errors if fullname.startswith('mmhier.') else None)
+        if guard is None or key in self._busy:
             return None
         self._busy.add(key)
         try:
@@ -74,7 +68,7 @@ class GuardFinder(MetaPathFinder):
         finally:
             self._busy.discard(key)
         if spec is not None and spec.loader is not None:
-            spec.loader = GuardedLoader(spec.loader, GUARDS[fullname])
+            spec.loader = GuardedLoader(spec.loader, guard)
         return spec
 
 
@@ -209,15 +203,15 @@ def _refusing_mmdet(module: ModuleType) -> Iterator[None]:
 
 @contextmanager
 def _clear_import_errors(module: ModuleType) -> Iterator[None]:
-    """Say how to install a part of the stack that one of mmhier's packages needs and that is missing."""
+    """Say how to install a part of the stack that one of mmhier's modules needs and that is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in INSTALL_LINES:
+        remedy = installation.advice(error.name or '')
+        if remedy is None or remedy in str(error):
             raise
-        line = INSTALL_LINES[error.name]
-        raise ImportError(
-            f'{module.__name__} needs {error.name}, which is not installed. Run: {line}', name=error.name
+        raise ModuleNotFoundError(
+            f'{module.__name__} needs {error.name}, which is not installed. {remedy}', name=error.name
         ) from error
 
 
@@ -249,12 +243,6 @@ GUARDS: dict[str, Callable[[ModuleType], AbstractContextManager]] = {
     ),
     'mmpretrain.models.utils.box_utils': _boxes_for_mmpretrain,
     'mmpretrain.evaluation.metrics.visual_grounding_eval': _boxes_for_mmpretrain,
-    'mmhier.models': _clear_import_errors,
-    'mmhier.datasets': _clear_import_errors,
-    'mmhier.datasets.transforms': _clear_import_errors,
-    'mmhier.engine': _clear_import_errors,
-    'mmhier.evaluation.metrics': _clear_import_errors,
-    'mmhier.visualization': _clear_import_errors,
 }
 
 

@@ -1,14 +1,17 @@
 """Weights of other projects -> our names, which are OpenMMLab's where it has the network."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 
+from torch import Tensor
+
 from mmhier.convert.gmf import GMF
+from mmhier.convert.hmr2 import convert_hmr2
 from mmhier.convert.key_table import Converted, Family, Report, convert, detect_format, fit, load, unwrap
 from mmhier.convert.swin import SWIN
-from mmhier.convert.vit import VIT
+from mmhier.convert.vit import VIT, convert_vitpose_model
 from mmhier.convert.vmamba import VMAMBA
 
 # The families that `mmhier convert` knows: each is called like its module, in capitals.
@@ -21,18 +24,52 @@ FAMILIES = tuple(
 )
 
 
-def find_family(keys: Iterable[str], source: str = 'checkpoint') -> Family:
+def find_family(keys: Iterable[str], source: str = 'checkpoint', prefix: str | None = None) -> Family:
     """Find the family of encoders whose keys these are.
 
+    Args:
+        keys: Of a state dictionary.
+        source: Where they come from, for messages.
+        prefix: What the keys of the backbone begin with, if there are several networks.
+
     Raises:
-        ValueError: If they are of none.
+        ValueError: If they are of none, or of several.
     """
     keys = list(keys)
-    for family in FAMILIES:
-        if any(re.search(family.mark, key) for key in keys):
-            return family
+    found = _families(keys)
+    if len(found) > 1 and prefix is not None:
+        found = _families([key for key in keys if key.startswith(prefix)]) or found
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ' or '.join(family.name for family in found)
+        raise ValueError(f'{source} may be {names}, it has keys of each: choose one by prefix= (--prefix)')
     known = ', '.join(family.name for family in FAMILIES)
     raise ValueError(f'{source} holds no encoder of one of {known}; it begins with {keys[:3]}')
+
+
+def _families(keys: Iterable[str]) -> list[Family]:
+    return [family for family in FAMILIES if any(re.search(family.mark, key) for key in keys)]
+
+
+def convert_whole_model(
+    weights: Mapping[str, Tensor], dataset: str | None = None, source: str = 'checkpoint'
+) -> Converted:
+    """Rename the weights of a whole pose model (ViTPose) or mesh model (HMR2.0).
+
+    Args:
+        weights: State dictionary.
+        dataset: Of ViTPose+, see :func:`mmhier.convert.vit.pick_dataset`.
+        source: Where they come from, for messages.
+
+    Raises:
+        ValueError: If they are of neither, or may be of both; if a key is unknown or missing.
+    """
+    decoders = ('keypoint_head.', 'associate_keypoint_heads.', 'head.')
+    is_pose, is_mesh = (any(key.startswith(start) for key in weights) for start in (decoders, 'smpl_head.'))
+    if is_pose and is_mesh:
+        raise ValueError(f'{source} may be ViTPose or HMR2.0: it has a decoder of each')
+    return convert_hmr2(weights, source) if is_mesh else convert_vitpose_model(weights, dataset, source)
 
 
 __all__ = [
@@ -45,6 +82,7 @@ __all__ = [
     'Family',
     'Report',
     'convert',
+    'convert_whole_model',
     'detect_format',
     'find_family',
     'fit',

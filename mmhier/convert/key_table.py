@@ -21,7 +21,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 # Where a training loop puts the weights in its checkpoint.
-WRAPPERS = ('state_dict', 'model')
+WRAPPERS = ('state_dict', 'model', 'network')  # the last: SMPLer-X
 
 _BATCH_NORM = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')
 _PLACEHOLDERS = {
@@ -209,6 +209,9 @@ def detect_format(
         known = ', '.join(family.tables)
         raise ValueError(f'{source} holds no {family.name} with keys of one of {known}{where}')
     if len(found) > 1:
+        if len(set(prefixes)) == 1:
+            names = ' or '.join(dict.fromkeys(name for name, _ in found))
+            raise ValueError(f'{source} may be a {family.name} of {names}: it has the keys of each')
         raise ValueError(
             f'{source} holds several networks: choose one of the prefixes {prefixes} with prefix='
         )

@@ -116,12 +116,17 @@ ANCHORS = {
 
 
 def _microsoft_or_timm(name: str, keys: Sequence[str]) -> str:
-    """Tell apart the two by the place of the step between stages: behind stage 0, or before stage 1."""
-    if name == 'microsoft':
-        steps = {int(match[1]) for key in keys if (match := re.match(r'layers\.(\d+)\.downsample\.', key))}
-        if steps and 0 not in steps:
-            return 'timm'
-    return name
+    """Tell apart the two by the place of the step between stages: behind stage 0, or before the last."""
+    if name != 'microsoft':
+        return name
+    steps = {int(match[1]) for key in keys if (match := re.match(r'layers\.(\d+)\.downsample\.', key))}
+    last = max((int(match[1]) for key in keys if (match := re.match(r'layers\.(\d+)\.', key))), default=0)
+    if steps >= {0, last} and last:
+        raise ValueError(
+            f'this may be a Swin of microsoft, which has no step behind the last stage, or of timm, which '
+            f'has none before the first: it has downsample in layers.0 and layers.{last}'
+        )
+    return 'timm' if steps and 0 not in steps else name
 
 
 def _describe(state_dict: Mapping[str, Tensor]) -> str:

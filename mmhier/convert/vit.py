@@ -174,15 +174,15 @@ def _refine(name: str, keys: Sequence[str]) -> str:
             f'this is ViTPose+, which has one expert per data set: choose one of {sorted(DATASETS)} with '
             'dataset=, in init_cfg or for mmhier.convert.vit.pick_dataset'
         )
-    if name != 'vitpose' or 'cls_token' not in keys:
+    if name != 'vitpose':
         return name
     pose = 'last_norm.weight' in keys
     pre_training = any(key.startswith(('norm.', 'fc_norm.', 'mask_token')) for key in keys)
     if pose == pre_training:
         raise ValueError(
             f'this may be ViTPose, which closes with last_norm, or MAE, which closes with norm, and it has '
-            f'{"both" if pose else "neither"}: their positions mean different things. Remove cls_token if it '
-            'is ViTPose, last_norm if it is MAE'
+            f'{"both" if pose else "neither"}: their positions mean different things. Give it the one and '
+            'not the other'
         )
     return 'vitpose' if pose else 'mae'
 

@@ -14,6 +14,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import Registry
 
+from mmhier.compat.installation import advice
 from mmhier.engine.config_keys import find, known_keys, meant, names_in, registries
 
 logger = logging.getLogger('mmhier')
@@ -155,8 +156,8 @@ def _check_type(place: Mapping, where: str, home: str | None) -> None:
     if scope is not None:
         if find_spec(scope) is None:
             raise ValueError(
-                f'{where}={kind!r}: there is no package {scope} here; install it (pip install {scope}), '
-                'or correct the name'
+                f'{where}={kind!r}: there is no package {scope} here. '
+                f'{advice(scope) or f"Install it (pip install {scope})"}, or correct the name'
             )
         if home != 'MODELS':
             return

@@ -58,6 +58,12 @@ def exported_config(engine: str | Path) -> Path:
         ) from error
 
 
+def has_vitposes_codec(engine: str | Path) -> bool:
+    """Whether the heatmaps of an exported file are decoded as ViTPose's own code does."""
+    codec = exported_facts(engine).get('codec')
+    return isinstance(codec, dict) and codec.get('type') == 'ViTPoseUDPHeatmap'
+
+
 def check_engine_keypoints(engine: str | Path, names: Sequence[str]) -> None:
     """Check that a file was exported from a model of these keypoints.
 

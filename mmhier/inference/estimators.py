@@ -44,6 +44,7 @@ from mmhier.inference.engine_network import (
     Outputs,
     check_engine_keypoints,
     exported_config,
+    has_vitposes_codec,
     is_file,
     open_network,
 )
@@ -377,7 +378,7 @@ def load_estimator(
     checkpoint, ready = {}, None
     if weights is not None or not is_file(engine):
         checkpoint, ready = _load_weights(network, path, weights)
-    if ready is not None and ready.is_vitposes_own:
+    if ready.is_vitposes_own if ready is not None else is_file(engine) and has_vitposes_codec(engine):
         network.head.decoder = KEYPOINT_CODECS.build({**settings.head.decoder, 'type': 'ViTPoseUDPHeatmap'})
     network.to(choose_device(device)).eval()
     if hasattr(network.backbone, 'fuse_for_inference'):

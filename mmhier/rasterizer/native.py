@@ -18,6 +18,7 @@ import numpy as np
 
 from mmhier.atomic import new_file
 from mmhier.built_library import checksum, compiler, compiler_version, library_key, note_checksum
+from mmhier.parts import Problem
 from mmhier.user_cache import part
 
 logger = logging.getLogger('mmhier')
@@ -53,6 +54,17 @@ def library() -> ctypes.CDLL | None:
 def fault() -> str | None:
     """Why there is no library; None if there is one."""
     return _found()[1]
+
+
+def check() -> str:
+    """Where the library is, for ``mmhier doctor``.
+
+    Raises:
+        Problem: If there is none.
+    """
+    if library() is None:
+        raise Problem(f'bodies are drawn by NumPy, several times slower: {fault()}')
+    return f'C++, in {library_path().parent}'
 
 
 @lru_cache(maxsize=1)

@@ -20,6 +20,7 @@ from pathlib import Path
 from mmhier.atomic import new_file
 from mmhier.folder_lock import FolderLock
 from mmhier.network import offline
+from mmhier.parts import Problem
 from mmhier.safe_files import file_sha256, read_json
 from mmhier.user_cache import home
 from mmhier.zoo.registry import SHIPPED, Source, Weights, read_registry
@@ -226,3 +227,15 @@ def describe() -> str:
     shared = ''.join(f'; looked at first: {place}' for place in shared_folders())
     state = f'OFFLINE ({offline()} is set)' if offline() else 'downloads on first use'
     return f'{folder}: {files}{shared}; {state}'
+
+
+def check() -> str:
+    """The same, for ``mmhier doctor``.
+
+    Raises:
+        Problem: If a new file could not be kept.
+    """
+    folder = next(path for path in (home() / 'models').parents if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise Problem(f'{describe()}; {folder} cannot be written to')
+    return describe()

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from mmhier.atomic import new_file
 from mmhier.compat.checkpoint import load_checkpoint_file
-from mmhier.convert import Converted, unwrap
-from mmhier.convert.hmr2 import convert_hmr2
+from mmhier.convert import convert_whole_model, unwrap
 from mmhier.convert.lightning import read_lightning_checkpoint
-from mmhier.convert.vit import convert_vitpose_model
 from mmhier.digest import code_digest
 from mmhier.safe_files import read_json
 from mmhier.zoo import cache
@@ -61,16 +59,11 @@ def convert_model_file(path: str | Path) -> Ready:
 
 def convert_model(checkpoint: Mapping, source: str) -> Ready:
     """The same for what has been read; ``source`` is for messages."""
-    found = _convert(unwrap(checkpoint, source), source)
-    return Ready({key: value.contiguous() for key, value in found.state_dict.items()}, found.format)
-
-
-def _convert(weights: dict[str, Tensor], source: str) -> Converted:
-    if any(key.startswith('smpl_head.') for key in weights):
-        return convert_hmr2(weights, source)
+    weights = unwrap(checkpoint, source)
     # Of ViTPose+ people want the expert of COCO, the only one whose decoder every file has.
     dataset = 'coco' if any('.mlp.experts.' in key for key in weights) else None
-    return convert_vitpose_model(weights, dataset, source)
+    found = convert_whole_model(weights, dataset, source)
+    return Ready({key: value.contiguous() for key, value in found.state_dict.items()}, found.format)
 
 
 def converted(entry: Weights, path: Path) -> Ready:

@@ -20,6 +20,7 @@ from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
 
+from mmhier.compat.installation import advice
 from mmhier.suggestions import did_you_mean, similar_path
 
 # Beside the package in a clone, inside of it in an installed wheel.
@@ -138,7 +139,8 @@ def package_configs(package: str) -> Path:
     for home in (spec and spec.submodule_search_locations) or ():
         if (folder := Path(home) / '.mim' / 'configs').is_dir():
             return folder
-    raise ImportError(f'{package} is not installed, or not with its configs')
+    remedy = advice(package) if spec is None else None
+    raise ImportError(f'{package} is not installed, or not with its configs{f". {remedy}" if remedy else ""}')
 
 
 def _of_package(package: str, must_exist: bool = True) -> dict[str, Path]:
@@ -166,7 +168,12 @@ def _listing(name: str) -> str:
 
 def _hint(name: str) -> str:
     """What may be meant by a name, and what lists all."""
+    from mmhier.zoo.registry import read_registry  # imports NumPy
+
     package, word = _parts(name)
+    if (entry := read_registry().get(name.replace('_', '-'))) is not None:
+        option = 'detector' if entry.kind == 'detector' else 'weights'
+        return f', but that of released weights: --{option} ({option}=); `{_listing(name)}` lists models'
     hint = similar_path(name) if Path(name).suffix in _CONFIGS and not package else ''
     if not hint:
         known = _of_package(package) if package else _ours() | _of_package(STOCK, False)

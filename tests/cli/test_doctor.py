@@ -1,19 +1,26 @@
-"""The doctor tells what works, what does not, and what to do about it."""
+"""The doctor tells what works, what does not, and what to do about it; allowed to, it does it."""
 
-import argparse
+import io
+import sys
 from importlib import metadata
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mmhier.cli import doctor
+from mmhier.cli.main import main
+from mmhier.compat.installation import INSTALL
+from mmhier.parts import Part, Problem
+
+MMPOSE = [sys.executable, '-m', 'pip', 'install', '--no-deps', 'mmpose==1.3.2']
 
 
 def test_this_environment(capsys):
     """Tests run only where everything required works; whatever the doctor says must agree with that."""
-    assert doctor.run(argparse.Namespace()) == 0
+    assert main(['doctor']) == 0
     out = capsys.readouterr().out
-    assert 'Everything required works.' in out
+    assert 'Everything required works.' in out and '--fix' not in out
     assert torch.__version__ in out and metadata.version('mmpose') in out
     assert 'TruncatedSwin      ok' in out
     assert 'xtcocotools' in out
@@ -27,6 +34,17 @@ def failing(error: Exception):
     return probe
 
 
+@pytest.fixture
+def parts(monkeypatch):
+    """The parts that are required, and those that are not."""
+
+    def set_parts(required: tuple, optional: tuple = ()) -> None:
+        monkeypatch.setattr(doctor, 'REQUIRED', required)
+        monkeypatch.setattr(doctor, 'OPTIONAL', optional)
+
+    return set_parts
+
+
 @pytest.mark.parametrize(
     ('error', 'text'),
     [
@@ -38,66 +56,100 @@ def failing(error: Exception):
             RuntimeError('operator x\ndoes not exist'),
             'thing              BROKEN  RuntimeError: operator x does not exist',
         ),
-        (doctor.Problem('is too old'), 'thing              BROKEN  is too old'),
+        (Problem('is too old'), 'thing              BROKEN  is too old'),
     ],
 )
-def test_failures_and_remedies(monkeypatch, capsys, error, text):
-    part = doctor.Part('thing', failing(error), 'repair it')
-    monkeypatch.setattr(doctor, 'REQUIRED', (doctor.Part('fine', lambda: '1.0', ''), part))
-    monkeypatch.setattr(doctor, 'OPTIONAL', ())
-    assert doctor.run(argparse.Namespace()) == 1
+def test_failures_and_remedies(parts, capsys, error, text):
+    parts((Part('fine', lambda: '1.0'), Part('thing', failing(error), ('x>=1',), 'restart')))
+    assert main(['doctor']) == 1
     out = capsys.readouterr().out
-    assert text in out and '-> repair it' in out and 'Not working, required: thing.' in out
+    assert text in out and "-> pip install 'x>=1'; restart" in out
+    assert 'Not working, required: thing.' in out and out.endswith('missing: mmhier doctor --fix\n')
 
 
-def test_optional_parts_do_not_fail(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, 'REQUIRED', ())
-    monkeypatch.setattr(doctor, 'OPTIONAL', (doctor.Part('extra', failing(ImportError('no')), 'install it'),))
-    assert doctor.run(argparse.Namespace()) == 0
+def test_optional_parts_do_not_fail(parts, capsys):
+    parts((), (Part('extra', failing(ImportError('no')), advice='install it'),))
+    assert main(['doctor']) == 0
     assert '-> install it' in capsys.readouterr().out
 
 
-def test_rivals(monkeypatch):
-    monkeypatch.setattr(doctor, '_version', lambda name: '1.0' if name in ('mmcv', 'mmcv-lite') else None)
-    with pytest.raises(doctor.Problem, match='mmcv and mmcv-lite overwrite each other'):
-        doctor._rivals()
+def test_parts_are_told_apart_by_their_names():
+    names = [part.name for part in (*doctor.REQUIRED, *doctor.OPTIONAL)]
+    assert len(set(names)) == len(names) > 20
 
 
-def test_a_wrong_coco_evaluation_is_noticed(monkeypatch):
-    from xtcocotools.cocoeval import COCOeval
-
-    monkeypatch.setattr(COCOeval, 'summarize', lambda self: setattr(self, 'stats', [0.5]))
-    with pytest.raises(doctor.Problem, match=r'0\.5, not 1'):
-        doctor._coco()
+# --- repairs -----------------------------------------------------------------------------------------------
 
 
-def test_trust_is_reported(monkeypatch):
-    monkeypatch.delenv('MMHIER_TRUST_CHECKPOINT', raising=False)
-    assert 'without executing' in doctor._checkpoints()
-    monkeypatch.setenv('MMHIER_TRUST_CHECKPOINT', '1')
-    assert 'WITHOUT protection' in doctor._checkpoints()
+@pytest.fixture
+def no_mmpose(parts):
+    """Without MMPose what builds on it fails, too, and for its sake."""
+    missing = failing(ModuleNotFoundError('mmhier.models needs mmpose', name='mmpose'))
+    parts(
+        (Part('mmpose', missing, INSTALL['mmpose']), Part('model', missing, advice='report this')),
+        (Part('extra', failing(ModuleNotFoundError(name='extra')), ('extra>=2',)),),
+    )
 
 
-def test_drawing_without_a_compiler_and_the_reason(monkeypatch):
-    from mmhier.rasterizer import native
+@pytest.fixture
+def ran(monkeypatch):
+    """The commands that the doctor runs; what they return is the second item."""
+    done = [], [0]
 
-    monkeypatch.setattr(native, 'library', lambda: None)
-    monkeypatch.setattr(native, 'fault', lambda: 'c++ is not there')
-    with pytest.raises(doctor.Problem, match='several times slower: c\\+\\+ is not there'):
-        doctor._drawing()
-    monkeypatch.setattr(native, 'library', lambda: native)
-    assert doctor._drawing().startswith('C++, in ')
+    def run(command, check):
+        done[0].append(command)
+        return SimpleNamespace(returncode=done[1][0])
+
+    monkeypatch.setattr(doctor.subprocess, 'run', run)
+    return done
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='the fastest backend is another one on a GPU')
-def test_backend_of_the_selective_scan_and_the_reason(monkeypatch):
-    from mmhier.ops.selective_scan import dispatch
+def test_allowed_beforehand(no_mmpose, ran, capsys):
+    assert main(['doctor', '--fix', '--yes']) == 0
+    assert ran[0] == [MMPOSE, [sys.executable, '-m', 'mmhier', 'doctor']]
+    assert '$ ' in capsys.readouterr().out
 
-    monkeypatch.setattr(dispatch, '_chosen', {})
-    faults = dict(cpp=None)
-    monkeypatch.setattr(dispatch, '_fault', lambda name, device: faults.get(name))
-    assert doctor._scan().startswith('backend cpp on cpu, checked; built in ')
-    faults['cpp'] = 'the folder /x cannot be written'
-    dispatch._chosen.clear()
-    with pytest.raises(doctor.Problem, match='runs, but slowly: .*/x cannot be written'):
-        doctor._scan()
+
+def test_without_a_terminal_the_command_is_printed_and_not_run(no_mmpose, ran, capsys, monkeypatch):
+    monkeypatch.setattr(sys, 'stdin', io.StringIO('y\n'))
+    assert main(['doctor', '--fix']) == doctor.NOT_ALLOWED == 2
+    out = capsys.readouterr().out
+    assert ' '.join(MMPOSE) in out and 'mmhier doctor --fix --yes' in out and not ran[0]
+
+
+@pytest.mark.parametrize(('answer', 'status'), [('y\n', 0), ('yes\n', 0), ('\n', 2), ('n\n', 2), ('', 2)])
+def test_on_a_terminal_the_user_is_asked(no_mmpose, ran, monkeypatch, answer, status):
+    terminal = io.StringIO(answer)
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, 'stdin', terminal)
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: True, raising=False)
+    assert main(['doctor', '--fix']) == status
+    assert (MMPOSE in ran[0]) == (status == 0)
+
+
+def test_optional_parts_are_installed_when_they_are_named(no_mmpose, ran):
+    assert main(['doctor', '--fix', 'extra', '--yes']) == 0
+    assert [command[3:] for command in ran[0][:2]] == [MMPOSE[3:], ['install', 'extra>=2']]
+    assert main(['doctor', '--fix', 'mmpose', '--yes']) == 0
+
+
+def test_a_part_that_nobody_knows(no_mmpose, ran, capsys):
+    assert main(['doctor', '--fix', 'extr', '--yes']) == 1
+    assert '--fix extr: no such part; did you mean extra?' in capsys.readouterr().err
+    assert main(['doctor', '--yes']) == 1
+    assert '--yes goes with --fix' in capsys.readouterr().err and not ran[0]
+
+
+def test_pip_that_fails(no_mmpose, ran, capsys):
+    ran[1][0] = 1
+    assert main(['doctor', '--fix', '--yes']) == 1
+    assert ran[0] == [MMPOSE] and 'this failed, see above for why' in capsys.readouterr().err
+
+
+def test_nothing_to_repair_and_nothing_that_can_be(parts, ran, capsys):
+    parts((Part('fine', lambda: '1.0'),))
+    assert main(['doctor', '--fix']) == 0
+    assert 'nothing to repair' in capsys.readouterr().out
+    parts((Part('python', failing(Problem('is too old')), advice='use another'),))
+    assert main(['doctor', '--fix', '--yes']) == 1
+    assert 'python -> use another' in capsys.readouterr().out and not ran[0]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmhier.cli.main import main
+from mmhier.inference.estimators import load_estimator
 
 MICRO = 'swinpose_micro_s3_synth'
 
@@ -28,6 +29,23 @@ def test_export_and_report(picture_folder, tmp_path, capsys):
     assert facts['config'] == MICRO and facts['keypoint_names'][0] == 'nose'
     assert facts['parity']['crops'] == 2 and facts['parity']['source'] == 'images in pictures'
     assert torch.jit.load(str(out))(torch.zeros(1, 3, 128, 96))[0].shape == (1, 17, 32, 24)
+
+
+def test_without_a_checkpoint_it_is_what_training_has_left(picture_folder, tmp_path, capsys, monkeypatch):
+    """And if it has not, the message says so; ``mmhier test`` does the same."""
+    monkeypatch.chdir(tmp_path)
+    command = ['export', MICRO, '--format', 'torchscript', '--crops', str(picture_folder), '--bound', '9']
+    for arguments in (command, ['test', MICRO]):
+        assert main(arguments) == 1
+        assert f'{MICRO} needs weights, and there are none in pretrained/' in capsys.readouterr().err
+    (tmp_path / 'pretrained').mkdir()
+    state = load_estimator(MICRO, 'random', 'cpu').model.state_dict()
+    torch.save(dict(state_dict=state), tmp_path / 'pretrained' / f'{MICRO}.pth')
+    assert main(command) == 0
+    assert (tmp_path / f'{MICRO}.pt').is_file()
+    assert main(['test', MICRO]) == 1
+    error = capsys.readouterr().err
+    assert f'weights: pretrained/{MICRO}.pth' in error and 'person_keypoints_val.json does not exist' in error
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import pytest
 from mmhier.cli import doctor
 from mmhier.cli.main import main
 from mmhier.cli.model_files import weights_table
+from mmhier.parts import Problem
 from mmhier.testing.file_server import Served
+from mmhier.zoo import cache
 from mmhier.zoo.registry import read_registry
 
 _zoo = runpy.run_path(str(Path(__file__).parents[1] / 'zoo' / 'conftest.py'))
@@ -108,15 +110,26 @@ def test_list(run, entry):
 
 def test_doctor_shows_cache_size_and_offline_state(entry, run, monkeypatch, home):
     run('models download net')
-    assert doctor._weights() == f'{home}/models: 1 file, 0.0 MB; downloads on first use'
+    (part,) = [part for part in doctor.OPTIONAL if part.name == 'released weights']
+    assert part.probe() == f'{home}/models: 1 file, 0.0 MB; downloads on first use'
     monkeypatch.setenv('MMHIER_OFFLINE', '1')
-    assert 'OFFLINE (MMHIER_OFFLINE is set)' in doctor._weights()
+    assert 'OFFLINE (MMHIER_OFFLINE is set)' in part.probe()
     monkeypatch.setenv('MMHIER_HOME', __file__)
-    with pytest.raises(doctor.Problem, match='cannot be written to'):
-        doctor._weights()
-    assert any(part.probe is doctor._weights for part in doctor.OPTIONAL)
+    with pytest.raises(Problem, match='cannot be written to'):
+        part.probe()
 
 
 def test_receipt_is_beside_the_file(entry, run, home):
     run('models download net')
     assert json.loads((home / 'models/net/net.bin.json').read_text())['name'] == 'net'
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_from_being_verified(entry, run, monkeypatch):
+    run('models download net')
+    monkeypatch.setattr(cache, 'problem_of', unreadable)
+    status, out, _ = run('models verify')
+    assert status == 1 and 'net.bin cannot be read ([Errno 13] Permission denied)' in out
+
+
+def unreadable(*_, **__):
+    raise PermissionError(13, 'Permission denied')

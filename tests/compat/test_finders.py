@@ -165,25 +165,42 @@ def test_an_mmdet_that_refuses_mmcv_is_told(fresh_python, tmp_path):
     assert out.count('MMCV==2.2.0 is used but incompatible.') == 1 and "pip install 'mmcv-lite==2.1.0'" in out
 
 
-def test_a_missing_mmpose_is_told_when_needed(fresh_python):
-    out = fresh_python(
-        """
-        class Absent:
-            def find_spec(name, path=None, target=None):
-                if name == 'mmpose':
-                    raise ModuleNotFoundError("No module named 'mmpose'", name=name)
+ABSENT = """
+    class Absent:
+        def find_spec(name, path=None, target=None):
+            if name == 'MISSING':
+                raise ModuleNotFoundError(f'No module named {name!r}', name=name)
 
-        sys.meta_path.insert(0, Absent)
-        import mmhier
-        import mmhier.datasets, mmhier.evaluation.functional
-        try:
-            import mmhier.datasets.transforms
-        except ImportError as error:
-            print(type(error).__name__, error)
-        """
+    sys.meta_path.insert(0, Absent)
+    import mmhier
+    """
+
+
+@pytest.mark.parametrize('missing', ['mmpose', 'mmcv', 'mmengine'])
+def test_a_missing_part_is_told_when_needed(fresh_python, missing):
+    """By every command, and to programs; what needs none of it works."""
+    code = (
+        ABSENT
+        + """
+    import mmhier.datasets, mmhier.evaluation.functional
+    from mmhier.cli.main import main
+    for command in COMMANDS:
+        print(main(command.split()))
+    try:
+        from mmhier.apis import Inferencer
+    except ImportError as error:
+        print(type(error).__name__, error)
+    """
     )
-    assert out.startswith('ImportError mmhier.datasets.transforms needs mmpose')
-    assert 'pip install --no-deps mmpose==1.3.2' in out
+    commands = [
+        'infer a.png --model swinpose_s_s3 --weights random', 'train swinpose_s_s3', 'models swinpose_s_s3',
+        'test swinpose_s_s3 a.pth', 'export swinpose_s_s3 random', 'benchmark swinpose_s_s3',
+    ]  # fmt: skip
+    out = fresh_python(code.replace('MISSING', missing).replace('COMMANDS', repr(commands)))
+    *said, last = [line for line in out.splitlines() if 'mmhier doctor --fix' in line]
+    assert len([line for line in out.splitlines() if line == '1']) == len(commands)
+    assert len({*said, last}) >= 2 and out.count('Run: mmhier doctor --fix') == len(commands) + 1
+    assert 'ModuleNotFoundError mmhier.' in out and f' needs {missing}, which is not installed' in out
 
 
 def test_importable_tells_broken_from_absent(tmp_path, monkeypatch, caplog):

@@ -307,6 +307,13 @@ def test_nothing_is_loaded_when_it_does_not_fit(network, tmp_path):
     assert all(torch.equal(value, before[key]) for key, value in ours.state_dict().items())
 
 
+def test_microsoft_or_timm(network):
+    """They differ by where the steps between stages stand; a file with both is neither."""
+    both = {**in_format(network, 'timm'), **in_format(network, 'microsoft')}
+    with pytest.raises(ValueError, match=r'may be a Swin of microsoft, .* or of timm'):
+        detect_format(SWIN, both)
+
+
 def test_other_numbering_of_relative_positions_is_refused(network):
     state = in_format(network, 'microsoft')
     state['layers.0.blocks.0.attn.relative_position_index'] = torch.zeros(49, 49, dtype=torch.long)

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpose.registry import MODELS
 
-from mmhier.convert import find_family
+from mmhier.convert import convert_whole_model, find_family
 from mmhier.convert.key_table import convert
 from mmhier.convert.vit import (
     DATASETS,
@@ -276,6 +276,30 @@ def test_a_class_token_does_not_make_it_mae(network):
     both = state | {'backbone.cls_token': token, 'backbone.norm.weight': state[norms[0]]}
     with pytest.raises(ValueError, match=r'ViTPose.*or MAE.*both'):
         loaded(both)
+
+
+@pytest.mark.parametrize('token', [False, True])
+def test_the_closing_norm_is_needed_with_or_without_a_class_token(network, token):
+    """ViTPose always has one; without it nothing tells which positions these are."""
+    state = {key: value for key, value in in_format(network, 'vitpose').items() if 'last_norm' not in key}
+    state |= {'backbone.cls_token': torch.zeros(1, 1, ARCH['embed_dims'])} if token else {}
+    with pytest.raises(ValueError, match=r'may be ViTPose.* or MAE.*neither'):
+        loaded(state)
+    found = mae(network)
+    del found['cls_token']
+    assert loaded(found)[1].format == 'mae'
+
+
+def test_two_families_or_formats_or_tasks_are_refused_with_both_named(network):
+    state = in_format(network, 'vitpose')
+    swin = {'encoder.layers.0.blocks.0.attn.relative_position_bias_table': torch.zeros(1)}
+    with pytest.raises(ValueError, match=r'a\.pth may be Swin or ViT, .*prefix='):
+        find_family(state | swin, 'a.pth')
+    assert find_family(state | swin, 'a.pth', 'backbone.') is VIT
+    with pytest.raises(ValueError, match='may be a ViT of vitpose or openmmlab'):
+        loaded(state | {'backbone.patch_embed.projection.weight': torch.zeros(1)})
+    with pytest.raises(ValueError, match=r'a\.pth may be ViTPose or HMR2\.0'):
+        convert_whole_model(state | {'smpl_head.decpose.weight': torch.zeros(1)}, source='a.pth')
 
 
 def test_vitpose_plus_needs_a_data_set(network, tmp_path):

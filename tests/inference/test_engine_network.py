@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmhier.codecs import ViTPoseUDPHeatmap
 from mmhier.deploy import export_model
+from mmhier.inference.crops import make_batch
 from mmhier.inference.estimators import load_estimator
 
 POSE = 'swinpose_micro_s3_synth'
@@ -61,8 +63,6 @@ def test_an_exported_file_needs_no_checkpoint(checkpoint, pictures, tmp_path, op
     estimator = load_estimator(POSE, checkpoint, 'cpu')
     expected = keypoints_of(estimator, pictures[0])
     crops = [estimator.crop(pictures[0], box) for box in BOXES]
-    from mmhier.inference.crops import make_batch
-
     images = make_batch(crops, estimator.model.data_preprocessor, 'cpu')
     export_model(estimator.model, images, tmp_path / 'pose.pt', bound=LOOSE, **options)
     found = keypoints_of(load_estimator(POSE, device='cpu', engine=tmp_path / 'pose.pt'), pictures[0])
@@ -91,3 +91,17 @@ def test_mesh_models_need_their_parameters(checkpoint, mesh_inferencer, pictures
     wanted = mesh_inferencer.estimator.outputs
     with pytest.raises(ValueError, match='gives heatmaps; this model needs global_orient'):
         open_network(tmp_path / 'pose.pt', estimator.model, torch.zeros(1, 3, 128, 96), wanted)
+
+
+def test_an_export_of_vitposes_own_weights_is_decoded_as_its_code_does(checkpoint, pictures, tmp_path):
+    """The file says so; near the border the two codecs differ, and nothing else would tell them apart."""
+    estimator = load_estimator(POSE, checkpoint, 'cpu')
+    config = estimator.model.head.decoder
+    settings = dict(input_size=config.input_size, heatmap_size=config.heatmap_size, sigma=config.sigma)
+    estimator.model.head.decoder = ViTPoseUDPHeatmap(**settings)
+    crops = [estimator.crop(pictures[0], box) for box in BOXES]
+    images = make_batch(crops, estimator.model.data_preprocessor, 'cpu')
+    export_model(estimator.model, images, tmp_path / 'own.pt', format='torchscript', bound=LOOSE)
+    found = load_estimator(POSE, device='cpu', engine=tmp_path / 'own.pt')
+    assert isinstance(found.model.head.decoder, ViTPoseUDPHeatmap)
+    assert_close(keypoints_of(found, pictures[0]), keypoints_of(estimator, pictures[0]))

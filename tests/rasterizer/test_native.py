@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmhier import built_library
+from mmhier.parts import Problem
 from mmhier.rasterizer import FrameBuffer, frame_buffer, native
 
 BUFFERS = ('inverse_depth', 'objects', 'faces', 'barycentric')
@@ -115,3 +116,12 @@ def test_compiles_without_warnings(compiled, tmp_path):
     command = [*built_library.compiler(), *native.FLAGS, '-Wall', '-Wextra', '-Werror', str(native.SOURCE)]
     done = subprocess.run([*command, '-o', str(tmp_path / 'a.so')], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_doctor_is_told_why_there_is_none(monkeypatch):
+    monkeypatch.setattr(native, 'library', lambda: None)
+    monkeypatch.setattr(native, 'fault', lambda: 'c++ is not there')
+    with pytest.raises(Problem, match='several times slower: c\\+\\+ is not there'):
+        native.check()
+    monkeypatch.setattr(native, 'library', lambda: native)
+    assert native.check().startswith('C++, in ')

@@ -3,6 +3,7 @@
 import io
 import re
 import runpy
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -45,13 +46,19 @@ HUGGING_FACE = [('0.', 'deconv1.'), ('1.', 'batchnorm1.'), ('3.', 'deconv2.'), (
 def config(tmp_path_factory, repo_root):
     """ViTPose of two narrow blocks."""
     path = tmp_path_factory.mktemp('config') / 'vitpose_s_coco.py'
-    path.write_text(
-        f"_base_ = '{repo_root}/configs/hpe/vitpose_s_coco.py'\n"
-        f'model = dict(backbone=dict(arch=dict({arguments(ARCH)}, _delete_=True)),\n'
-        f'    neck=dict(in_channels={ARCH["embed_dims"]}, out_channels={ARCH["embed_dims"]}),\n'
-        f'    head=dict(in_channels={ARCH["embed_dims"]}))\n'
-    )
+    path.write_text(narrow(repo_root / 'configs/hpe/vitpose_s_coco.py'))
     return path
+
+
+def narrow(base: Path) -> str:
+    """A config of ViTPose, made narrow."""
+    width = ARCH['embed_dims']
+    neck = '' if 'simple' in base.stem else f'neck=dict(in_channels={width}, out_channels={width}),'
+    return (
+        f"_base_ = '{base}'\n"
+        f'model = dict(backbone=dict(arch=dict({arguments(ARCH)}, _delete_=True)), {neck}\n'
+        f'    head=dict(in_channels={width}))\n'
+    )
 
 
 @pytest.fixture(scope='module')
@@ -69,7 +76,7 @@ def network(config):
 
 def released_state(network, name: str) -> dict[str, torch.Tensor]:
     """The state dictionary as it is released in a format."""
-    project = name.removesuffix('+')
+    project, _, extra = name.partition('+')
     state = {k: v for k, v in in_format(network.backbone, project).items() if k.startswith('backbone.')}
     for key, value in network.head.state_dict().items():
         if project == 'huggingface':
@@ -77,12 +84,20 @@ def released_state(network, name: str) -> dict[str, torch.Tensor]:
             for ours, theirs in HUGGING_FACE:
                 key = re.sub('^deconv_layers.' + re.escape(ours), theirs, key)
         state[('keypoint_head.' if project == 'vitpose' else 'head.') + key] = value
-    if name.endswith('+'):  # six experts, of which the first is the network's
+    if extra == ' class token':  # some of ViTPose's files still hold that of their MAE
+        state['backbone.cls_token'] = torch.randn(1, 1, ARCH['embed_dims'])
+    elif '+' in name:  # six experts, of which the first is the network's
         for key in [key for key in state if '.mlp.fc2.' in key]:
             rows = state[key]
             state[key] = rows[:-4]
             for expert in range(6):
                 state[key.replace('.fc2.', f'.experts.{expert}.')] = rows[-4:] + expert
+    if extra == ' heads':  # and a decoder for each of the other data sets
+        head = {key: value for key, value in state.items() if key.startswith('keypoint_head.')}
+        for number, joints in enumerate((14, 16, 17, 17, 133)):
+            for key, value in head.items():
+                value = torch.randn(joints, *value.shape[1:]) if 'final_layer' in key else value + 1
+                state[key.replace('keypoint_head', f'associate_keypoint_heads.{number}')] = value
     return {key: value.contiguous() for key, value in state.items()}
 
 
@@ -101,6 +116,8 @@ KINDS = [
     ('huggingface+', 'safetensors'),
     ('openmmlab', 'pth'),
     ('vitpose', 'pth'),
+    ('vitpose+ class token', 'pth'),
+    ('vitpose+ heads', 'pth'),
 ]
 
 
@@ -145,6 +162,30 @@ def test_pose_from_name_to_picture(released_entry, config, network, server, tmp_
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
     theirs = isinstance(estimator.model.head.decoder, ViTPoseUDPHeatmap)
     assert theirs == (project != 'openmmlab')
+
+
+@pytest.mark.parametrize('project', ['huggingface', 'openmmlab', 'vitpose'])
+def test_simple_decoders_from_name_to_heatmaps(project, repo_root, server, make_entry, tmp_path):
+    """No deconvolutions: one 3 x 3 convolution behind an upsampled map."""
+    path = tmp_path / 'vitpose_s_simple_coco.py'
+    path.write_text(narrow(repo_root / 'configs/hpe/vitpose_s_simple_coco.py'))
+    init_default_scope('mmpose')
+    settings = Config.fromfile(path).model
+    settings.backbone.init_cfg = None
+    network = MODELS.build(settings).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    content = as_file(released_state(network, project), 'pth')
+    server.files['/a'] = Served(content)
+    make_entry('my-net', content=content, sources=[server.url('/a')], kind='pose', file='net.pth')
+    images = torch.randn(1, 3, 256, 192)
+    with torch.inference_mode():
+        found = load_estimator(path, 'my-net', 'cpu').model(images, None, mode='tensor')
+        state = in_format(network.backbone, 'vitpose')
+        state = {k.removeprefix('backbone.'): v for k, v in state.items() if k.startswith('backbone.')}
+        maps = network.neck((reference(state, images, ARCH['num_heads']),))
+        expected = network.head(maps)
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 def test_conversion_is_kept_with_the_hash_of_its_source(released_entry, config, monkeypatch):
@@ -205,6 +246,22 @@ def test_names_in_configs(released_entry, config, network):
     assert all(
         torch.allclose(value, expected[key], atol=1e-6) for key, value in backbone.state_dict().items()
     )
+
+
+def test_files_are_converted_by_name_and_address(released_entry, network, server, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    expected = network.state_dict()
+    experts = '+' in released_entry[0] and 'token' not in released_entry[0]
+    dataset = ['--dataset', 'coco'] if experts else []
+    address = server.url(f'/a.{released_entry[1].format}')
+    server.files[address.removeprefix(server.address)] = server.files['/a']
+    for source in ('my-net', 'my_net', address):
+        out = tmp_path / 'out.safetensors'
+        assert main(['convert', source, str(out), '--whole-model', *dataset]) == 0
+        found = CheckpointLoader.load_checkpoint(str(out))
+        assert found.keys() == expected.keys()
+        assert all(torch.allclose(value, expected[key], atol=1e-6) for key, value in found.items())
+    assert main(['convert', 'my-nett', str(out)]) == 1 and main(['convert', 'yolox-s', str(out)]) == 1
 
 
 def test_initial_weights_by_name(server, make_entry, network):
@@ -317,20 +374,52 @@ def mesh_config(tmp_path, repo_root):
     return path
 
 
-def test_mesh_from_name_to_vertices(server, make_entry, mesh_config, tmp_path, monkeypatch, anny):
-    """Lightning's checkpoint of HMR2.0, in an archive, with the parts of SMPL that it holds."""
+def tarred(members: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode='w') as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+RUN = 'logs/train/multiruns/hmr2/0'
+CHECKPOINT = f'{RUN}/checkpoints/epoch=35-step=1000000.ckpt'
+
+
+@pytest.mark.parametrize('release', ['hmr2b', 'hmr2a', 'hmr2-small'])
+def test_mesh_from_name_to_vertices(
+    release, server, make_entry, mesh_config, tmp_path, monkeypatch, anny, home
+):
+    """Lightning's checkpoint of HMR2.0, with the parts of SMPL that it holds.
+
+    HMR2.0b lies in a tar beside a file of SMPL, HMR2.0a by itself, the small one in a ZIP that only a browser
+    gets.
+    """
     vit = ViT(_hmr2['VIT_ARCH'], img_size=(256, 192), drop_path_rate=0.0)
     weights = _hmr2['vit_weights'](_hmr2['mesh_model'](vit, 12))
     file = io.BytesIO()
     torch.save({'state_dict': weights, 'pytorch-lightning_version': '1.8.1'}, file)
     content = file.getvalue()
-    packed = zipped('logs/last.ckpt', content)
-    server.files['/a.zip'] = Served(packed)
-    source = Source(server.url('/a.zip'), member='**/last.ckpt', bytes=len(packed))
+    if release == 'hmr2b':
+        smpl = {'data/smpl/SMPL_NEUTRAL.pkl': b'licensed', f'{RUN}/model_config.yaml': b'SMPL: {}'}
+        packed = tarred(smpl | {CHECKPOINT: content})
+        source = Source(server.url('/a.tar.gz'), member=CHECKPOINT, bytes=len(packed))
+    elif release == 'hmr2a':
+        packed, source = content, Source(server.url('/epoch%3D10-step%3D25000.ckpt'))
+    else:
+        packed, source = zipped('hmr/last.ckpt', content), Source(file='hmr.zip', member='**/last.ckpt')
+    if source.url:
+        server.files[source.url.removeprefix(server.address)] = Served(packed)
     settings = dict(kind='mesh', file='net.ckpt', format='ckpt', non_commercial='yes')
     make_entry('my-mesh', content=content, sources=[source], **settings)
-    with pytest.raises(LicenceError):
+    by_hand = source.url is None
+    with pytest.raises(DownloadError if by_hand else LicenceError, match='hmr.zip|--accept-licence'):
         load_estimator(mesh_config, 'my-mesh', 'cpu')
+    if by_hand:
+        (home / 'models/my-mesh').mkdir(parents=True)
+        (home / 'models/my-mesh/hmr.zip').write_bytes(packed)
     assert main(['models', 'download', 'my-mesh', '--accept-licence']) == 0
     estimator = load_estimator(mesh_config, 'my-mesh', 'cpu')
     images = torch.randn(1, 3, 256, 192)
@@ -351,7 +440,9 @@ def test_mesh_from_name_to_vertices(server, make_entry, mesh_config, tmp_path, m
     command = ['infer', 'photo.png', '--model', str(mesh_config), '--weights', 'my-mesh', '--detector']
     assert main([*command, 'whole_image', '--out', 'out', '--save', 'json,overlay,glb']) == 0
     assert picture_of('out').shape == IMAGE.shape and list(Path('out').glob('*.glb'))
-    assert len(server.log) == 1
+    assert len(server.log) == (0 if by_hand else 1)
+    kept = [path for path in home.rglob('*') if path.is_file()]
+    assert kept and not any(b'licensed' in path.read_bytes() or 'SMPL' in path.name for path in kept)
 
 
 def picture_of(folder) -> np.ndarray:
@@ -396,9 +487,18 @@ def test_detectors_by_name(family, in_archive, server, make_entry, tmp_path):
     source = Source(server.url('/a'), 'a.zip', '**/end2end.onnx') if in_archive else server.url('/a')
     settings = dict(kind='detector', file='net.onnx', format='onnx', family=family)
     make_entry('my-detector', content=content, sources=[source], **settings)
-    boxes, _ = load_detector('my-detector')(np.full((32, 64, 3), 90, np.uint8))
+    image = np.full((32, 64, 3), 90, np.uint8)
+    boxes, _ = load_detector('my-detector')(image)
     np.testing.assert_allclose(boxes, expected, atol=1e-3)
-    assert load_detector('my_detector').family == family and len(server.log) == 1
+    assert load_detector('my_detector').family == family
+    if not in_archive:
+        cv2.imwrite(str(tmp_path / 'photo.png'), image)
+        command = ['infer', str(tmp_path / 'photo.png'), '--model', POSE, '--weights', 'random', '--quiet']
+        assert (
+            main([*command, '--detector', 'my-detector', '--draw-boxes', '--out', str(tmp_path / 'out')]) == 0
+        )
+        assert (picture_of(tmp_path / 'out') != image).any()
+    assert len(server.log) == 1
 
 
 def test_the_default_detector_or_the_whole_image(

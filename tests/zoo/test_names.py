@@ -103,6 +103,13 @@ def test_what_is_meant_by_a_wrong_name(name, meant):
         find_configs([name])
 
 
+def test_a_name_of_weights_is_no_name_of_a_model():
+    with pytest.raises(FileNotFoundError, match=r'that of released weights: --weights \(weights=\)'):
+        resolve_config('vitpose_plus_small')
+    with pytest.raises(FileNotFoundError, match=r'that of released weights: --detector \(detector=\)'):
+        resolve_config('yolox-s')
+
+
 def test_what_is_meant_by_a_wrong_path(tmp_path):
     own = tmp_path / 'Configs' / 'my_pose.py'
     own.parent.mkdir()

@@ -22,6 +22,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from ...parts import Problem
 from ..cross_scan import NUM_DIRECTIONS
 from ..remember import outside_modes
 
@@ -207,6 +208,27 @@ def choose(name: str, device_type: str, float64: bool = False) -> str:
     if fault := _fault(name, device_type):
         raise ImportError(f"selective scan, backend {name!r}: {fault}; or use backend='auto'")
     return name
+
+
+def check() -> str:
+    """The backend that runs on this machine, for ``mmhier doctor``.
+
+    Raises:
+        Problem: If it is a slow one.
+    """
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    chosen = choose('auto', device)
+    if chosen == 'torch':
+        try:
+            choose(PREFERENCE[device][0], device)
+        except ImportError as error:
+            raise Problem(f'VMamba runs, but slowly: {error}') from error
+    text = f'backend {chosen} on {device}, checked'
+    if chosen == 'cpp':
+        from . import cpp
+
+        text += f'; built in {cpp.library_path().parent}'
+    return text
 
 
 def _choose(device_type: str, float64: bool) -> str:

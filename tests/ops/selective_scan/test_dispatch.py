@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmhier.ops.selective_scan import choose, cross_selective_scan, dispatch, reference, selective_scan
+from mmhier.parts import Problem
 
 from .test_selective_scan import maps, sequences
 
@@ -133,3 +134,14 @@ def test_compiles_without_graph_break(name):
         *(torch.autograd.grad(y.sum(), list(inputs.values())) for y in (found, expected)), strict=True
     ):
         assert torch.allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='the fastest backend is another one on a GPU')
+def test_doctor_is_told_the_backend_and_why_not_a_faster_one(monkeypatch, fresh):
+    faults = dict(cpp=None)
+    monkeypatch.setattr(dispatch, '_fault', lambda name, device: faults.get(name))
+    assert dispatch.check().startswith('backend cpp on cpu, checked; built in ')
+    faults['cpp'] = 'the folder /x cannot be written'
+    dispatch._chosen.clear()
+    with pytest.raises(Problem, match='runs, but slowly: .*/x cannot be written'):
+        dispatch.check()
