@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     _clip(out, args.seed)
     print(f"""
 {sheet}   skeletons, meshes and side views of synthetic people
-{out}/walk_overlay.mp4, walk_side.mp4, walk.glb   somebody who walks: in the picture, from the side, in 3D
+{out}/demo_walk_overlay.mp4, ..._side.mp4, .glb   somebody who walks: in the picture, from the side, in 3D
 {out}/results.json   all numbers of the walk, with units and frames
 {time.perf_counter() - begin:.0f} s. The models are small and know synthetic people only, not photographs.
 
@@ -73,8 +73,8 @@ next: mmhier infer photo.jpg        your photo; the default model and detector a
 
 def _pictures(out: Path, seed: int) -> Path:
     """Render some scenes, find poses and meshes, and draw them on one sheet."""
-    _tell(f'synthetic people: {out / "people"}')
-    people = out / 'people'
+    people = out / f'people_{seed}'
+    _tell(f'synthetic people: {people}')
     generate(people, 0, NUM_SCENES, seed, scenes='varied', progress=False)
     boxes = str(people / 'annotations' / 'person_keypoints_val.json')
     inputs = str(people / 'images' / 'val')
@@ -92,9 +92,9 @@ def _pictures(out: Path, seed: int) -> Path:
 
 def _clip(out: Path, seed: int) -> None:
     """Render somebody who walks, and write what is found over time."""
-    _tell(f'somebody who walks: {out / "walk.mp4"}')
+    path, found = out / 'demo_walk.mp4', []
+    _tell(f'somebody who walks: {path}')
     kit = BodyKit(load_open_body())
-    path, found = out / 'walk.mp4', []
     truth = walk(load_body_model('open'), **WALK)
     with VideoWriter(path, truth.fps) as video:
         for frame in render_walk(kit, truth, seed):

@@ -176,8 +176,7 @@ GROUPS = {
             ),
             'mmhier infer data/synth/images/val --model swinhmr2_micro_s3_synth --detector whole_image '
             '--save json,overlay,side,glb': Run(makes=MICRO_MESHES),
-            'mmhier infer people/ --model swinhmr2_micro_s3_synth --boxes people.json '
-            '--save json,overlay,side,glb': Run(makes=MICRO_MESHES),
+            'mmhier demo': Run('--no-show', makes=('mmhier_demo/demo.jpg', 'mmhier_demo/demo_walk.glb')),
         },
     ),
     'data of your own': Group(
@@ -361,8 +360,7 @@ GROUPS = {
 # Not run: they fetch from elsewhere, or are the very suite. By what they are run otherwise.
 NOT_RUN = {
     'git clone <this repository> mmhier && cd mmhier': 'names no address',
-    'pip install -e .': 'tools/bootstrap.py does, before every goal of the Makefile',
-    'pip install --no-deps -r requirements/openmmlab.txt': 'tools/bootstrap.py installs the same',
+    'pip install "mmhier[synth] @ git+<this repository>"': 'names no address; tests/test_wheel.py',
     'pip install gradio av': 'fetches from an index',
     'pip install jupyterlab': 'fetches from an index',
     'jupyter lab notebooks': 'waits for a browser; tests/test_notebooks.py runs the notebooks',
@@ -370,6 +368,7 @@ NOT_RUN = {
     'mmhier models download mae-base --accept-licence': 'the same',
     'python tools/zoo/check.py --write': 'fetches; tests/tools/test_zoo_check.py',
     'make quickstart': 'tests/cli/test_quickstart.py runs its steps',
+    'make quickstart-full': 'the same',
     'make test': '.ci/run',
     'make test-slow': 'is this suite',
     'make lint': 'by hand before a change lands',
