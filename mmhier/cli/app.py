@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mmhier.cli.infer_options import add_detector_option, add_engine_options
 from mmhier.cli.trust import add_trust_option, apply_trust
 from mmhier.web.gate import app_folder
 from mmhier.web.page import MAX_FRAMES, Analyzer, build_page, find_models, import_gradio, launch
@@ -22,18 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--weights', metavar='WEIGHTS', help='its weights: file, address, or name of released ones'
     )
-    parser.add_argument(
-        '--detector',
-        metavar='SPEC',
-        help='name of a released one (yolox-s ...), FILE.onnx (YOLOX, RTMDet, D-FINE), torchvision, '
-        'mmdet:CONFIG,WEIGHTS (default: the whole image is one person)',
-    )
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
-    parser.add_argument(
-        '--engine',
-        default='eager',
-        help='eager, auto, compile, onnxruntime, openvino, or an exported file (default: %(default)s)',
-    )
+    add_detector_option(parser, 'or whole_image: one person per image (the default)')
+    add_engine_options(parser)
     parser.add_argument(
         '--max-frames',
         type=int,

@@ -51,12 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--show', action='store_true', help='show the overlay in a window')
     people = parser.add_argument_group('people')
     people.add_argument('--boxes', metavar='FILE', help='boxes of people: JSON, COCO, or results.json')
-    people.add_argument(
-        '--detector',
-        metavar='SPEC',
-        help='name of a released one (yolox-s ...), FILE.onnx (YOLOX, RTMDet, D-FINE), torchvision, '
-        'mmdet:CONFIG,WEIGHTS, or whole_image: one person per image (default: auto, which is yolox-s, or '
-        'whole_image where that cannot be had)',
+    add_detector_option(
+        people,
+        'or whole_image: one person per image (default: auto, which is yolox-s, or whole_image where that '
+        'cannot be had)',
     )
     people.add_argument(
         '--box-threshold', type=float, default=0.3, metavar='S', help='least score (default: %(default)s)'
@@ -109,12 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     speed = parser.add_argument_group('speed')
     speed.add_argument('--batch-size', type=int, default=8, metavar='N', help='people (default: %(default)s)')
-    speed.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
-    speed.add_argument(
-        '--engine',
-        default='eager',
-        help='eager, auto, compile, onnxruntime, openvino, or an exported file (default: %(default)s)',
-    )
+    add_engine_options(speed)
     speed.add_argument('--flip-test', action='store_true', help='average with the mirrored crop')
     parser.add_argument(
         '--max-megapixels',
@@ -127,6 +120,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--quiet', action='store_true', help='print nothing but warnings and errors')
     parser.add_argument(
         '--finish', type=Path, metavar='JSONL', help='make JSON and npz of what a killed run has left'
+    )
+
+
+def add_detector_option(parser: argparse._ActionsContainer, rest: str) -> None:
+    """What finds people; ``rest`` is what else may be named, and the default."""
+    parser.add_argument(
+        '--detector',
+        metavar='SPEC',
+        help='name of a released one (yolox-s ...), FILE.onnx (YOLOX, RTMDet, D-FINE), torchvision, '
+        f'mmdet:CONFIG,WEIGHTS, {rest}',
+    )
+
+
+def add_engine_options(parser: argparse._ActionsContainer) -> None:
+    """What runs the network, and where."""
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 (default: %(default)s)')
+    parser.add_argument(
+        '--engine',
+        default='eager',
+        help='eager, auto, compile, onnxruntime, openvino, or an exported file (default: %(default)s)',
     )
 
 

@@ -215,7 +215,7 @@ class FrameResult:
             ValueError: If a value of the style is unknown, or meshes are asked for where there are none.
         """
         from mmhier.visualization.mesh_renderer import render_people
-        from mmhier.visualization.skeleton import paint_skeleton
+        from mmhier.visualization.skeleton import draw_skeleton
         from mmhier.visualization.style import Style
 
         how = Style(**style)
@@ -227,7 +227,7 @@ class FrameResult:
             raise ValueError(f'{self.model} predicts no meshes: style={how.style!r} needs a mesh model')
         if bodies is None or how.style == 'both':
             for number, person in zip(self._numbers(), self.people):
-                paint_skeleton(
+                draw_skeleton(
                     canvas, person.keypoints, person.keypoint_scores, self.keypoint_names, self.skeleton,
                     how, number,
                 )  # fmt: skip

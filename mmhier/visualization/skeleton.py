@@ -19,21 +19,6 @@ _THICKEST = 32767  # OpenCV's limit
 
 
 def draw_skeleton(
-    image: np.ndarray,
-    keypoints: np.ndarray,
-    scores: np.ndarray,
-    names: Sequence[str],
-    links: Sequence[tuple[int, int]],
-    style: Style | None = None,
-    number: int = 0,
-) -> np.ndarray:
-    """Return a copy of an image with one person's skeleton on it; see :func:`paint_skeleton`."""
-    canvas = image.copy()
-    paint_skeleton(canvas, keypoints, scores, names, links, style, number)
-    return canvas
-
-
-def paint_skeleton(
     canvas: np.ndarray,
     keypoints: np.ndarray,
     scores: np.ndarray,
@@ -41,7 +26,7 @@ def paint_skeleton(
     links: Sequence[tuple[int, int]],
     style: Style | None = None,
     number: int = 0,
-) -> None:
+) -> np.ndarray:
     """Draw one person's skeleton on a picture.
 
     Args:
@@ -53,6 +38,9 @@ def paint_skeleton(
         style: How; by default as :class:`Style` says.
         number: Of the person, who has a colour by it if the style says so.
 
+    Returns:
+        The canvas.
+
     Raises:
         ValueError: If the arrays disagree on K.
     """
@@ -63,7 +51,7 @@ def paint_skeleton(
     style = style or Style()
     drawn = drawn_keypoints(keypoints, scores, style)
     if not drawn.any():
-        return
+        return canvas
     width = min(style.width(person_size(np.zeros(4), keypoints[drawn])), _THICKEST // 4)
     rim, colours = max(1, round(width / 4)), style.side_colours(number)
     fixed = np.zeros((len(names), 2), int)
@@ -83,6 +71,7 @@ def paint_skeleton(
                 canvas, tuple(fixed[index]), round(radius * 2**_SUBPIXEL_BITS),
                 colours[_side(names[index])] if colour is None else colour, -1, **options,
             )  # fmt: skip
+    return canvas
 
 
 def drawn_keypoints(keypoints: np.ndarray, scores: np.ndarray, style: Style) -> np.ndarray:

@@ -24,7 +24,7 @@ from mmhier.datasets.synthetic.poses import sample_pose
 from mmhier.rasterizer import native
 from mmhier.tables import markdown
 from mmhier.visualization.mesh_renderer import render_people, side_view
-from mmhier.visualization.skeleton import paint_skeleton
+from mmhier.visualization.skeleton import draw_skeleton
 
 FACING = np.diag([1.0, -1.0, -1.0])  # the body's frame to that of a camera which it faces
 SIZES = ((640, 424), (4032, 3024))
@@ -58,7 +58,7 @@ def pictures(
     def skeletons() -> None:
         canvas = image.copy()
         for points in keypoints:
-            paint_skeleton(canvas, points, np.ones(len(points)), COCO17_NAMES, links)
+            draw_skeleton(canvas, points, np.ones(len(points)), COCO17_NAMES, links)
 
     yield 'skeletons', skeletons
 
