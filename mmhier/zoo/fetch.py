@@ -20,6 +20,8 @@ from mmhier.zoo.download import Expected, addresses, download
 from mmhier.zoo.registry import COMMERCE, Source, Weights, find_entry
 
 POLL_S = 0.2
+# How often a folder that was just made may be gone again, before it counts as one that cannot be made.
+MOST_GONE = 20
 
 
 class LicenceError(ValueError):
@@ -116,7 +118,7 @@ def _consent(entry: Weights, accepted: bool) -> bool:
 @contextlib.contextmanager
 def _alone(entry: Weights) -> Iterator[None]:
     """Hold the entry's folder; wait for a process that does."""
-    folder, told = cache.folder_of(entry), False
+    folder, told, gone = cache.folder_of(entry), False, 0
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -129,9 +131,10 @@ def _alone(entry: Weights) -> Iterator[None]:
                 _tell(f'{entry.name}: waiting for another process that fetches it')
                 told = True
             time.sleep(POLL_S)
-        except FileNotFoundError:  # removed between the two lines
-            continue
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and gone < MOST_GONE:  # removed between the two lines
+                gone += 1
+                continue
             raise DownloadError(
                 f'{entry.name} is not on this machine, and {folder} cannot be written to ({error.strerror}): '
                 f'set {cache.HOME_VARIABLE} to a folder of yours, or have it put there. {by_hand(entry)}'
