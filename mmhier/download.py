@@ -195,8 +195,13 @@ def _transfer(url: str, part: Path, expected: Expected, name: str | None, valida
 @contextlib.contextmanager
 def _open(request: urllib.request.Request, part: Path):
     """The answer to a request; what goes wrong before and while it is read, sorted by whether it may pass."""
+    opener = _opener()
     try:
-        with _opener().open(request, timeout=TIMEOUT_S) as response:
+        try:
+            response = opener.open(request, timeout=TIMEOUT_S)
+        except ValueError as error:
+            raise _Refused(f'it leads to what is no address ({error})') from error
+        with response:
             yield response
     except urllib.error.HTTPError as error:
         error.close()

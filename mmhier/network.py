@@ -14,6 +14,8 @@ from urllib.error import HTTPError, URLError
 # Seconds that a server may take to answer, or between two pieces of its answer.
 PATIENCE = 30.0
 
+# Letters of what a server says that are repeated.
+_LONGEST = 200
 OFFLINE_VARIABLES = ('MMHIER_OFFLINE', 'HF_HUB_OFFLINE')
 
 # What Python raises for names that are not known, refused or broken connections, silence, wrong certificates,
@@ -52,15 +54,25 @@ def downloading(address: str, remedy: str) -> Iterator[None]:
 
 
 def reason_of(error: Exception, patience: float) -> str:
-    """What went wrong, in a few words, with a server that had ``patience`` seconds to answer."""
+    """What went wrong, in a few words, with a server that had ``patience`` seconds to answer.
+
+    What the server has said may be in it, hence nothing that a terminal would obey.
+    """
     if isinstance(error, HTTPError):
-        return f'the server answers {error.code} {error.reason}'
+        return _printable(f'the server answers {error.code} {error.reason}')
     inner = error.reason if isinstance(error, URLError) else error
     if isinstance(inner, TimeoutError):
         return f'no answer within {patience:g} s'
     if isinstance(inner, http.client.IncompleteRead):
         return f'the connection ended after {len(inner.partial)} bytes'
-    return ' '.join(str(inner).split()) or type(inner).__name__
+    if isinstance(inner, http.client.BadStatusLine) and not isinstance(inner, ConnectionError):
+        return f'it does not speak HTTP, but says {_printable(str(inner))}'
+    return _printable(str(inner)) or type(inner).__name__
+
+
+def _printable(text: str) -> str:
+    text = ' '.join(text.split())
+    return ''.join(letter if letter.isprintable() else '?' for letter in text[:_LONGEST])
 
 
 def offline() -> str | None:

@@ -161,6 +161,20 @@ def test_a_circle_of_redirections_ends(server, part):
         download([server.url('/a')], part, KNOWN)
 
 
+def test_redirections_to_nowhere_do_not_keep_from_the_next_address(server, part):
+    server.files |= {
+        '/a': Served(redirect='http://[::1'),
+        '/b': Served(redirect='file:///etc/passwd'),
+        '/c': Served(redirect=f'http://{"a" * 70}.example.org/'),
+        '/d': Served(CONTENT),
+    }
+    for path, said in (('/a', 'no address'), ('/b', 'not allowed'), ('/c', 'no address|too long')):
+        with pytest.raises(DownloadError, match=said):
+            download([server.url(path)], part, KNOWN)
+    download([server.url(path) for path in ('/a', '/b', '/c', '/d')], part, KNOWN)
+    assert part.read_bytes() == CONTENT
+
+
 def test_https_does_not_lead_to_http():
     request = module.urllib.request.Request('https://example.org/a')
     with pytest.raises(module._Refused, match='not https'):

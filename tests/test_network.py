@@ -3,6 +3,7 @@
 The servers are on this machine; nothing leaves it.
 """
 
+import http.client
 import http.server
 import io
 import os
@@ -293,3 +294,9 @@ def test_weights_of_timm(monkeypatch):
     monkeypatch.setattr(TruncatedBackbone, '_load_timm', offline)
     with pytest.raises(DownloadError, match=r"timm's weights of test_convnext cannot be .*checkpoint=FILE"):
         network.init_weights()
+
+
+def test_what_a_server_says_cannot_command_a_terminal():
+    wild = http.client.BadStatusLine('\x1b]0;owned\x07' + 'a' * 5000)
+    said = network.reason_of(wild, 1.0)
+    assert said.startswith('it does not speak HTTP, but says ') and said.isprintable() and len(said) < 300

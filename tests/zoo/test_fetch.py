@@ -344,6 +344,24 @@ def test_a_read_only_cache(no_rights, server, make_entry, monkeypatch):
     assert not server.log
 
 
+def test_a_cache_where_nothing_can_be(entry, monkeypatch, tmp_path):
+    """A file or nothing in the place of a folder; what is not made and not refused either, as below /proc."""
+    (tmp_path / 'file').touch()
+    (tmp_path / 'circle').symlink_to(tmp_path / 'circle')
+    for place in ('file', 'file/models', 'circle'):
+        monkeypatch.setenv('MMHIER_HOME', str(tmp_path / place))
+        with pytest.raises(OSError, match='cannot be written to|Not a folder|Not a directory'):
+            fetch_entry(entry)
+    monkeypatch.setenv('MMHIER_HOME', str(tmp_path / 'home'))
+
+    def vanished(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, 'No such file or directory')
+
+    monkeypatch.setattr(fetch, 'FolderLock', vanished)
+    with pytest.raises(DownloadError, match='cannot be written to .No such file'):
+        fetch_entry(entry)
+
+
 def test_a_full_disk(entry, server, monkeypatch):
     usage = shutil.disk_usage('/')._replace(free=1000)
     monkeypatch.setattr('mmhier.download.shutil.disk_usage', lambda path: usage)
