@@ -357,7 +357,7 @@ def test_a_cache_where_nothing_can_be(entry, monkeypatch, tmp_path):
     def vanished(*_, **__):
         raise FileNotFoundError(errno.ENOENT, 'No such file or directory')
 
-    monkeypatch.setattr(fetch, 'FolderLock', vanished)
+    monkeypatch.setattr(folder_lock, 'FolderLock', vanished)
     with pytest.raises(DownloadError, match='cannot be written to .No such file'):
         fetch_entry(entry)
 
