@@ -27,7 +27,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmhier.convert.vit import load_vit, resize_positions
+from mmhier.convert.vit import load_token, load_vit, resize_positions
 from mmhier.models.backbones.truncation import FeatureInfo, TruncatedEncoder, Truncation
 from mmhier.ops.in_place import add
 from mmhier.ops.linear import Linear
@@ -148,16 +148,20 @@ class ViT(TruncatedEncoder):
         drop_path_span: Which last block: that of the ``'full'`` network, or the last ``'kept'`` one.
         frozen_stages: -1 trains all, 0 freezes the patch embedding and the positions, k the first k blocks as
             well, and the closing norm if these are all.
+        knowledge_token: Width of a token of a teacher that stands before the patches, see
+            :mod:`mmhier.distillation.knowledge_token`; it does not learn. If it is not the width of this
+            network, a linear layer that learns is between them.
         with_cp: Recompute activations in the backward pass to save memory.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads the weights of any project named
-            above; with ``prefix`` if the file holds several networks, and ``dataset`` if it is ViTPose+. By
+            above; with ``prefix`` if the file holds several networks, and ``dataset`` if it is ViTPose+; with
+            ``knowledge_token=PATH_OR_URL`` that token is a trained one, and ``checkpoint`` may be None. By
             default weights of linear layers and positions are drawn with a deviation of 0.02.
 
     Attributes:
         feature_info: Channels and stride of each returned map.
     """
 
-    undecayed = ('pos_embed',)
+    undecayed = ('pos_embed', 'knowledge_token')
     small = dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48))
 
     def __init__(
@@ -171,6 +175,7 @@ class ViT(TruncatedEncoder):
         drop_path_span: str = 'full',
         frozen_stages: int = -1,
         with_cp: bool = False,
+        knowledge_token: int | None = None,
         init_cfg: dict | list | None = None,
     ):
         settings = resolve_arch(arch)
@@ -180,10 +185,14 @@ class ViT(TruncatedEncoder):
         if not isinstance(img_size, Sequence) or len(img_size) != 2 or min(img_size) < 1:
             raise ValueError(f'img_size must be (height, width) in pixels, got {img_size!r}')
         self.in_channels, self.with_cp = in_channels, with_cp
+        self.img_size = tuple(img_size)
         self.map_hw = tuple(-(-side // PATCH) for side in img_size)
         self.pos_embed = nn.Parameter(torch.empty(1, self.map_hw[0] * self.map_hw[1], dims))
         trunc_normal_(self.pos_embed, std=0.02)
         self.patch_embed = PatchEmbed(in_channels, dims)
+        self.knowledge_token = self.token_projection = None
+        if knowledge_token is not None:
+            self._add_token(knowledge_token, dims)
         self.layers = ModuleList(
             Block(dims, settings['num_heads'], settings['feedforward_channels'], rate)
             for (rate,) in truncation.drop_path_rates(drop_path_rate, drop_path_span)
@@ -195,13 +204,21 @@ class ViT(TruncatedEncoder):
     def init_weights(self) -> None:
         """Load the checkpoint of ``init_cfg``, or draw the weights as it says."""
         configs = self.init_cfg if isinstance(self.init_cfg, list | tuple) else [self.init_cfg]
-        pretrained = [config for config in configs if config.get('type') == 'Pretrained']
-        if pretrained:
-            options = {key: pretrained[0].get(key) for key in ('prefix', 'dataset')}
-            load_vit(self, pretrained[0]['checkpoint'], **options)
-            self._is_init = True
+        pretrained = next((config for config in configs if config.get('type') == 'Pretrained'), None)
+        if pretrained is None:
+            super().init_weights()
             return
-        super().init_weights()
+        if pretrained.get('checkpoint') is None:
+            self.init_cfg = list(DEFAULT_INIT)
+            super().init_weights()
+        else:
+            options = {key: pretrained.get(key) for key in ('prefix', 'dataset')}
+            load_vit(self, pretrained['checkpoint'], **options)
+            self._is_init = True
+        if pretrained.get('knowledge_token') is not None:
+            if self.knowledge_token is None:
+                raise ValueError('init_cfg.knowledge_token needs a backbone with knowledge_token=WIDTH')
+            load_token(self, pretrained['knowledge_token'])
 
     def layer_id(self, name: str) -> int:
         """Layer of the parameter ``name`` of this backbone, for layer-wise decay."""
@@ -209,7 +226,7 @@ class ViT(TruncatedEncoder):
             return 0
         if found := re.match(r'layers\.(\d+)\.', name):
             return int(found[1]) + 1
-        if name.startswith('ln1.'):
+        if re.match(r'ln1\.|knowledge_token$|token_projection\.', name):
             return self.num_layers + 1
         raise ValueError(f'{name!r} is not the name of a parameter of this backbone')
 
@@ -242,6 +259,8 @@ class ViT(TruncatedEncoder):
         x = self.patch_embed(images)
         map_hw = x.shape[2:]
         x = x.flatten(2).transpose(1, 2) + self.positions(map_hw)  # float32 under autocast
+        if self.knowledge_token is not None:
+            x = torch.cat([self._token().to(x).expand(len(x), -1, -1), x], dim=1)
         maps = []
         for index, block in enumerate(self.layers):
             if self.with_cp and torch.is_grad_enabled():
@@ -249,8 +268,22 @@ class ViT(TruncatedEncoder):
             else:
                 x = block(x)
             if index in self.truncation.out_indices:
-                maps.append(self.ln1(x).transpose(1, 2).unflatten(2, map_hw).contiguous())
+                patches = x if self.knowledge_token is None else x[:, 1:]
+                maps.append(self.ln1(patches).transpose(1, 2).unflatten(2, map_hw).contiguous())
         return tuple(maps)
+
+    def _add_token(self, token_dims: int, dims: int) -> None:
+        if not isinstance(token_dims, int) or token_dims < 1:
+            raise ValueError(f'knowledge_token is the width of a token, a number above 0, got {token_dims!r}')
+        self.knowledge_token = nn.Parameter(torch.empty(1, 1, token_dims), requires_grad=False)
+        trunc_normal_(self.knowledge_token, std=0.02)
+        if token_dims != dims:
+            self.token_projection = nn.Linear(token_dims, dims)
+
+    def _token(self) -> Tensor:
+        """The knowledge token at the width of this network, (1, 1, C)."""
+        token = self.knowledge_token
+        return token if self.token_projection is None else self.token_projection(token)
 
     def positions(self, map_hw: tuple[int, int]) -> Tensor:
         """Embedding of the positions of a map of H x W patches, (1, N, C)."""
