@@ -130,6 +130,13 @@ def four_samples(path):
 
 
 @pytest.fixture
+def reads(school, monkeypatch):
+    """The config of a name; the folder is the current one."""
+    monkeypatch.chdir(school.folder)
+    return read
+
+
+@pytest.fixture
 def build(school, monkeypatch):
     """Build the model of a config of the folder, which is the current one; with changes."""
     monkeypatch.chdir(school.folder)
