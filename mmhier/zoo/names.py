@@ -25,8 +25,8 @@ from mmhier.suggestions import did_you_mean, similar_path
 # Beside the package in a clone, inside of it in an installed wheel.
 _PLACES = (Path(__file__).parents[2] / 'configs', Path(__file__).parents[1] / 'configs')
 
-# Folders of configs: keypoints, meshes, and both with a teacher.
-TASKS = ('hpe', 'hmr', 'distill')
+# Folders of configs: keypoints, meshes, both with a teacher, and what ViTPose's paper compares.
+TASKS = ('hpe', 'hmr', 'distill', 'ablation')
 # The package whose configs may be named without it.
 STOCK = 'mmpose'
 DEFAULT = ('*_coco', '*_mixed')
@@ -81,8 +81,7 @@ def find_configs(patterns: Sequence[str] | None = None, task: str | None = None)
     Args:
         patterns: Names; ``*`` and ``?`` in them stand for others. By default all models for COCO and for the
             mix of HMR2.0.
-        task: ``'hpe'``, ``'hmr'`` or ``'distill'``: by patterns find only keypoint models, mesh models,
-            or those that learn from a teacher.
+        task: One of :data:`TASKS`: patterns find only its models.
 
     Raises:
         FileNotFoundError: If a name or pattern fits none.

@@ -7,7 +7,7 @@ Options make runs short; models, pipelines, hooks, samplers, optimizers and eval
 * One config of each group, with one block per stage: a step, and after ``--resume`` another step and a
   validation. With Swin ``tools/test.py`` as well, and meshes resume on two processes.
 * Marked slow: all configs and all of that, as deep as they are, but for encoders of size L and
-  H and for students; and students of tokens and of mesh models.
+  H, for students and for variants of ViTPose; and all of students of tokens and of mesh models.
 """
 
 import json
@@ -74,6 +74,8 @@ def group_of(name):
     if is_distilled(name):
         kind = 'mesh' if is_mesh(name) else 'token' if name.endswith(('token', 'both')) else 'pose'
         return f'distilled_{kind}'
+    if CONFIGS[name].startswith('configs/ablation/'):
+        return 'ablation'
     family, *middle, recipe = name.split('_')
     return '_'.join([family, *(['simple'] if 'simple' in middle else []), recipe])
 
@@ -85,7 +87,7 @@ def by_size(name):
 
 GROUPS = {group: [n for n in CONFIGS if group_of(n) == group] for group in sorted(map(group_of, CONFIGS))}
 SMALLEST = [min(names, key=by_size) for names in GROUPS.values()]
-SLOW = {'distilled_token', 'distilled_mesh'}
+SLOW = {'ablation', 'distilled_token', 'distilled_mesh'}
 
 
 def marked(group, value):
@@ -280,7 +282,7 @@ def test_recipe_trains_resumes_and_is_tested(name, shallow_workshop, prepare):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', CONFIGS)
 def test_every_config_trains_resumes_and_is_tested(name, workshop, shallow_workshop, prepare):
-    large = name.split('_')[1] in ('l', 'h') or is_distilled(name)
+    large = name.split('_')[1] in ('l', 'h') or is_distilled(name) or group_of(name) == 'ablation'
     run_recipe(name, shallow_workshop if large else workshop, prepare, whole=True)
 
 
