@@ -190,12 +190,14 @@ class ViT(TruncatedEncoder):
             above; with ``prefix`` if the file holds several networks, and ``dataset`` if it is ViTPose+; with
             ``knowledge_token=PATH_OR_URL`` that token is a trained one, and ``checkpoint`` may be None. By
             default weights of linear layers and positions are drawn with a deviation of 0.02.
+        frozen_parts: ``'attention'``, ``'mlp'`` or both: these do not learn in any block; norms do.
 
     Attributes:
         feature_info: Channels and stride of each returned map.
     """
 
     undecayed = ('pos_embed', 'knowledge_token')
+    block_parts = dict(attention='attn', mlp='ffn')
     small = dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48))
 
     def __init__(
@@ -214,11 +216,13 @@ class ViT(TruncatedEncoder):
         with_cp: bool = False,
         knowledge_token: int | None = None,
         init_cfg: dict | list | None = None,
+        frozen_parts: str | Sequence[str] = (),
     ):
         settings = resolve_arch(arch)
         dims = settings['embed_dims']
         truncation = Truncation.of([1] * settings['num_layers'], num_stages, out_indices)
-        super().__init__(truncation, frozen_stages, list(DEFAULT_INIT) if init_cfg is None else init_cfg)
+        init_cfg = list(DEFAULT_INIT) if init_cfg is None else init_cfg
+        super().__init__(truncation, frozen_stages, init_cfg, frozen_parts)
         if not isinstance(img_size, Sequence) or len(img_size) != 2 or min(img_size) < 1:
             raise ValueError(f'img_size must be (height, width) in pixels, got {img_size!r}')
         self.in_channels, self.with_cp = in_channels, with_cp
