@@ -68,7 +68,7 @@ class DistilledPoseEstimator(TopdownPoseEstimator):
             losses = super().loss(inputs, data_samples)
         heatmaps, wanted = outputs[-1], targets['heatmaps']
         check_same('head: size of heatmaps (K, h, w)', _size(heatmaps), _size(wanted), self.teacher.config)
-        losses['loss_teacher'] = self.teacher_weight * F.mse_loss(heatmaps, wanted.to(heatmaps))
+        losses['loss_teacher'] = self.teacher_weight * F.mse_loss(heatmaps.float(), wanted)
         return losses
 
     def _check_teacher(self) -> None:

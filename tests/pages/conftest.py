@@ -188,14 +188,16 @@ class StandIns:
         torch.save(dict(model=swin_of_microsoft(TruncatedSwin('tiny').state_dict())), path)
 
     def mae_weights(self, folder: Path) -> None:
-        """ViT-S as pre-trained by MAE, where PyTorch keeps downloads."""
+        """ViT-S and ViT-B as pre-trained by MAE, where PyTorch keeps downloads."""
         from mmhier.models.backbones.vit import ViT
         from mmhier.testing.released_weights import vit_of_mae
 
         torch.manual_seed(0)
-        path = folder / 'torch_home/hub/checkpoints/mae_pretrain_vit_small_20230913.pth'
-        path.parent.mkdir(parents=True)
-        torch.save(dict(model=vit_of_mae(ViT('small').state_dict())), path)
+        place = folder / 'torch_home/hub/checkpoints'
+        place.mkdir(parents=True)
+        for size in ('small', 'base'):
+            weights = dict(model=vit_of_mae(ViT(size).state_dict()))
+            torch.save(weights, place / f'mae_pretrain_vit_{size}_20230913.pth')
 
     def pose_teacher(self, folder: Path) -> None:
         """ViTPose-B."""

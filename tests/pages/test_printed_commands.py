@@ -297,6 +297,18 @@ GROUPS = {
         },
         slow=True,
     ),
+    'variants of ViTPose': Group(
+        ('coco', 'mae_weights'),
+        {
+            'mmhier train configs/ablation/vitpose_b_stride8_shift_pool.py': Run(
+                one_epoch(2), makes=('work_dirs/vitpose_b_stride8_shift_pool/epoch_1.pth',)
+            ),
+            'python tools/benchmark/vit_attention.py --out docs/benchmarks/vit_attention.csv': Run(
+                'vitpose_b_coco --runs 1 --kernels fused', makes=('docs/benchmarks/vit_attention.csv',)
+            ),
+        },
+        slow=True,
+    ),
     'what distillation gains': Group(
         ('open_body',),
         {

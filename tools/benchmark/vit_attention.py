@@ -38,13 +38,12 @@ def kept_bytes(network: nn.Module, images: Tensor) -> int:
     weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     kept: dict[int, Tensor] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = tensor  # held, so that no address is given away twice
-        return tensor
+    def keep(tensor: Tensor) -> None:
+        address = tensor.untyped_storage().data_ptr()
+        if address not in weights:
+            kept[address] = tensor.detach()  # held, so that no address is given away twice
 
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
+    with saved_tensors_hooks(keep, lambda nothing: None):  # there will be no backward pass
         network(images)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
@@ -70,17 +69,18 @@ def measure(path: Path, kernel: str, device: str, batch: int, runs: int) -> tupl
     precision = torch.autocast('cuda', torch.float16, enabled=device == 'cuda')
     with sdpa_kernel(KERNELS[kernel]), precision:
         kept = kept_bytes(network, images) / batch
-        step(network, images)
         peak = ''
         if device == 'cuda':
+            step(network, images)
             network.zero_grad(set_to_none=True)
             weights = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()
             step(network, images)
             peak = f'{(torch.cuda.max_memory_allocated() - weights) / batch / 2**20:.1f}'
-        times = [step(network, images) for _ in range(runs)]
+        times = [step(network, images) for _ in range(runs + 1)][1:] if runs else []
     tokens = network.map_hw[0] * network.map_hw[1]
-    figures = f'{kept / 2**20:.1f}', peak, f'{statistics.median(times) / batch:.1f}'
+    time_ms = f'{statistics.median(times) / batch:.1f}' if times else ''
+    figures = f'{kept / 2**20:.1f}', peak, time_ms
     return (path.stem, kernel, device, batch, tokens, *figures)
 
 
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument('--kernels', nargs='+', choices=KERNELS, default=list(KERNELS))
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--batch', type=int, default=1)
-    parser.add_argument('--runs', type=int, default=3)
+    parser.add_argument('--runs', type=int, default=3, help='that are timed; 0 measures memory alone')
     parser.add_argument('--out', type=Path, help='CSV file to add the rows to')
     args = parser.parse_args()
     init_default_scope('mmpose')
