@@ -57,6 +57,7 @@ def test_commands_have_the_options_they_are_shown_with(parse_only, monkeypatch):
             else:
                 assert words[1].startswith('tools/'), words
                 monkeypatch.setattr(sys, 'argv', words[1:])
+                monkeypatch.syspath_prepend(ROOT / Path(words[1]).parent)  # as Python does for a script
                 runpy.run_path(str(ROOT / words[1]), run_name='__main__')
         except Parsed:
             continue

@@ -104,6 +104,7 @@ ARROWS = {
     'compat': 'geometry',
     'convert': 'compat',
     'models': 'body_models convert geometry ops',
+    'distillation': 'inference models ops zoo',
     'evaluation': 'body_models datasets geometry',
     'engine': 'body_models compat datasets evaluation models zoo',
     'cost': 'zoo',

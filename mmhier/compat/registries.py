@@ -12,8 +12,8 @@ import wrapt
 
 # Name in mmpose.registry -> packages of mmhier that register into it.
 LOCATIONS = {
-    'MODELS': ('mmhier.models',),
-    'DATASETS': ('mmhier.datasets.coco', 'mmhier.datasets.mesh'),
+    'MODELS': ('mmhier.models', 'mmhier.distillation'),
+    'DATASETS': ('mmhier.datasets.coco', 'mmhier.datasets.mesh', 'mmhier.datasets.repeated_views'),
     'DATA_SAMPLERS': ('mmhier.datasets.mesh',),
     'TRANSFORMS': ('mmhier.datasets.transforms',),
     'KEYPOINT_CODECS': ('mmhier.codecs',),

@@ -51,6 +51,9 @@ _FC2 = _BLOCK + 'ffn.layers.1.{p}'
 STEM_KEYS = ('pos_embed', 'patch_embed.projection.{p}')
 BLOCK_KEYS = (_BLOCK + 'ln1.{p}', _QKV, _PROJ, _BLOCK + 'ln2.{p}', _FC1, _FC2)
 
+# Of students of a knowledge token: the teacher's token, and what brings it to the student's width.
+TOKEN_KEYS = ('knowledge_token', 'token_projection.{p}')
+
 # ViTPose+: data set -> number of its expert, and its joints.
 DATASETS = dict(coco=(0, 17), aic=(1, 14), mpii=(2, 16), ap10k=(3, 17), apt36k=(4, 17), wholebody=(5, 133))
 
@@ -108,7 +111,7 @@ _MAE_DECODER = (
 # Format -> key -> our name for it.
 TABLES: dict[str, dict[str, Target]] = dict(
     openmmlab={
-        **{key: key for key in (*STEM_KEYS, *BLOCK_KEYS, 'ln1.{p}')},
+        **{key: key for key in (*STEM_KEYS, *BLOCK_KEYS, 'ln1.{p}', *TOKEN_KEYS)},
         'pos_embed': Shaped('pos_embed', _without_odd_row),
         'cls_token': Drop('class token'),
     },
@@ -200,7 +203,7 @@ VIT = Family(
     mark=r'(^|\.)(pos_embed|embeddings\.position_embeddings)$',
     stem_keys=STEM_KEYS,
     block_keys=BLOCK_KEYS,
-    optional_keys=('ln1.{p}',),
+    optional_keys=('ln1.{p}', *TOKEN_KEYS),
     block=r'layers\.(?P<j>\d+)\.',
     describe=_describe,
     remedy='set arch, img_size and in_channels accordingly',
@@ -384,6 +387,32 @@ def load_vit(backbone: nn.Module, path: str, prefix: str | None = None, dataset:
     backbone.load_state_dict({**current, **weights})
     print_log(str(report), logger='current', level=logging.INFO)
     return report
+
+
+def load_token(backbone: nn.Module, path: str) -> None:
+    """Load the knowledge token of a teacher into a ``ViT``.
+
+    Args:
+        backbone: The network, whose token has the width of the teacher.
+        path: Checkpoint of a run of :class:`mmhier.distillation.KnowledgeTokenEstimator`: file or URL.
+
+    Raises:
+        ValueError: If it holds no token of that width.
+    """
+    weights = unwrap(CheckpointLoader.load_checkpoint(path, map_location='cpu'), path)
+    found = [value for key, value in weights.items() if key.rpartition('.')[2] == 'knowledge_token']
+    if len(found) != 1:
+        raise ValueError(
+            f'{path} holds no knowledge_token: one is learned with a KnowledgeTokenEstimator, as in '
+            'configs/distill/vitpose_l_knowledge_token.py'
+        )
+    if found[0].shape != backbone.knowledge_token.shape:
+        raise ValueError(
+            f'{path} holds a knowledge_token of width {found[0].shape[-1]}: set model.backbone.'
+            f'knowledge_token={found[0].shape[-1]} instead of {backbone.knowledge_token.shape[-1]}'
+        )
+    with torch.no_grad():
+        backbone.knowledge_token.copy_(found[0])
 
 
 def _block_of(key: str) -> int | None:

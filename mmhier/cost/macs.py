@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmhier.cost.kept import AP, PA_MPJPE, Cost, reported
+from mmhier.student import without_teacher
 
 # Kinds of models whose cost is known.
 KINDS = ('TopdownPoseEstimator', 'TopdownMeshEstimator')
@@ -69,7 +70,7 @@ def build_model(path: str | Path, device: str = 'cpu') -> tuple[nn.Module, tuple
 
     init_default_scope('mmpose')
     cfg = Config.fromfile(path)
-    settings = copy.deepcopy(cfg.get('model') or {})
+    settings = copy.deepcopy(without_teacher(cfg.get('model') or {}))
     if settings.get('type') not in KINDS:
         kind = settings.get('type') or 'config without a model'
         raise ValueError(f'{Path(path).stem} is a {kind}: only top-down pose and mesh models are counted')

@@ -28,6 +28,7 @@ READ = {
     'test_cfg': {'fp16'},
     'val_cfg': {'fp16'},
     'train_cfg': {'by_epoch', 'max_epochs', 'max_iters', 'val_begin', 'val_interval', 'dynamic_intervals'},
+    'model.teacher': {'config', 'checkpoint', 'precision', 'cache'},
     'model.test_cfg': {
         'align_corners', 'blur_kernel_size', 'flip_mode', 'flip_test', 'input_size', 'max_instances',
         'max_num_people', 'multiscale_test', 'nms_dist_thr', 'nms_joints_thr', 'output_heatmaps',

@@ -30,6 +30,7 @@ from mmhier.datasets.coco_values import CocoFile
 from mmhier.datasets.keypoint_set import check_keypoint_set, read_keypoint_set, words_of
 from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
 from mmhier.datasets.mesh.npz_file import read_npz
+from mmhier.student import without_teacher
 from mmhier.suggestions import similar_path
 
 logger = logging.getLogger('mmhier')
@@ -73,7 +74,7 @@ def check_data(cfg: Config, loader: str) -> None:
         kind = _coco_type(dataset)
         if kind is not None:
             count = _check_keypoints(field, dataset, kind)
-            _check_mode(field, dataset, (cfg.get('model') or {}).get('type'))
+            _check_mode(field, dataset, without_teacher(cfg.get('model') or {}).get('type'))
             _check_converter(field, dataset, count)
             if _is_local(dataset.get('ann_file')):
                 files.append(_check_file(field, dataset, kind, count, training, whole))

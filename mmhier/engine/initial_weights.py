@@ -9,8 +9,9 @@ from mmengine.runner.checkpoint import get_deprecated_model_names, get_external_
 from mmhier.compat.checkpoint import fetch
 from mmhier.network import DownloadError
 from mmhier.suggestions import did_you_mean
-from mmhier.zoo.choice import INITIAL, MODELS, released
+from mmhier.zoo.choice import AUTO, INITIAL, MODELS, check_weights, released
 from mmhier.zoo.fetch import fetch_entry
+from mmhier.zoo.names import resolve_config
 
 
 def check_initial_weights(model: Mapping) -> None:
@@ -38,6 +39,30 @@ def check_initial_weights(model: Mapping) -> None:
             ) from error
         except DownloadError as error:
             raise DownloadError(f'{error}; or {remedy}') from error
+
+
+def check_teacher(model: Mapping) -> None:
+    """Check that the weights of the teacher of a distilled model are there; released ones are downloaded.
+
+    Args:
+        model: Its config; any other has no teacher.
+
+    Raises:
+        FileNotFoundError: If there is no such config, or there are no weights.
+        OSError: If they cannot be downloaded.
+        ValueError: If they are weights of something else.
+    """
+    teacher = model.get('teacher')
+    if not isinstance(teacher, Mapping) or 'config' not in teacher:
+        return
+    where = 'model.teacher.checkpoint'
+    try:
+        place = check_weights(resolve_config(teacher['config']), teacher.get('checkpoint', AUTO))
+        fetch_checkpoint(str(place), where)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{error} (the teacher, {where}). --cfg-options {where}=FILE names others'
+        ) from error
 
 
 def fetch_checkpoint(name: str, where: str, kinds: tuple[str, ...] = MODELS) -> None:
@@ -106,8 +131,9 @@ def _torchvision_models(name: str, where: str) -> dict[str, str]:
 def _checkpoints(tree: Any, path: str, inside: bool) -> Iterator[tuple[str, str]]:
     """Places and names of the checkpoints in the ``init_cfg`` of all parts."""
     if isinstance(tree, Mapping):
-        if inside and isinstance(tree.get('checkpoint'), str):
-            yield f'{path}.checkpoint', tree['checkpoint']
+        for key in ('checkpoint', 'knowledge_token') if inside else ():
+            if isinstance(tree.get(key), str):
+                yield f'{path}.{key}', tree[key]
         for key, child in tree.items():
             yield from _checkpoints(child, f'{path}.{key}', inside or key == 'init_cfg')
     elif isinstance(tree, list | tuple):

@@ -18,10 +18,11 @@ from torch import nn
 
 from mmhier.engine.config_keys import find
 from mmhier.engine.data_preflight import check_data, data_sets
-from mmhier.engine.initial_weights import check_initial_weights, fetch_checkpoint
+from mmhier.engine.initial_weights import check_initial_weights, check_teacher, fetch_checkpoint
 from mmhier.engine.name_preflight import check_names
 from mmhier.engine.schedule_preflight import check_schedule
 from mmhier.models.backbones.truncation import TruncatedEncoder
+from mmhier.student import without_teacher
 from mmhier.suggestions import similar_path
 from mmhier.zoo.choice import released
 
@@ -48,7 +49,7 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
     Raises:
         DownloadError: If a checkpoint cannot be downloaded.
         FileNotFoundError: If a checkpoint, an annotation file, a box file, an image folder, the file of the
-            encoder's initial weights, a picture or a body model is missing.
+            encoder's initial weights, the teacher's weights, a picture or a body model is missing.
         ValueError: If nothing would be trained, an annotation file holds something wrong or does not fit (see
             :mod:`mmhier.engine.data_preflight`), input size and heatmap size of the codec do not fit each
             other, neck or head do not fit the encoder, the optimizers do not fit the model, or there is no
@@ -60,7 +61,7 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         _check_start(cfg)
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
-    model = cfg.get('model') or {}
+    model = without_teacher(cfg.get('model') or {})
     check_channels(_without_weights(model.get('backbone') or {}), model)
     _check_pipelines(cfg, loaders)
     for loader in loaders:
@@ -72,6 +73,7 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         fetch_checkpoint(cfg.load_from, 'load_from')
     if 'train_dataloader' in loaders:
         check_initial_weights(model)
+        check_teacher(cfg.model)
     if model.get('type') == 'TopdownMeshEstimator':
         _check_body_model(model)
         if 'train_dataloader' in loaders and model.get('mocap'):

@@ -49,6 +49,7 @@ from mmhier.inference.engine_network import (
     open_network,
 )
 from mmhier.results.frame_result import BodyMesh
+from mmhier.student import without_teacher
 from mmhier.zoo.choice import AUTO, RANDOM, choose_weights
 from mmhier.zoo.conversion import Ready, convert_model, convert_model_file, converted
 from mmhier.zoo.names import resolve_config
@@ -360,7 +361,7 @@ def load_estimator(
         raise ValueError('model is missing: the name of a model, or a config file')
     path = exported_config(engine) if model is None else resolve_config(model)
     cfg = Config.fromfile(path)
-    settings = cfg.model
+    settings = cfg.model = without_teacher(cfg.model)
     if 'init_cfg' in settings.get('backbone', {}):
         settings.backbone.init_cfg = None
     settings.train_cfg = None

@@ -167,7 +167,11 @@ def release_of(backbone: Mapping) -> dict[str, State]:
     Args:
         backbone: ``model.backbone`` of a config; of a type that is not known here, it has our own names.
     """
-    options = {name: value for name, value in backbone.items() if name not in ('init_cfg', 'num_stages')}
+    options = {
+        name: value
+        for name, value in backbone.items()
+        if name not in ('init_cfg', 'num_stages', 'knowledge_token')
+    }
     if backbone['type'] == 'TruncatedBackbone':
         options = dict(backbone['backbone'])
     release = RELEASES.get(options['type'], dict)

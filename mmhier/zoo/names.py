@@ -26,8 +26,8 @@ from mmhier.suggestions import did_you_mean, similar_path
 # Beside the package in a clone, inside of it in an installed wheel.
 _PLACES = (Path(__file__).parents[2] / 'configs', Path(__file__).parents[1] / 'configs')
 
-# Folders of configs: keypoints, meshes.
-TASKS = ('hpe', 'hmr')
+# Folders of configs: keypoints, meshes, both with a teacher, and what ViTPose's paper compares.
+TASKS = ('hpe', 'hmr', 'distill', 'ablation')
 # The package whose configs may be named without it.
 STOCK = 'mmpose'
 DEFAULT = ('*_coco', '*_mixed')
@@ -82,7 +82,7 @@ def find_configs(patterns: Sequence[str] | None = None, task: str | None = None)
     Args:
         patterns: Names; ``*`` and ``?`` in them stand for others. By default all models for COCO and for the
             mix of HMR2.0.
-        task: ``'hpe'`` or ``'hmr'``: by patterns find keypoint models alone, or mesh models alone.
+        task: One of :data:`TASKS`: patterns find only its models.
 
     Raises:
         FileNotFoundError: If a name or pattern fits none.

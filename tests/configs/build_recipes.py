@@ -4,8 +4,8 @@
 
 Everything that a run builds is built by the code that builds it: data sets, samplers, hooks, loops,
 evaluators, optimizers and their schedules. Networks are not filled with random numbers and configs are not
-laid out for the log: either would take longer than all the rest. Prints what has been built; ends with the
-first error.
+laid out for the log, teachers are not asked: any of it would take longer than all the rest. Prints what has
+been built; ends with the first error.
 """
 
 import sys
@@ -50,9 +50,13 @@ def build(command):
 def build_all(configs, options):
     from mmengine.config import Config
     from mmengine.runner import Runner
+    from mmpose.models.pose_estimators import TopdownPoseEstimator
+
+    from mmhier.distillation import DistilledPoseEstimator
 
     Runner._init_model_weights = Runner.load_or_resume = stop
     Config.pretty_text = property(repr)
+    DistilledPoseEstimator.loss = TopdownPoseEstimator.loss
     for config in configs:
         # a network that is looked into needs numbers
         surveyed = Config.fromfile(config).model.backbone.type == 'TruncatedBackbone'

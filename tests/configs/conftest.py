@@ -38,7 +38,7 @@ def shallow_workshop(workshop, tmp_path_factory):
     shutil.copytree(workshop.folder / 'configs', folder / 'configs')
     for name in ('tools', 'data'):
         (folder / name).symlink_to(workshop.folder / name)
-    for path in (folder / 'configs').glob('h*/*.py'):
+    for path in (folder / 'configs').glob('[ah]*/*.py'):
         path.write_text(with_one_block_per_stage(path))
     variables = workshop.environment | dict(TORCH_HOME=environment(folder)['TORCH_HOME'])
     run = workshop.processes.elsewhere(folder, variables).run

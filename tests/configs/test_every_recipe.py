@@ -6,7 +6,8 @@ Options make runs short; models, pipelines, hooks, samplers, optimizers and eval
 * All configs: training and testing are built, up to where weights are needed; one process per group.
 * One config of each group, with one block per stage: a step, and after ``--resume`` another step and a
   validation. With Swin ``tools/test.py`` as well, and meshes resume on two processes.
-* Marked slow: all configs and all of that, as deep as they are, but for encoders of size L and H.
+* Marked slow: all configs and all of that, as deep as they are, but for encoders of size L and
+  H, for students and for variants of ViTPose; and all of students of tokens and of mesh models.
 """
 
 import json
@@ -60,8 +61,21 @@ NO_WORKERS = {
 }
 
 
+def is_distilled(name):
+    return CONFIGS[name].startswith('configs/distill/')
+
+
+def is_mesh(name):
+    return 'hmr2_' in name.partition('_from_')[0]
+
+
 def group_of(name):
-    """Family, kind of decoder and recipe."""
+    """Family, kind of decoder and recipe; of students what they learn."""
+    if is_distilled(name):
+        kind = 'mesh' if is_mesh(name) else 'token' if name.endswith(('token', 'both')) else 'pose'
+        return f'distilled_{kind}'
+    if CONFIGS[name].startswith('configs/ablation/'):
+        return 'ablation'
     family, *middle, recipe = name.split('_')
     return '_'.join([family, *(['simple'] if 'simple' in middle else []), recipe])
 
@@ -73,6 +87,11 @@ def by_size(name):
 
 GROUPS = {group: [n for n in CONFIGS if group_of(n) == group] for group in sorted(map(group_of, CONFIGS))}
 SMALLEST = [min(names, key=by_size) for names in GROUPS.values()]
+SLOW = {'ablation', 'distilled_token', 'distilled_mesh'}
+
+
+def marked(group, value):
+    return pytest.param(value, marks=pytest.mark.slow if group in SLOW else ())
 
 
 def initial_weights(name):
@@ -81,13 +100,29 @@ def initial_weights(name):
     return init_cfg and init_cfg.checkpoint
 
 
+def teacher(name):
+    """Config of the teacher, or None."""
+    settings = Config.fromfile(ROOT / CONFIGS[name]).model.get('teacher')
+    return settings and settings.config
+
+
+def needed_weights(name):
+    """All that is read before the first step."""
+    init_cfg = Config.fromfile(ROOT / CONFIGS[name]).model.backbone.get('init_cfg') or {}
+    found = [init_cfg.get('checkpoint'), init_cfg.get('knowledge_token')]
+    return [*filter(None, found), *([f'pretrained/{teacher(name)}.pth'] if teacher(name) else [])]
+
+
 def is_iter_based(name):
     return Config.fromfile(ROOT / CONFIGS[name]).train_cfg.get('type') == 'IterBasedTrainLoop'
 
 
 def options(name, workers=False, **more):
     """What makes runs short; ``workers`` keeps the processes that load data."""
-    given = SHORT | ({} if workers else NO_WORKERS) | (TAR_OPTIONS if name.endswith('_mixed') else {}) | more
+    mixed = name.endswith('_mixed') or (is_distilled(name) and is_mesh(name))
+    given = SHORT | ({} if workers else NO_WORKERS) | (TAR_OPTIONS if mixed else {}) | more
+    if teacher(name):  # that of the workshop
+        given |= {'model.teacher.config': CONFIGS[teacher(name)]}
     return ['--cfg-options', *(f'{key}={value}' for key, value in given.items())]
 
 
@@ -103,6 +138,14 @@ def prepare(request):
     def put(name, workshop):
         if name.endswith('_synth'):
             request.getfixturevalue('synthetic_people')
+        if teacher(name):
+            write_weights(workshop, teacher(name))
+        init_cfg = Config.fromfile(ROOT / CONFIGS[name]).model.backbone.get('init_cfg') or {}
+        if token := init_cfg.get('knowledge_token'):
+            of_token = token.split('/')[1]
+            put(of_token, workshop)
+            train_a_step(workshop, of_token)
+            (workshop.folder / 'work_dirs' / of_token / 'epoch_1.pth').rename(workshop.folder / token)
         checkpoint = initial_weights(name)
         if checkpoint is None:
             return
@@ -122,6 +165,18 @@ def prepare(request):
         shutil.rmtree(work_dir)
 
     return put
+
+
+def write_weights(workshop, name):
+    """Random weights of a config of the workshop, where they are looked for."""
+    path = workshop.folder / 'pretrained' / f'{name}.pth'
+    if path.is_file() and path.stat().st_size:
+        return
+    init_default_scope('mmpose')
+    settings = Config.fromfile(workshop.folder / CONFIGS[name]).model
+    settings.backbone.init_cfg = None
+    path.parent.mkdir(exist_ok=True)
+    torch.save(dict(state_dict=MODELS.build(settings).state_dict()), path)
 
 
 def train_a_step(workshop, name, *more, workers=False):
@@ -172,7 +227,7 @@ def run_recipe(name, workshop, prepare, whole):
     try:
         train_a_step(workshop, name, workers=whole)
         check_trained(name, work_dir, 1, scored=False)
-        processes = 2 if whole and CONFIGS[name].startswith('configs/hmr/') else 1
+        processes = 2 if whole and is_mesh(name) else 1
         more = {'train_dataloader.batch_size': 2 // processes, **steps(name, 2)}
         launcher = ['--launcher', 'pytorch'] if processes > 1 else []
         arguments = [CONFIGS[name], '--resume', *launcher, *options(name, whole, **more)]
@@ -207,19 +262,19 @@ def test_first_lines_are_the_commands(name):
         assert file == f'epoch_{Config.fromfile(ROOT / CONFIGS[pose]).train_cfg.max_epochs}.pth'
 
 
-@pytest.mark.parametrize('group', GROUPS)
+@pytest.mark.parametrize('group', [marked(group, group) for group in GROUPS])
 def test_all_of_a_group_are_built(group, workshop, request):
     if group.endswith('_synth'):
         request.getfixturevalue('synthetic_people')
     names = GROUPS[group]
-    touch_weights(workshop.folder, filter(None, map(initial_weights, names)))
-    _, *changes = options(names[0])
+    touch_weights(workshop.folder, [path for name in names for path in needed_weights(name)])
+    changes = [change for change in options(names[0])[1:] if not change.startswith('model.teacher')]
     output = workshop.run(str(BUILD), *(CONFIGS[name] for name in names), *changes).output
     built = re.findall(r'^BUILT (\w+) (\w+)$', output, re.MULTILINE)
     assert built == [(command, name) for name in names for command in ('train', 'test')]
 
 
-@pytest.mark.parametrize('name', SMALLEST)
+@pytest.mark.parametrize('name', [marked(group_of(name), name) for name in SMALLEST])
 def test_recipe_trains_resumes_and_is_tested(name, shallow_workshop, prepare):
     run_recipe(name, shallow_workshop, prepare, whole=name.startswith('swin'))
 
@@ -227,7 +282,7 @@ def test_recipe_trains_resumes_and_is_tested(name, shallow_workshop, prepare):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', CONFIGS)
 def test_every_config_trains_resumes_and_is_tested(name, workshop, shallow_workshop, prepare):
-    large = name.split('_')[1] in ('l', 'h')
+    large = name.split('_')[1] in ('l', 'h') or is_distilled(name) or group_of(name) == 'ablation'
     run_recipe(name, shallow_workshop if large else workshop, prepare, whole=True)
 
 

@@ -174,6 +174,45 @@ def test_freezing(name):
         assert bool(held) == (frozen >= 0)
 
 
+PARTED = [name for name in SMALL if ENCODERS[name].block_parts]
+
+
+@pytest.mark.parametrize('parts', ['attention', 'mlp', ('attention', 'mlp')])
+@pytest.mark.parametrize('name', PARTED)
+def test_frozen_parts_stay_and_the_rest_learns_as_before(name, parts):
+    """Gradients of what learns are those without freezing; the optimizer keeps nothing of the rest."""
+    network, free = build(name, frozen_parts=parts).train(), build(name).train()
+    chosen = {network.block_parts[part] for part in ([parts] if isinstance(parts, str) else parts)}
+    held = {key for key, p in network.named_parameters() if chosen & set(key.split('.'))}
+    assert held == {key for key, p in network.named_parameters() if not p.requires_grad}
+    assert 0 < len(held) < len(list(network.parameters())) and not any('norm1' in key for key in held)
+    # batch statistics of what is frozen stay those that were loaded
+    free.load_state_dict(network.state_dict())
+    for key, module in free.named_modules():
+        if chosen & set(key.split('.')):
+            module.eval()
+    images = torch.randn(2, 3, 67, 41)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    for one in (network, free):
+        one(images)[0].square().mean().backward()
+    for (key, ours), theirs in zip(network.named_parameters(), free.parameters(), strict=True):
+        if key in held:
+            assert ours.grad is None
+        else:
+            scale = theirs.grad.abs().max().clamp(min=1e-6)
+            assert (ours.grad - theirs.grad).abs().max() <= 1e-4 * scale, key
+    before = copy.deepcopy(network.state_dict())
+    optimizer.step()
+    assert len(optimizer.state) == len(list(network.parameters())) - len(held)
+    assert all(torch.equal(network.state_dict()[key], before[key]) for key in held)
+
+
+@pytest.mark.parametrize('name', PARTED)
+def test_unknown_parts_are_refused(name):
+    with pytest.raises(ValueError, match=r"frozen_parts takes attention and mlp here, got \['heads'\]"):
+        build(name, frozen_parts='heads')
+
+
 @pytest.mark.parametrize('name', sorted(SMALL))
 @pytest.mark.parametrize('mode', ['training', 'evaluation', 'inference'])
 def test_empty_batches(name, mode):

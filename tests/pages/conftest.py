@@ -177,6 +177,45 @@ class StandIns:
         link(path, folder / path.name)
         link(path, folder / 'torch_home/hub/checkpoints' / path.name)
 
+    def tiny_swin_weights(self, folder: Path) -> None:
+        """Swin-tiny in Microsoft's format, where PyTorch keeps downloads."""
+        from mmhier.models.backbones.truncated_swin import TruncatedSwin
+        from mmhier.testing.released_weights import swin_of_microsoft
+
+        torch.manual_seed(0)
+        path = folder / 'torch_home/hub/checkpoints/swin_tiny_patch4_window7_224.pth'
+        path.parent.mkdir(parents=True)
+        torch.save(dict(model=swin_of_microsoft(TruncatedSwin('tiny').state_dict())), path)
+
+    def mae_weights(self, folder: Path) -> None:
+        """ViT-S and ViT-B as pre-trained by MAE, where PyTorch keeps downloads."""
+        from mmhier.models.backbones.vit import ViT
+        from mmhier.testing.released_weights import vit_of_mae
+
+        torch.manual_seed(0)
+        place = folder / 'torch_home/hub/checkpoints'
+        place.mkdir(parents=True)
+        for size in ('small', 'base'):
+            weights = dict(model=vit_of_mae(ViT(size).state_dict()))
+            torch.save(weights, place / f'mae_pretrain_vit_{size}_20230913.pth')
+
+    def pose_teacher(self, folder: Path) -> None:
+        """ViTPose-B."""
+        link(self._weights('vitpose_b'), folder / 'pretrained/vitpose_b_coco.pth')
+
+    def no_teacher(self, folder: Path) -> None:
+        """What a student that is used does not need."""
+        (folder / 'pretrained/vitpose_b_coco.pth').unlink()
+
+    def token_teacher(self, folder: Path) -> None:
+        """ViTPose-L."""
+        link(self._weights('vitpose_l'), folder / 'pretrained/vitpose_l_coco.pth')
+
+    def mesh_teacher(self, folder: Path) -> None:
+        """HMR2.0-H, and the pose model that its student starts from."""
+        link(self._weights('hmr2_h'), folder / 'pretrained/hmr2_h_mixed.pth')
+        link(self._weights('swinpose_t_s3'), folder / 'pretrained/swinpose_t_s3_coco.pth')
+
     def vitpose_weights(self, folder: Path) -> None:
         """A narrow ViTPose-B in the format of ViTPose 0.x."""
         from mmengine.config import Config

@@ -80,6 +80,8 @@ COCO = 'configs/hpe/swinpose_s_s3_coco.py'
 MIXED = 'configs/hmr/swinhmr2_s_s3_mixed.py'
 TEST_COCO = f'python tools/test.py {COCO} CHECKPOINT.pth'
 OUT = 'work_dirs/infer'
+FROM_B = 'configs/distill/swinpose_t_s2_from_vitpose_b.py'
+STUDENT = 'work_dirs/swinpose_t_s2_from_vitpose_b'
 STOCK = 'mmpose::td-hm_mobilenetv2_8xb64-210e_coco-256x192'
 SYNTH_POSE = 'work_dirs/swinpose_t_s3_synth/epoch_1.pth'
 MICRO_MESHES = f'{OUT}/*_side.jpg', f'{OUT}/*.glb'
@@ -259,6 +261,64 @@ GROUPS = {
         slow=True,
         packages=('onnxscript', 'onnxruntime'),
     ),
+    'distillation': Group(
+        ('pictures', 'coco', 'tiny_swin_weights', 'pose_teacher'),
+        {
+            f'mmhier train {FROM_B}': Run(one_epoch(2), makes=(f'{STUDENT}/epoch_1.pth',)),
+            f'mmhier test swinpose_t_s2_coco {STUDENT}/epoch_210.pth': Run(
+                swap={f'{STUDENT}/epoch_210.pth': f'{STUDENT}/epoch_1.pth'}, says='coco/Phi'
+            ),
+            f'mmhier infer photo.jpg --model swinpose_t_s2 --weights {STUDENT}/epoch_210.pth': Run(
+                swap={f'{STUDENT}/epoch_210.pth': f'{STUDENT}/epoch_1.pth'},
+                needs=('no_teacher',),
+                makes=(f'{OUT}/results.json',),
+            ),
+            'mmhier train configs/my_cached.py': Run(
+                one_epoch(2),
+                needs=('pose_teacher',),
+                makes=('work_dirs/my_cached/epoch_1.pth', 'data/teacher_cache/*/*/*.npz'),
+            ),
+        },
+        ('docs/distillation.md',),
+        slow=True,
+    ),
+    'distilled tokens': Group(
+        ('coco', 'token_teacher', 'mae_weights'),
+        {
+            'mmhier train configs/distill/vitpose_l_knowledge_token.py': Run(
+                one_epoch(2), makes=('work_dirs/vitpose_l_knowledge_token/epoch_1.pth',)
+            ),
+            'mmhier train configs/distill/vitpose_s_from_l_both.py': Run(
+                f'{one_epoch(2)} model.backbone.init_cfg.knowledge_token='
+                'work_dirs/vitpose_l_knowledge_token/epoch_1.pth',
+                makes=('work_dirs/vitpose_s_from_l_both/epoch_1.pth',),
+            ),
+        },
+        slow=True,
+    ),
+    'variants of ViTPose': Group(
+        ('coco', 'mae_weights'),
+        {
+            'mmhier train configs/ablation/vitpose_b_stride8_shift_pool.py': Run(
+                one_epoch(2), makes=('work_dirs/vitpose_b_stride8_shift_pool/epoch_1.pth',)
+            ),
+            'python tools/benchmark/vit_attention.py --out docs/benchmarks/vit_attention.csv': Run(
+                'vitpose_b_coco --runs 1 --kernels fused', makes=('docs/benchmarks/vit_attention.csv',)
+            ),
+        },
+        slow=True,
+    ),
+    'what distillation gains': Group(
+        ('open_body',),
+        {
+            'python tools/benchmark/distillation.py --out docs/benchmarks/distillation.csv': Run(
+                '--people 16 --held-out 4 --teacher-epochs 1 --epochs 1 --seeds 1',
+                makes=('docs/benchmarks/distillation.csv',),
+                says='| distilled |',
+            )
+        },
+        slow=True,
+    ),
     'body models': Group(
         ('smpl_files', 'open_body'),
         {
@@ -292,6 +352,11 @@ GROUPS = {
                 needs=('other_benchmarks',), makes=('work_dirs/swinhmr2_s_s3_mixed/mesh_table.md',)
             ),
             f'python tools/test.py {MIXED} CHECKPOINT.pth': Run(says='PA-MPJPE'),
+            'mmhier train configs/distill/swinhmr2_t_s3_from_hmr2_h.py': Run(
+                '--cfg-options train_cfg.max_iters=1 train_cfg.val_interval=1 train_dataloader.batch_size=2',
+                needs=('mesh_teacher',),
+                makes=('work_dirs/swinhmr2_t_s3_from_hmr2_h/iter_1.pth',),
+            ),
         },
         slow=True,
     ),

@@ -352,6 +352,7 @@ class TruncatedGMF(TruncatedEncoder):
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads the authors' weights or ours; with
             ``prefix`` if the file holds several networks. By default weights of linear layers are drawn with
             a deviation of 0.02, those of convolutions are PyTorch's.
+        frozen_parts: ``'attention'``, ``'mlp'`` or both: these do not learn in any block; norms do.
 
     Attributes:
         feature_info: Channels and stride of each returned map.
@@ -359,6 +360,7 @@ class TruncatedGMF(TruncatedEncoder):
     """
 
     weights = GMF
+    block_parts = dict(attention='attn', mlp='mlp')
     small = dict(arch=dict(embed_dims=[20, 40, 40, 60], depths=[2, 1, 2, 1], mlp_ratios=[2, 4, 2, 2]))
     layer_keys = LayerKeys(
         stem=r'stem\.',
@@ -378,10 +380,12 @@ class TruncatedGMF(TruncatedEncoder):
         frozen_stages: int = -1,
         with_cp: bool = False,
         init_cfg: dict | list | None = None,
+        frozen_parts: str | Sequence[str] = (),
     ):
         settings = resolve_arch(arch)
         truncation = Truncation.of(settings['depths'], num_stages, out_indices)
-        super().__init__(truncation, frozen_stages, list(DEFAULT_INIT) if init_cfg is None else init_cfg)
+        init_cfg = list(DEFAULT_INIT) if init_cfg is None else init_cfg
+        super().__init__(truncation, frozen_stages, init_cfg, frozen_parts)
         self.in_channels, self.with_cp, self.fused = in_channels, with_cp, False
         widths = settings['embed_dims'][: truncation.num_stages]
         self.stem = nn.Sequential(

@@ -304,6 +304,7 @@ class TruncatedSwin(TruncatedEncoder):
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads Microsoft, OpenMMLab, timm or
             Hugging Face weights; with ``prefix`` if the file holds several networks. By default weights
             of linear layers and position biases are drawn with a deviation of 0.02.
+        frozen_parts: ``'attention'``, ``'mlp'`` or both: these do not learn in any block; norms do.
 
     Attributes:
         feature_info: Channels and stride of each returned map.
@@ -311,6 +312,7 @@ class TruncatedSwin(TruncatedEncoder):
 
     weights = SWIN
     undecayed = ('relative_position_bias_table',)
+    block_parts = dict(attention='attn', mlp='ffn')
     small = dict(arch=dict(embed_dims=16, depths=[2, 1, 2, 1], num_heads=[1, 2, 4, 8], window_size=4))
     layer_keys = LayerKeys(
         stem=r'patch_embed\.',
@@ -332,10 +334,12 @@ class TruncatedSwin(TruncatedEncoder):
         with_cp: bool = False,
         window_convention: str = 'detection',
         init_cfg: dict | list | None = None,
+        frozen_parts: str | Sequence[str] = (),
     ):
         settings = resolve_arch(arch, window_size)
         truncation = Truncation.of(settings['depths'], num_stages, out_indices)
-        super().__init__(truncation, frozen_stages, list(DEFAULT_INIT) if init_cfg is None else init_cfg)
+        init_cfg = list(DEFAULT_INIT) if init_cfg is None else init_cfg
+        super().__init__(truncation, frozen_stages, init_cfg, frozen_parts)
         if window_convention not in CONVENTIONS:
             raise ValueError(f'window_convention must be one of {CONVENTIONS}, got {window_convention!r}')
         self.in_channels, self.with_cp, self.window_convention = in_channels, with_cp, window_convention

@@ -232,6 +232,8 @@ class TruncatedVMamba(TruncatedEncoder):
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads released weights; with ``prefix``
             if the file holds several networks, with ``wrapper='model_ema'`` for the averaged weights of a
             snapshot. By default weights of linear layers are drawn with a deviation of 0.02.
+        frozen_parts: ``'attention'`` (here the scan with its layers), ``'mlp'`` or both: these do not
+            learn in any block; norms do.
 
     Attributes:
         feature_info: Channels and stride of each returned map.
@@ -239,6 +241,7 @@ class TruncatedVMamba(TruncatedEncoder):
 
     weights = VMAMBA
     undecayed = ('A_logs', 'dt_projs_bias')
+    block_parts = dict(attention='op', mlp='mlp')
     small = dict(
         arch=dict(embed_dims=16, depths=[2, 1, 2, 1], ssm_ratio=2), out_norm=True, scan_backend='torch'
     )
@@ -262,10 +265,12 @@ class TruncatedVMamba(TruncatedEncoder):
         out_norm: bool = False,
         scan_backend: str = 'auto',
         init_cfg: dict | list | None = None,
+        frozen_parts: str | Sequence[str] = (),
     ):
         settings = resolve_arch(arch)
         truncation = Truncation.of(settings['depths'], num_stages, out_indices)
-        super().__init__(truncation, frozen_stages, list(DEFAULT_INIT) if init_cfg is None else init_cfg)
+        init_cfg = list(DEFAULT_INIT) if init_cfg is None else init_cfg
+        super().__init__(truncation, frozen_stages, init_cfg, frozen_parts)
         if scan_backend != 'auto' and scan_backend not in BACKENDS:
             raise ValueError(
                 f"scan_backend must be 'auto' or one of {sorted(BACKENDS)}, got {scan_backend!r}"

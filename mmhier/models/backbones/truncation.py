@@ -162,6 +162,7 @@ class TruncatedEncoder(BaseModule):
         truncation: What is kept.
         frozen_stages: -1 trains all, 0 freezes the stem, k the first k stages as well.
         init_cfg: MMEngine's description of the initial weights.
+        frozen_parts: Parts of all blocks that do not learn, of those in ``block_parts``.
 
     Attributes:
         feature_info (list[FeatureInfo]): Channels and stride of each returned map.
@@ -171,8 +172,15 @@ class TruncatedEncoder(BaseModule):
     layer_keys: LayerKeys
     undecayed: tuple[str, ...] = ()  # last words of names
     small: dict[str, Any] | None = None
+    block_parts: dict[str, str] = {}  # what of a block may be frozen, and its name there
 
-    def __init__(self, truncation: Truncation, frozen_stages: int = -1, init_cfg: dict | list | None = None):
+    def __init__(
+        self,
+        truncation: Truncation,
+        frozen_stages: int = -1,
+        init_cfg: dict | list | None = None,
+        frozen_parts: str | Sequence[str] = (),
+    ):
         super().__init__(init_cfg=init_cfg)
         if not _is_int(frozen_stages) or not -1 <= frozen_stages <= truncation.num_stages:
             raise ValueError(
@@ -181,6 +189,12 @@ class TruncatedEncoder(BaseModule):
             )
         self.truncation = truncation
         self.frozen_stages = frozen_stages
+        self.frozen_parts = (frozen_parts,) if isinstance(frozen_parts, str) else tuple(frozen_parts)
+        if unknown := set(self.frozen_parts) - set(self.block_parts):
+            raise ValueError(
+                f'frozen_parts takes {" and ".join(self.block_parts) or "nothing"} here, got '
+                f'{sorted(unknown)}'
+            )
         self.feature_info: list[FeatureInfo] = []
 
     def init_weights(self) -> None:
@@ -212,10 +226,14 @@ class TruncatedEncoder(BaseModule):
         raise NotImplementedError
 
     def freeze(self) -> None:
-        """Stop the gradient of the stem and of the first ``frozen_stages`` stages."""
+        """Stop the gradient of the stem, of the first ``frozen_stages`` stages and of ``frozen_parts``."""
         for stage in range(-1, self.frozen_stages):
             for part in self.parts_of_stage(stage):
                 part.requires_grad_(False).eval()
+        names = {self.block_parts[part] for part in self.frozen_parts}
+        for name, module in self.named_modules() if names else ():
+            if name.rpartition('.')[2] in names:
+                module.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> 'TruncatedEncoder':
         """Set the mode; what is frozen stays in evaluation mode."""

@@ -5,7 +5,9 @@ parameters have the same names, so MMPose's checkpoints load as they are. Those 
 SMPLer-X and Hugging Face are converted by :mod:`mmhier.convert.vit`.
 
 * Patches. 16 x 16 pixels with a padding of 2: patch (r, c) begins at pixel (16 r - 2, 16 c - 2). Images whose
-  sides are no multiples of 16 are padded at the right and at the bottom, where mmpretrain cuts them off.
+  sides are no multiples of 16 are padded at the right and at the bottom, where mmpretrain cuts them off. With
+  ``patch_stride=8`` patches overlap by half, with a padding of 4, as in ViTPose 0.x.
+* Attention. Over the whole map, or within windows: see :data:`ATTENTION`. Weights are the same.
 * Positions. One row per patch. ViTPose 0.x trains one row more, which it adds to every patch; the sum is what
   is stored here.
 * Depth. The map does not shrink, so what other encoders call a stage is a single block here: ``num_stages=6``
@@ -16,7 +18,8 @@ Letters: B batch, H and W map size in patches, N = H * W, C channels.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,10 +30,11 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmhier.convert.vit import load_vit, resize_positions
+from mmhier.convert.vit import load_token, load_vit, resize_positions
 from mmhier.models.backbones.truncation import FeatureInfo, TruncatedEncoder, Truncation
 from mmhier.ops.in_place import add
 from mmhier.ops.linear import Linear
+from mmhier.ops.map_windows import windowed_attention
 
 ARCHS = dict(
     small=dict(embed_dims=384, num_layers=12, num_heads=12),  # ViTPose's: 12 heads of 32, not 6 of 64
@@ -42,7 +46,12 @@ DEFAULT_INIT = (
     dict(type='TruncNormal', std=0.02, layer='Linear'),
     dict(type='Constant', val=1.0, layer='LayerNorm'),
 )
-PATCH, PADDING = 16, 2
+PATCH = 16
+PADDINGS = {16: 2, 8: 4}  # by stride
+# Kinds of attention: whether every second block shifts its windows, whether all see the means of windows.
+ATTENTION = dict(
+    full=None, window=(False, False), shift=(True, False), pool=(False, True), shift_pool=(True, True)
+)
 NORM_EPS = 1e-6
 
 
@@ -72,20 +81,39 @@ def resolve_arch(arch: str | Mapping) -> dict:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over all patches."""
+    """Multi-head self-attention over all tokens, or within windows of the map.
+
+    Args:
+        dims: C.
+        heads: Their number.
+        window_hw: Height and width of the windows in tokens; None attends to all.
+        shifted: Whether they are shifted.
+        pooled: Whether the means of all windows are seen, too.
+    """
 
     result_of = 'proj'  # see mmhier.ops.in_place
 
-    def __init__(self, dims: int, heads: int):
+    def __init__(
+        self,
+        dims: int,
+        heads: int,
+        window_hw: tuple[int, int] | None = None,
+        shifted: bool = False,
+        pooled: bool = False,
+    ):
         super().__init__()
         self.heads = heads
+        self.window_hw, self.shifted, self.pooled = window_hw, shifted, pooled
         self.qkv = Linear(dims, 3 * dims)
         self.proj = Linear(dims, dims)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map normed tokens (B, N, C) to the same shape."""
+    def forward(self, x: Tensor, map_hw: tuple[int, int]) -> Tensor:
+        """Map normed tokens (B, N, C) of a map of this size to the same shape."""
         qkv = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(*qkv.unbind(0)).transpose(1, 2)
+        if self.window_hw is None:
+            x = F.scaled_dot_product_attention(*qkv.unbind(0)).transpose(1, 2)
+        else:
+            x = windowed_attention(qkv, map_hw, self.window_hw, self.shifted, self.pooled).transpose(1, 2)
         if torch.compiler.is_compiling():  # the operator and its decomposition for ONNX differ in strides
             x = x.clone(memory_format=torch.contiguous_format)
         return self.proj(x.flatten(2))
@@ -94,20 +122,20 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention and an MLP, both pre-normed, residual and subject to stochastic depth."""
 
-    def __init__(self, dims: int, heads: int, hidden_dims: int, drop_path: float):
+    def __init__(self, dims: int, heads: int, hidden_dims: int, drop_path: float, **windows: Any):
         super().__init__()
         self.ln1 = nn.LayerNorm(dims, NORM_EPS)
-        self.attn = Attention(dims, heads)
+        self.attn = Attention(dims, heads, **windows)
         self.ln2 = nn.LayerNorm(dims, NORM_EPS)
         # `ffn.layers.0.0` is the name in OpenMMLab's checkpoints.
         hidden = nn.Sequential(Linear(dims, hidden_dims, gelu=True))
         self.ffn = nn.ModuleDict(dict(layers=nn.Sequential(hidden, Linear(hidden_dims, dims))))
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map tokens (B, N, C) to the same shape."""
+    def forward(self, x: Tensor, map_hw: tuple[int, int]) -> Tensor:
+        """Map tokens (B, N, C) of a map of this size to the same shape."""
         mlp = self.ffn['layers']
-        x = self._join(x, self.attn(self.ln1(x)), self.attn)
+        x = self._join(x, self.attn(self.ln1(x), map_hw), self.attn)
         return self._join(x, mlp(self.ln2(x)), mlp)
 
     def _join(self, x: Tensor, branch: Tensor, module: nn.Module) -> Tensor:
@@ -118,15 +146,16 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """16 x 16 pixels to one token."""
+    """16 x 16 pixels to one token, every ``stride`` pixels."""
 
-    def __init__(self, in_channels: int, dims: int):
+    def __init__(self, in_channels: int, dims: int, stride: int = PATCH):
         super().__init__()
-        self.projection = nn.Conv2d(in_channels, dims, PATCH, PATCH, PADDING)
+        self.stride = stride
+        self.projection = nn.Conv2d(in_channels, dims, PATCH, stride, PADDINGS[stride])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (B, in_channels, height, width) to (B, C, ceil(height / 16), ceil(width / 16))."""
-        bottom, right = -images.shape[2] % PATCH, -images.shape[3] % PATCH
+        """Map (B, in_channels, height, width) to (B, C, ceil(height / stride), ceil(width / stride))."""
+        bottom, right = -images.shape[2] % self.stride, -images.shape[3] % self.stride
         if bottom or right:
             images = F.pad(images, (0, right, 0, bottom))
         return self.projection(images)
@@ -143,21 +172,32 @@ class ViT(TruncatedEncoder):
         out_indices: Blocks to return; by default the last kept one.
         in_channels: Channels of the image.
         img_size: Height and width of the images that the network is trained with. For other sizes the
-            positions are interpolated (bicubic).
+            positions are interpolated (bicubic), in weights that are loaded too.
+        patch_stride: 16, or 8 for four times as many tokens.
+        attention: One of :data:`ATTENTION`: ``'full'``, within windows (``'window'``), that every second
+            block shifts (``'shift'``), that also see the means of all windows (``'pool'``), or both
+            (``'shift_pool'``); see :mod:`mmhier.ops.map_windows`.
+        window_size: Height and width of windows in tokens.
         drop_path_rate: Stochastic depth of the last block.
         drop_path_span: Which last block: that of the ``'full'`` network, or the last ``'kept'`` one.
         frozen_stages: -1 trains all, 0 freezes the patch embedding and the positions, k the first k blocks as
             well, and the closing norm if these are all.
+        knowledge_token: Width of a token of a teacher that stands before the patches, see
+            :mod:`mmhier.distillation.knowledge_token`; it does not learn. If it is not the width of this
+            network, a linear layer that learns is between them.
         with_cp: Recompute activations in the backward pass to save memory.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads the weights of any project named
-            above; with ``prefix`` if the file holds several networks, and ``dataset`` if it is ViTPose+. By
+            above; with ``prefix`` if the file holds several networks, and ``dataset`` if it is ViTPose+; with
+            ``knowledge_token=PATH_OR_URL`` that token is a trained one, and ``checkpoint`` may be None. By
             default weights of linear layers and positions are drawn with a deviation of 0.02.
+        frozen_parts: ``'attention'``, ``'mlp'`` or both: these do not learn in any block; norms do.
 
     Attributes:
         feature_info: Channels and stride of each returned map.
     """
 
-    undecayed = ('pos_embed',)
+    undecayed = ('pos_embed', 'knowledge_token')
+    block_parts = dict(attention='attn', mlp='ffn')
     small = dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48))
 
     def __init__(
@@ -167,41 +207,64 @@ class ViT(TruncatedEncoder):
         out_indices: Sequence[int] | None = None,
         in_channels: int = 3,
         img_size: tuple[int, int] = (256, 192),
+        patch_stride: int = PATCH,
+        attention: str = 'full',
+        window_size: tuple[int, int] = (8, 8),
         drop_path_rate: float = 0.1,
         drop_path_span: str = 'full',
         frozen_stages: int = -1,
         with_cp: bool = False,
+        knowledge_token: int | None = None,
         init_cfg: dict | list | None = None,
+        frozen_parts: str | Sequence[str] = (),
     ):
         settings = resolve_arch(arch)
         dims = settings['embed_dims']
         truncation = Truncation.of([1] * settings['num_layers'], num_stages, out_indices)
-        super().__init__(truncation, frozen_stages, list(DEFAULT_INIT) if init_cfg is None else init_cfg)
+        init_cfg = list(DEFAULT_INIT) if init_cfg is None else init_cfg
+        super().__init__(truncation, frozen_stages, init_cfg, frozen_parts)
         if not isinstance(img_size, Sequence) or len(img_size) != 2 or min(img_size) < 1:
             raise ValueError(f'img_size must be (height, width) in pixels, got {img_size!r}')
         self.in_channels, self.with_cp = in_channels, with_cp
-        self.map_hw = tuple(-(-side // PATCH) for side in img_size)
+        self.img_size = tuple(img_size)
+        if patch_stride not in PADDINGS:
+            raise ValueError(f'patch_stride must be one of {sorted(PADDINGS)}, got {patch_stride!r}')
+        self.map_hw = tuple(-(-side // patch_stride) for side in img_size)
+        windows = self._windows(attention, window_size)
         self.pos_embed = nn.Parameter(torch.empty(1, self.map_hw[0] * self.map_hw[1], dims))
         trunc_normal_(self.pos_embed, std=0.02)
-        self.patch_embed = PatchEmbed(in_channels, dims)
+        self.patch_embed = PatchEmbed(in_channels, dims, patch_stride)
+        self.knowledge_token = self.token_projection = None
+        if knowledge_token is not None:
+            if self.window_hw is not None:
+                raise ValueError(f"a knowledge_token needs attention='full', got {attention!r}")
+            self._add_token(knowledge_token, dims)
         self.layers = ModuleList(
-            Block(dims, settings['num_heads'], settings['feedforward_channels'], rate)
-            for (rate,) in truncation.drop_path_rates(drop_path_rate, drop_path_span)
+            Block(dims, settings['num_heads'], settings['feedforward_channels'], rate, **windows(index))
+            for index, (rate,) in enumerate(truncation.drop_path_rates(drop_path_rate, drop_path_span))
         )
         self.ln1 = nn.LayerNorm(dims, NORM_EPS)
-        self.feature_info = [FeatureInfo(dims, PATCH)] * len(truncation.out_indices)
+        self.feature_info = [FeatureInfo(dims, patch_stride)] * len(truncation.out_indices)
         self.freeze()
 
     def init_weights(self) -> None:
         """Load the checkpoint of ``init_cfg``, or draw the weights as it says."""
         configs = self.init_cfg if isinstance(self.init_cfg, list | tuple) else [self.init_cfg]
-        pretrained = [config for config in configs if config.get('type') == 'Pretrained']
-        if pretrained:
-            options = {key: pretrained[0].get(key) for key in ('prefix', 'dataset')}
-            load_vit(self, pretrained[0]['checkpoint'], **options)
-            self._is_init = True
+        pretrained = next((config for config in configs if config.get('type') == 'Pretrained'), None)
+        if pretrained is None:
+            super().init_weights()
             return
-        super().init_weights()
+        if pretrained.get('checkpoint') is None:
+            self.init_cfg = list(DEFAULT_INIT)
+            super().init_weights()
+        else:
+            options = {key: pretrained.get(key) for key in ('prefix', 'dataset')}
+            load_vit(self, pretrained['checkpoint'], **options)
+            self._is_init = True
+        if pretrained.get('knowledge_token') is not None:
+            if self.knowledge_token is None:
+                raise ValueError('init_cfg.knowledge_token needs a backbone with knowledge_token=WIDTH')
+            load_token(self, pretrained['knowledge_token'])
 
     def layer_id(self, name: str) -> int:
         """Layer of the parameter ``name`` of this backbone, for layer-wise decay."""
@@ -209,7 +272,7 @@ class ViT(TruncatedEncoder):
             return 0
         if found := re.match(r'layers\.(\d+)\.', name):
             return int(found[1]) + 1
-        if name.startswith('ln1.'):
+        if re.match(r'ln1\.|knowledge_token$|token_projection\.', name):
             return self.num_layers + 1
         raise ValueError(f'{name!r} is not the name of a parameter of this backbone')
 
@@ -233,24 +296,65 @@ class ViT(TruncatedEncoder):
             images: (B, in_channels, height, width).
 
         Returns:
-            One map (B, C, ceil(height / 16), ceil(width / 16)) per output.
+            One map (B, C, ceil(height / stride), ceil(width / stride)) per output.
+
+        Raises:
+            ValueError: If the images are no images, or their map is smaller than a window.
         """
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ValueError(
                 f'expected images (B, {self.in_channels}, height, width), got {tuple(images.shape)}'
             )
         x = self.patch_embed(images)
-        map_hw = x.shape[2:]
+        map_hw = tuple(x.shape[2:])
+        self._check_window(map_hw)
         x = x.flatten(2).transpose(1, 2) + self.positions(map_hw)  # float32 under autocast
+        if self.knowledge_token is not None:
+            x = torch.cat([self._token().to(x).expand(len(x), -1, -1), x], dim=1)
         maps = []
         for index, block in enumerate(self.layers):
             if self.with_cp and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
+                x = checkpoint(block, x, map_hw, use_reentrant=False)
             else:
-                x = block(x)
+                x = block(x, map_hw)
             if index in self.truncation.out_indices:
-                maps.append(self.ln1(x).transpose(1, 2).unflatten(2, map_hw).contiguous())
+                patches = x if self.knowledge_token is None else x[:, 1:]
+                maps.append(self.ln1(patches).transpose(1, 2).unflatten(2, map_hw).contiguous())
         return tuple(maps)
+
+    def _windows(self, attention: str, window_size: tuple[int, int]) -> Callable[[int], dict[str, Any]]:
+        """Arguments of the attention by the number of its block."""
+        if attention not in ATTENTION:
+            raise ValueError(f'attention must be one of {", ".join(ATTENTION)}, got {attention!r}')
+        self.window_hw = None
+        if ATTENTION[attention] is None:
+            return lambda index: {}
+        if not isinstance(window_size, Sequence) or len(window_size) != 2 or min(window_size) < 1:
+            raise ValueError(f'window_size must be (height, width) in tokens, got {window_size!r}')
+        self.window_hw = tuple(window_size)
+        self._check_window(self.map_hw)
+        shift, pooled = ATTENTION[attention]
+        return lambda index: dict(window_hw=self.window_hw, shifted=shift and index % 2 == 1, pooled=pooled)
+
+    def _check_window(self, map_hw: tuple[int, int]) -> None:
+        if self.window_hw is not None and any(map(int.__gt__, self.window_hw, map_hw)):
+            raise ValueError(
+                f'window_size {self.window_hw} is larger than the map of {map_hw[0]} x {map_hw[1]} tokens '
+                "(h, w): choose smaller windows, larger images, patch_stride=8 or attention='full'"
+            )
+
+    def _add_token(self, token_dims: int, dims: int) -> None:
+        if not isinstance(token_dims, int) or token_dims < 1:
+            raise ValueError(f'knowledge_token is the width of a token, a number above 0, got {token_dims!r}')
+        self.knowledge_token = nn.Parameter(torch.empty(1, 1, token_dims), requires_grad=False)
+        trunc_normal_(self.knowledge_token, std=0.02)
+        if token_dims != dims:
+            self.token_projection = nn.Linear(token_dims, dims)
+
+    def _token(self) -> Tensor:
+        """The knowledge token at the width of this network, (1, 1, C)."""
+        token = self.knowledge_token
+        return token if self.token_projection is None else self.token_projection(token)
 
     def positions(self, map_hw: tuple[int, int]) -> Tensor:
         """Embedding of the positions of a map of H x W patches, (1, N, C)."""

@@ -26,7 +26,7 @@ Convention:
     appear in almost the same places.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -163,7 +163,12 @@ class TopdownMeshEstimator(BasePoseEstimator):
             Those of ``loss``; with the prior also ``loss_adversarial`` and ``loss_discriminator``, of which
             each reaches the parameters of one optimizer only.
         """
-        predicted = self.predict_bodies(inputs)
+        return self.losses_of(self.predict_bodies(inputs), inputs, data_samples)
+
+    def losses_of(
+        self, predicted: Mapping[str, Tensor], inputs: Tensor, data_samples: Sequence[PoseDataSample]
+    ) -> dict[str, Tensor]:
+        """The losses of what :meth:`predict_bodies` has made of the inputs; the rest as of :meth:`loss`."""
         losses = self.loss_module(predicted, stack_targets(data_samples))
         if self.with_prior:
             losses |= self._prior_losses(predicted['body_pose'], predicted['betas'])

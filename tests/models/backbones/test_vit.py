@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmhier.models.backbones.truncation import FeatureInfo
-from mmhier.models.backbones.vit import ARCHS, ViT, resolve_arch
+from mmhier.models.backbones.vit import ARCHS, ATTENTION, ViT, resolve_arch
 from mmhier.ops import linear as linear_module
 
 REFERENCE = runpy.run_path(str(Path(__file__).parents[2] / 'reference' / 'vit.py'))
@@ -398,3 +398,124 @@ def test_bad_images_are_named():
     for images in (torch.zeros(3, 64, 48), torch.zeros(1, 4, 64, 48)):
         with pytest.raises(ValueError, match=r'expected images \(B, 3, height, width\)'):
             micro()(images)
+
+
+# --- attention and resolution ------------------------------------------------------------------------------
+
+# Height and width of images in ViTPose's table of resolutions.
+RESOLUTIONS = [(224, 224), (256, 192), (256, 256), (384, 288), (384, 384), (576, 432)]
+WINDOWED = [kind for kind in ATTENTION if kind != 'full']
+
+
+@pytest.mark.parametrize('kind', WINDOWED)
+def test_weights_do_not_depend_on_the_attention(kind):
+    full, windowed = (micro(attention=name, window_size=(2, 2)) for name in ('full', kind))
+    assert windowed.state_dict().keys() == full.state_dict().keys()
+    windowed.load_state_dict(full.state_dict())
+    images = torch.randn(2, 3, *MICRO_HW)
+    (one,), (other,) = full(images), windowed(images)
+    assert one.shape == other.shape and not torch.allclose(one, other)
+
+
+def test_one_window_sees_all():
+    full, windowed = micro(), micro(attention='window', window_size=(4, 3))
+    images = torch.randn(2, 3, *MICRO_HW)
+    assert torch.allclose(full(images)[0], windowed(images)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'reaches'), [('window', False), ('shift', True), ('pool', True), ('shift_pool', True)]
+)
+def test_who_sees_another_window(kind, reaches):
+    """The last patch is in another window than the first."""
+    network = micro(attention=kind, window_size=(2, 2), img_size=(64, 64)).double()
+    images = torch.randn(1, 3, 64, 64, dtype=torch.double, requires_grad=True)
+    network(images)[0][0, :, 0, 0].square().sum().backward()
+    assert bool(images.grad[0, :, -8:, -8:].abs().max() > 0) is reaches
+
+
+def test_every_second_block_shifts():
+    assert [block.attn.shifted for block in micro(attention='shift', window_size=(2, 2)).layers] == [
+        False,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize('kind', WINDOWED)
+def test_windows_on_maps_that_they_do_not_divide(kind):
+    network = micro(attention=kind, window_size=(3, 2)).train()
+    images = torch.randn(2, 3, 75, 50)
+    (out,) = network(images)
+    out.square().sum().backward()
+    assert out.shape == (2, 16, 5, 4) and out.isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+def test_recomputing_changes_nothing_with_windows():
+    images = torch.randn(2, 3, *MICRO_HW)
+    options = dict(attention='shift_pool', window_size=(2, 2))
+    found = [gradients(micro(with_cp=with_cp, **options).train(), images) for with_cp in (False, True)]
+    assert torch.equal(found[0][0], found[1][0])
+    assert_same_gradients(found[1][1], found[0][1], 1e-6)
+
+
+def test_patches_at_stride_8():
+    """Patch (r, c) begins at pixel (8 r - 4, 8 c - 4)."""
+    network = micro(patch_stride=8)
+    assert network.feature_info == [FeatureInfo(16, 8)] and network.map_hw == (8, 6)
+    images = torch.randn(1, 3, *MICRO_HW)
+    found = network.patch_embed(images)
+    assert found.shape == (1, 16, 8, 6) and network(images)[0].shape == (1, 16, 8, 6)
+    weight, bias = network.patch_embed.projection.weight, network.patch_embed.projection.bias
+    padded = F.pad(images, (4, 16, 4, 16))
+    patch = padded[0, :, 8 * 3 : 8 * 3 + 16, 8 * 5 : 8 * 5 + 16]
+    assert torch.allclose(found[0, :, 3, 5], (weight * patch).sum((1, 2, 3)) + bias, atol=1e-5)
+    assert micro(patch_stride=8)(torch.randn(1, 3, 67, 41))[0].shape == (1, 16, 9, 6)
+
+
+@pytest.mark.parametrize('stride', [16, 8])
+@pytest.mark.parametrize('img_size', RESOLUTIONS)
+def test_positions_are_resampled_when_loaded(tmp_path, img_size, stride):
+    """From a model of 256 x 192, and one of MAE; each position stays where it was in the image."""
+    source = micro(img_size=(256, 192))
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'pose.pth')
+    network = micro(
+        img_size=img_size,
+        patch_stride=stride,
+        init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'pose.pth')),
+    )
+    network.init_weights()
+    assert network.map_hw == (img_size[0] // stride, img_size[1] // stride)
+    grid = source.pos_embed.transpose(1, 2).unflatten(2, (16, 12))
+    expected = F.interpolate(grid, network.map_hw, mode='bicubic').flatten(2).transpose(1, 2)
+    assert torch.allclose(network.pos_embed, expected, atol=1e-6)
+    for ours, theirs in ((network, source),):
+        assert torch.equal(ours.layers[1].attn.qkv.weight, theirs.layers[1].attn.qkv.weight)
+    assert network(torch.randn(1, 3, *img_size))[0].shape[2:] == network.map_hw
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (dict(attention='windows'), 'attention must be one of full, window, shift, pool, shift_pool'),
+        (dict(attention='pool', window_size=(8, 8)), r'window_size \(8, 8\) is larger than the map of 4 x 3'),
+        (dict(attention='pool', window_size=8), r'window_size must be \(height, width\)'),
+        (dict(attention='pool', window_size=(0, 8)), r'window_size must be \(height, width\)'),
+        (dict(patch_stride=4), r'patch_stride must be one of \[8, 16\], got 4'),
+        (
+            dict(attention='pool', window_size=(2, 2), knowledge_token=8),
+            "knowledge_token needs attention='full'",
+        ),
+        (dict(knowledge_token=0), 'knowledge_token is the width of a token'),
+    ],
+)
+def test_wrong_attention_is_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        micro(**options)
+
+
+def test_images_smaller_than_a_window_are_refused():
+    network = micro(attention='window', window_size=(4, 3))
+    with pytest.raises(ValueError, match='larger than the map of 2 x 2 tokens'):
+        network(torch.randn(1, 3, 32, 32))

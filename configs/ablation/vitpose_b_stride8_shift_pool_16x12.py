@@ -1,0 +1,6 @@
+# python tools/train.py configs/ablation/vitpose_b_stride8_shift_pool_16x12.py          (64 per GPU x 8)
+# COCO val, 256x192, 56.4 AP person boxes: not run by us yet.
+# Windows of 16 x 12 tokens, which every second block shifts, and the means of all windows.
+_base_ = './vitpose_b_stride8_full.py'
+
+model = dict(backbone=dict(attention='shift_pool', window_size=(16, 12)))
