@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from mmhier.body_models.skinned_body import BodyOutput
 from mmhier.body_models.skinning import forward_kinematics
-from mmhier.body_models.smpl import SMPL, BodyOutput
+from mmhier.body_models.smpl import SMPL
 from mmhier.body_models.smpl_file import JOINT_NAMES
 from mmhier.datasets.transforms.mesh_box import square_side
 from mmhier.geometry.cameras import CROP_FOCAL_LENGTH, CROP_SIZE, translation_to_weak_perspective
