@@ -21,7 +21,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 # Where a training loop puts the weights in its checkpoint.
-WRAPPERS = ('state_dict', 'model')
+WRAPPERS = ('state_dict', 'model', 'network')
 
 _BATCH_NORM = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')
 _PLACEHOLDERS = {

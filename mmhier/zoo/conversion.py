@@ -17,6 +17,7 @@ from mmhier.compat.checkpoint import load_checkpoint_file
 from mmhier.convert import Converted, unwrap
 from mmhier.convert.hmr2 import convert_hmr2
 from mmhier.convert.lightning import read_lightning_checkpoint
+from mmhier.convert.smplerx import convert_smplerx, is_smplerx
 from mmhier.convert.vit import convert_vitpose_model
 from mmhier.digest import code_digest
 from mmhier.safe_files import read_json
@@ -49,7 +50,7 @@ def convert_model_file(path: str | Path) -> Ready:
     """Read the weights of a whole pose or mesh model of another project.
 
     Args:
-        path: ViTPose (of its authors, MMPose or Hugging Face) or HMR2.0. Nothing in it is executed.
+        path: ViTPose (of its authors, MMPose or Hugging Face), HMR2.0 or SMPLer-X. Nothing in it is executed.
 
     Raises:
         ValueError: If it is damaged, or none of these.
@@ -68,6 +69,8 @@ def convert_model(checkpoint: Mapping, source: str) -> Ready:
 def _convert(weights: dict[str, Tensor], source: str) -> Converted:
     if any(key.startswith('smpl_head.') for key in weights):
         return convert_hmr2(weights, source)
+    if is_smplerx(weights):
+        return convert_smplerx(weights, source)
     # Of ViTPose+ people want the expert of COCO, the only one whose decoder every file has.
     dataset = 'coco' if any('.mlp.experts.' in key for key in weights) else None
     return convert_vitpose_model(weights, dataset, source)

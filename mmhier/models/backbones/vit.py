@@ -11,8 +11,10 @@ SMPLer-X and Hugging Face are converted by :mod:`mmhier.convert.vit`.
 * Depth. The map does not shrink, so what other encoders call a stage is a single block here: ``num_stages=6``
   keeps 6 blocks, ``out_indices`` and ``frozen_stages`` count blocks. The one closing norm is applied to every
   returned map, so that a network cut after a block returns what the full one returns there.
+* Task tokens (SMPLer-X, arXiv 2309.17448). Learned tokens that stand before the patches in every block and
+  have no position; what the last block makes of them is returned behind the maps.
 
-Letters: B batch, H and W map size in patches, N = H * W, C channels.
+Letters: T task tokens, B batch, H and W map size in patches, N = H * W, C channels.
 """
 
 import re
@@ -144,10 +146,11 @@ class ViT(TruncatedEncoder):
         in_channels: Channels of the image.
         img_size: Height and width of the images that the network is trained with. For other sizes the
             positions are interpolated (bicubic).
+        num_task_tokens: T; 0 for an encoder of images alone.
         drop_path_rate: Stochastic depth of the last block.
         drop_path_span: Which last block: that of the ``'full'`` network, or the last ``'kept'`` one.
-        frozen_stages: -1 trains all, 0 freezes the patch embedding and the positions, k the first k blocks as
-            well, and the closing norm if these are all.
+        frozen_stages: -1 trains all, 0 freezes the patch embedding, positions and task tokens, k the first k
+            blocks as well, and the closing norm if these are all.
         with_cp: Recompute activations in the backward pass to save memory.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH_OR_URL)`` loads the weights of any project named
             above; with ``prefix`` if the file holds several networks, and ``dataset`` if it is ViTPose+. By
@@ -157,7 +160,7 @@ class ViT(TruncatedEncoder):
         feature_info: Channels and stride of each returned map.
     """
 
-    undecayed = ('pos_embed',)
+    undecayed = ('pos_embed', 'task_tokens')
     small = dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48))
 
     def __init__(
@@ -167,6 +170,7 @@ class ViT(TruncatedEncoder):
         out_indices: Sequence[int] | None = None,
         in_channels: int = 3,
         img_size: tuple[int, int] = (256, 192),
+        num_task_tokens: int = 0,
         drop_path_rate: float = 0.1,
         drop_path_span: str = 'full',
         frozen_stages: int = -1,
@@ -183,6 +187,10 @@ class ViT(TruncatedEncoder):
         self.map_hw = tuple(-(-side // PATCH) for side in img_size)
         self.pos_embed = nn.Parameter(torch.empty(1, self.map_hw[0] * self.map_hw[1], dims))
         trunc_normal_(self.pos_embed, std=0.02)
+        if num_task_tokens:
+            self.task_tokens = nn.Parameter(torch.empty(1, num_task_tokens, dims))
+            trunc_normal_(self.task_tokens, std=0.02)
+        self.num_task_tokens = num_task_tokens
         self.patch_embed = PatchEmbed(in_channels, dims)
         self.layers = ModuleList(
             Block(dims, settings['num_heads'], settings['feedforward_channels'], rate)
@@ -205,7 +213,7 @@ class ViT(TruncatedEncoder):
 
     def layer_id(self, name: str) -> int:
         """Layer of the parameter ``name`` of this backbone, for layer-wise decay."""
-        if re.match(r'pos_embed$|patch_embed\.', name):
+        if re.match(r'pos_embed$|task_tokens$|patch_embed\.', name):
             return 0
         if found := re.match(r'layers\.(\d+)\.', name):
             return int(found[1]) + 1
@@ -225,6 +233,8 @@ class ViT(TruncatedEncoder):
         super().freeze()
         if self.frozen_stages >= 0:
             self.pos_embed.requires_grad_(False)
+            if self.num_task_tokens:
+                self.task_tokens.requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode images of any size.
@@ -233,7 +243,8 @@ class ViT(TruncatedEncoder):
             images: (B, in_channels, height, width).
 
         Returns:
-            One map (B, C, ceil(height / 16), ceil(width / 16)) per output.
+            One map (B, C, ceil(height / 16), ceil(width / 16)) per output, then the task tokens (B, T, C) of
+            the last output if there are any.
         """
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ValueError(
@@ -242,15 +253,22 @@ class ViT(TruncatedEncoder):
         x = self.patch_embed(images)
         map_hw = x.shape[2:]
         x = x.flatten(2).transpose(1, 2) + self.positions(map_hw)  # float32 under autocast
-        maps = []
+        first = self.num_task_tokens
+        if first:
+            x = torch.cat([self.task_tokens.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
+        outputs = []
         for index, block in enumerate(self.layers):
             if self.with_cp and torch.is_grad_enabled():
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
             if index in self.truncation.out_indices:
-                maps.append(self.ln1(x).transpose(1, 2).unflatten(2, map_hw).contiguous())
-        return tuple(maps)
+                closed = self.ln1(x)
+                patches = closed[:, first:] if first else closed
+                outputs.append(patches.transpose(1, 2).unflatten(2, map_hw).contiguous())
+        if first:
+            outputs.append(closed[:, :first])
+        return tuple(outputs)
 
     def positions(self, map_hw: tuple[int, int]) -> Tensor:
         """Embedding of the positions of a map of H x W patches, (1, N, C)."""
