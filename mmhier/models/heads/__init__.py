@@ -2,5 +2,6 @@
 
 from mmhier.models.heads.hmr2_head import HMR2Head, HMR2Prediction
 from mmhier.models.heads.smplerx_head import SMPLerXHead, SMPLerXPrediction
+from mmhier.models.heads.token_decoder import TokenDecoder
 
-__all__ = ['HMR2Head', 'HMR2Prediction', 'SMPLerXHead', 'SMPLerXPrediction']
+__all__ = ['HMR2Head', 'HMR2Prediction', 'SMPLerXHead', 'SMPLerXPrediction', 'TokenDecoder']

@@ -306,14 +306,17 @@ class SMPLerXHead(BaseModule):
 
     Args:
         in_channels: C, a multiple of 4.
+        decoder: Config of what makes tokens of a map, :class:`mmhier.models.heads.TokenDecoder`, for encoders
+            without task tokens. By default the encoder gives them.
         init_cfg: Initial weights; by default the official ones.
     """
 
-    def __init__(self, in_channels: int, init_cfg: dict | list | None = None):
+    def __init__(self, in_channels: int, decoder: dict | None = None, init_cfg: dict | list | None = None):
         super().__init__(init_cfg=list(INIT) if init_cfg is None else init_cfg)
         if in_channels % 4:
             raise ValueError(f'in_channels must be divisible by 4, got {in_channels}')
         self.in_channels = in_channels
+        self.decoder = None if decoder is None else MODELS.build(dict(decoder, in_channels=in_channels))
         self.body_position = PositionNet(in_channels, NUM_BODY_POINTS, DEPTH_CELLS)
         self.body_regressor = BodyRegressor(in_channels)
         self.box_net = BoxNet(in_channels)
@@ -322,11 +325,12 @@ class SMPLerXHead(BaseModule):
         self.hand_regressor = HandRegressor(in_channels)
         self.face_regressor = FaceRegressor(in_channels)
 
-    def forward(self, features: tuple[Tensor, Tensor]) -> SMPLerXPrediction:
+    def forward(self, features: Tensor | tuple[Tensor, ...]) -> SMPLerXPrediction:
         """Regress one person per image.
 
         Args:
-            features: Map (B, C, 16, 12) and tokens (B, 31, C).
+            features: Map (B, C, 16, 12) and tokens (B, 31, C); with a ``decoder`` the map alone, or several
+                maps of which the last is used.
 
         Returns:
             Float32, under autocast too.
@@ -334,6 +338,9 @@ class SMPLerXHead(BaseModule):
         Raises:
             ValueError: If there are other maps or tokens.
         """
+        if self.decoder is not None:
+            last = features if isinstance(features, Tensor) else features[-1]
+            features = last, self.decoder(last)
         wanted = ((self.in_channels, *MAP_HW), (NUM_TOKENS, self.in_channels))
         if len(features) != 2 or tuple(tuple(value.shape[1:]) for value in features) != wanted:
             raise ValueError(
