@@ -163,7 +163,7 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmengine.runner import CheckpointLoader
 
     from mmhier import safe_files
-    from mmhier.body_models.model_directory import _read_regressor, load_body_data
+    from mmhier.body_models.model_directory import _read_installed, load_body_data
     from mmhier.body_models.model_files import read_members, recognise
     from mmhier.body_models.smpl_file import read_smpl_npz
     from mmhier.compat.checkpoint import load_checkpoint_file
@@ -238,7 +238,7 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
         'smpl_npz': ('a.npz', read_smpl_npz),
         'smpl_pickle': ('a.pkl', load_body_data),
         'body_model_setup': ('a.zip', setup),
-        'regressor': ('a.npz', lambda path: _read_regressor(path, 'h36m')),
+        'regressor': ('a.npz', lambda path: _read_installed(path, {'regressor': (17, 6890)})),
         'mean_params': ('a.npz', read_mean_params),
         'pose_prior': ('a.npy', lambda path: PosePrior(str(path))),
         'mesh_npz': ('a.npz', lambda path: read_npz(path, ['a'], ['pose']) or no(path)),

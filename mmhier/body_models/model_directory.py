@@ -1,10 +1,12 @@
 """The folder of installed body models, and loading one by name.
 
-| name                      | what                                    | file |
-|---------------------------|-----------------------------------------|------|
-| open                      | the licence-free body, built when asked | open_body_*.npz |
-| neutral, male, female     | SMPL, installed by the user             | smpl_{name}.npz |
-| (with the three of SMPL)  | regressors, installed by the user       | smpl_regressor_{j19,h36m}.npz |
+| name                        | what                                     | file |
+|-----------------------------|------------------------------------------|------|
+| open                        | the licence-free body, built when asked  | open_body_*.npz |
+| neutral, male, female       | SMPL, installed by the user              | smpl_{name}.npz |
+| smplx_{neutral,male,female} | SMPL-X, installed by the user            | {name}.npz |
+| (with their topology)       | regressors, installed by the user        | smpl_regressor_{j19,h36m,j14}.npz |
+| (with SMPL-X)               | vertices of parts, installed by the user | smplx_vertices_{hands,face}.npz |
 
 The folder is ``$MMHIER_BODY_MODELS``, or ``body_models`` in :mod:`mmhier.user_cache`.
 """
@@ -15,56 +17,89 @@ from pathlib import Path
 
 import numpy as np
 
-from mmhier.body_models.joint_regressor import NUM_SMPL_VERTICES, surface_regressor
-from mmhier.body_models.joint_sets import H36M17_NAMES, J19_NAMES, JointSet
-from mmhier.body_models.model_files import GENDERS, FoundBody, FoundRegressor
+from mmhier.body_models import smplx_file
+from mmhier.body_models.joint_regressor import VERTEX_NUMBERS, vertex_regressor
+from mmhier.body_models.joint_sets import GROUP_NAMES, JointSet
+from mmhier.body_models.model_files import (
+    GENDERS,
+    KINDS,
+    PART_SIZES,
+    REGRESSOR_VERTICES,
+    FoundBody,
+    FoundParts,
+    FoundRegressor,
+)
 from mmhier.body_models.open_body import cache_directory, load_open_body, open_body_path
-from mmhier.body_models.smpl import SMPL, SMPL_LICENCE
+from mmhier.body_models.skinned_body import LICENCES
+from mmhier.body_models.smpl import SMPL
 from mmhier.body_models.smpl_file import (
     LANDMARK_GROUPS,
     ROOT_PARENT,
+    SMPLX_JOINT_NAMES,
     BodyModelData,
     body_from_arrays,
     read_smpl_npz,
     write_npz,
 )
 from mmhier.body_models.smpl_pickle import read_smpl_pickle
+from mmhier.body_models.smplx import SMPLX
 from mmhier.ops.remember import outside_modes, remember
 from mmhier.safe_files import read_bytes, read_npz
 
 SITE = 'https://smpl.is.tue.mpg.de'
-NAMES = ('open', *GENDERS)
-REGRESSORS = {'j19': J19_NAMES, 'h36m': H36M17_NAMES}
+SITES = {'smpl': SITE, 'smplx': 'https://smpl-x.is.tue.mpg.de'}
+DOWNLOADS = {'smpl': 'SMPL for Python', 'smplx': 'SMPL-X v1.1 (NPZ+PKL)'}
+# Name of an installed model -> its kind and gender.
+INSTALLED = {gender: ('smpl', gender) for gender in GENDERS} | {
+    f'smplx_{gender}': ('smplx', gender) for gender in GENDERS
+}
+NAMES = ('open', *INSTALLED)
+# File with vertices of parts -> the parts.
+PARTS = {'hands': ('left_hand', 'right_hand'), 'face': ('face',)}
 
 
 def load_body_model(
     name: str | Path = 'open',
-    joints: JointSet | str = 'smpl24',
+    joints: JointSet | str | None = None,
     num_betas: int | None = None,
     update_hips: bool = False,
-) -> SMPL:
+    **whole_body: int | bool,
+) -> SMPL | SMPLX:
     """Load a body model as a layer.
 
     Args:
-        name: 'open', 'neutral', 'male' or 'female', or a file (.npz or .pkl) in SMPL's format.
-        joints: the set of joints that the layer returns, see :mod:`mmhier.body_models.joint_sets`.
+        name: 'open', 'neutral', 'male' or 'female' (SMPL), 'smplx_neutral', 'smplx_male' or 'smplx_female',
+            or a file (.npz or .pkl) in the format of either.
+        joints: the set of joints that the layer returns, see :mod:`mmhier.body_models.joint_sets`. Default:
+            'smpl24' of SMPL, 'smplx144' of SMPL-X.
         num_betas: number of shape components to use. Default: all of the file.
         update_hips: see :class:`mmhier.body_models.joint_regressor.JointRegressor`.
+        **whole_body: ``num_expressions``, ``hand_components``, ``add_hand_means`` of
+            :class:`mmhier.body_models.smplx.SMPLX`.
 
     Returns:
         The layer, float32 on the CPU.
 
     Raises:
         FileNotFoundError: if the model is not installed; the message says where to get it.
-        ValueError: if there is no such name or joint set, or a file is damaged.
+        ValueError: if there is no such name or joint set, a file is damaged, or settings of SMPL-X are given
+            for another body.
     """
     with outside_modes():
-        return SMPL(load_body_data(name), joints, num_betas, update_hips)
+        model = load_body_data(name)
+        settings = dict(num_betas=num_betas, update_hips=update_hips)
+        if joints is not None:
+            settings['joints'] = joints
+        if model.joint_names == SMPLX_JOINT_NAMES:
+            return SMPLX(model, **settings, **whole_body)
+        if whole_body:
+            raise ValueError(f'{", ".join(whole_body)}: only SMPL-X has hands and a face, not "{name}".')
+        return SMPL(model, **settings)
 
 
 def shared_body_model(name: str | Path, joints: JointSet | str, num_betas: int | None = None) -> SMPL:
     """:func:`load_body_model`, once for as long as its files stay what they are."""
-    files = (body_file(name), *(installed_path(group) for group in REGRESSORS))
+    files = (body_file(name), *(installed_path(group) for group in REGRESSOR_VERTICES))
     states = tuple((str(path), _state(path)) for path in files)
     return _shared_body_model(name, joints, num_betas, states)
 
@@ -87,7 +122,7 @@ def body_file(name: str | Path) -> Path:
     """Where the file of a body model is, or should be."""
     if name == 'open':
         return open_body_path()
-    return installed_path(str(name)) if name in GENDERS else Path(name)
+    return installed_path(str(name)) if name in INSTALLED else Path(name)
 
 
 def load_body_data(name: str | Path = 'open') -> BodyModelData:
@@ -102,50 +137,57 @@ def load_body_data(name: str | Path = 'open') -> BodyModelData:
     """
     if name == 'open':
         return load_open_body()
-    if name in GENDERS:
-        path = body_file(name)
+    if name in INSTALLED:
+        path, (kind, gender) = body_file(name), INSTALLED[name]
         if not path.is_file():
             raise FileNotFoundError(
-                f'SMPL {name} is not installed ({path}). Register at {SITE}, download "SMPL for Python", '
-                'then run `mmhier body-model setup FILE_OR_ZIP`. The licence-free body "open" needs nothing.'
+                f'{KINDS[kind].name} {gender} is not installed ({path}). Register at {SITES[kind]}, download '
+                f'"{DOWNLOADS[kind]}", then run `mmhier body-model setup FILE_OR_ZIP`. The licence-free body '
+                '"open" needs nothing.'
             )
-        return _with_regressors(read_smpl_npz(path))
+        return _with_installed(read_smpl_npz(path))
     path = Path(name)
     if path.suffix not in ('.npz', '.pkl'):
         raise ValueError(f'There is no body model "{name}": {", ".join(NAMES)}, or an .npz or .pkl file.')
     if path.suffix == '.npz':
-        return _with_regressors(read_smpl_npz(path))
+        return _with_installed(read_smpl_npz(path))
     if not path.is_file():
         raise FileNotFoundError(f'No body model file at {path}.')
-    return _with_regressors(body_from_arrays(read_smpl_pickle(read_bytes(path), str(path)), path))
+    return _with_installed(body_from_arrays(read_smpl_pickle(read_bytes(path), str(path)), path))
 
 
 def installed_path(name: str) -> Path:
-    """Where the file of a SMPL gender, or of a regressor ('j19', 'h36m'), is installed."""
-    stem = f'smpl_{name}' if name in GENDERS else f'smpl_regressor_{name}'
+    """Where a body model, a regressor ('j19', 'h36m', 'j14') or a file of :data:`PARTS` is installed."""
+    if name in GENDERS:
+        stem = f'smpl_{name}'
+    elif name in INSTALLED:
+        stem = name
+    else:
+        stem = f'smplx_vertices_{name}' if name in PARTS else f'smpl_regressor_{name}'
     return cache_directory() / f'{stem}.npz'
 
 
-def install_body(found: FoundBody, gender: str, num_betas: int) -> Path:
-    """Write a SMPL body into the folder; return the file.
+def install_body(found: FoundBody, gender: str, num_betas: int, num_expressions: int = 0) -> Path:
+    """Write a body into the folder; return the file.
 
     Args:
         found: the body.
         gender: one of 'neutral', 'male', 'female'.
         num_betas: how many shape components to keep.
+        num_expressions: how many expression components to keep.
     """
     model = found.model
     kept = min(num_betas, model.num_betas)
     metadata = {
-        'name': f'SMPL {gender} {found.version}',
+        'name': f'{KINDS[found.kind].name} {gender} {found.version}',
         'gender': gender,
         'version': found.version,
-        'licence': SMPL_LICENCE,
+        'licence': LICENCES[len(model.v_template)],
         'source': Path(found.source.split(': ')[-1]).name,
         'units': 'metres',
     }
     kintree = np.stack([model.parents, np.arange(model.num_joints)])
-    path = installed_path(gender)
+    path = installed_path(next(name for name, key in INSTALLED.items() if key == (found.kind, gender)))
     arrays = {
         'v_template': model.v_template,
         'shapedirs': model.shapedirs[..., :kept],
@@ -155,8 +197,16 @@ def install_body(found: FoundBody, gender: str, num_betas: int) -> Path:
         'f': model.faces.astype(np.uint32),
         'metadata': np.asarray(json.dumps(metadata)),
     }
-    if model.posedirs is not None:
-        arrays['posedirs'] = model.posedirs
+    optional = {
+        'posedirs': model.posedirs,
+        'exprdirs': None if model.exprdirs is None else model.exprdirs[..., :num_expressions],
+        'hand_means': model.hand_means,
+        'hand_components': model.hand_components,
+        'contour_vertices': model.contour_vertices,
+        'contour_weights': model.contour_weights,
+        'face_regressor': model.regressors.get('face'),
+    }
+    arrays |= {name: array for name, array in optional.items() if array is not None}
     write_npz(path, arrays)
     return path
 
@@ -168,26 +218,47 @@ def install_regressor(found: FoundRegressor) -> Path:
     return path
 
 
-def _with_regressors(model: BodyModelData) -> BodyModelData:
-    """Add what is installed for SMPL's topology; other bodies keep what their files hold."""
-    if len(model.v_template) != NUM_SMPL_VERTICES:
-        return model
-    regressors = {'surface': surface_regressor()}
-    for group, names in REGRESSORS.items():
+def install_parts(found: FoundParts) -> list[Path]:
+    """Write vertices of parts into the folder; return the files."""
+    paths = []
+    for name, parts in PARTS.items():
+        if set(parts) <= found.parts.keys():
+            paths.append(installed_path(name))
+            write_npz(paths[-1], {part: found.parts[part] for part in parts})
+    return paths
+
+
+def _with_installed(model: BodyModelData) -> BodyModelData:
+    """Add what is installed for the model's topology; other bodies keep what their files hold."""
+    num_vertices = len(model.v_template)
+    regressors = {
+        group: vertex_regressor(group, count) for group, count in VERTEX_NUMBERS if count == num_vertices
+    }
+    for group, count in REGRESSOR_VERTICES.items():
         path = installed_path(group)
-        if path.is_file():
-            regressors[group] = _left_is_left(_read_regressor(path, group), names, model, path)
-    return replace(model, regressors=regressors | model.regressors)
+        if count == num_vertices and path.is_file():
+            (matrix,) = _read_installed(path, {'regressor': (LANDMARK_GROUPS[group], count)})
+            regressors[group] = _left_is_left(matrix, GROUP_NAMES[group], model, path)
+    parts = {}
+    for name, members in PARTS.items():
+        path = installed_path(name)
+        if num_vertices == smplx_file.NUM_VERTICES and path.is_file():
+            shapes = {part: (PART_SIZES[part],) for part in members}
+            parts |= dict(zip(members, _read_installed(path, shapes), strict=True))
+    return replace(model, regressors=regressors | model.regressors, parts=parts)
 
 
-def _read_regressor(path: Path, group: str) -> np.ndarray:
+def _read_installed(path: Path, shapes: dict[str, tuple[int, ...]]) -> list[np.ndarray]:
+    """Arrays of a file that this module has written."""
     try:
-        matrix = read_npz(path, ('regressor',))['regressor']
+        arrays = read_npz(path, tuple(shapes))
+        found = [arrays[name] for name in shapes]
     except (KeyError, ValueError) as error:
         raise ValueError(f'{path} is damaged ({error}); run `mmhier body-model setup` again.') from error
-    if matrix.shape != (LANDMARK_GROUPS[group], NUM_SMPL_VERTICES):
-        raise ValueError(f'{path} holds an array {matrix.shape}; run `mmhier body-model setup` again.')
-    return matrix
+    for array, shape in zip(found, shapes.values(), strict=True):
+        if array.shape != shape:
+            raise ValueError(f'{path} holds an array {array.shape}; run `mmhier body-model setup` again.')
+    return found
 
 
 def _left_is_left(matrix: np.ndarray, names: tuple[str, ...], model: BodyModelData, path: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmhier.convert.gmf import GMF
 from mmhier.convert.hmr2 import convert_hmr2
 from mmhier.convert.key_table import Converted, Family, Report, convert, detect_format, fit, load, unwrap
+from mmhier.convert.smplerx import convert_smplerx, is_smplerx
 from mmhier.convert.swin import SWIN
 from mmhier.convert.vit import VIT, convert_vitpose_model
 from mmhier.convert.vmamba import VMAMBA
@@ -55,7 +56,7 @@ def _families(keys: Iterable[str]) -> list[Family]:
 def convert_whole_model(
     weights: Mapping[str, Tensor], dataset: str | None = None, source: str = 'checkpoint'
 ) -> Converted:
-    """Rename the weights of a whole pose model (ViTPose) or mesh model (HMR2.0).
+    """Rename the weights of a whole pose model (ViTPose), mesh model (HMR2.0) or whole-body model (SMPLer-X).
 
     Args:
         weights: State dictionary.
@@ -63,8 +64,10 @@ def convert_whole_model(
         source: Where they come from, for messages.
 
     Raises:
-        ValueError: If they are of neither, or may be of both; if a key is unknown or missing.
+        ValueError: If they are of none, or may be of several; if a key is unknown or missing.
     """
+    if is_smplerx(weights):
+        return convert_smplerx(weights, source)
     decoders = ('keypoint_head.', 'associate_keypoint_heads.', 'head.')
     is_pose, is_mesh = (any(key.startswith(start) for key in weights) for start in (decoders, 'smpl_head.'))
     if is_pose and is_mesh:

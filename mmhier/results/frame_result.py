@@ -24,7 +24,8 @@ import numpy as np
 from mmhier.version import __version__
 
 if TYPE_CHECKING:
-    from mmhier.body_models.smpl import SMPL, BodyOutput
+    from mmhier.body_models.skinned_body import BodyOutput
+    from mmhier.body_models.smpl import SMPL
     from mmhier.visualization.style import Style
 
 SCHEMA, VERSION = 'mmhier.results', 1

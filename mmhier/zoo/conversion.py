@@ -47,7 +47,7 @@ def convert_model_file(path: str | Path) -> Ready:
     """Read the weights of a whole pose or mesh model of another project.
 
     Args:
-        path: ViTPose (of its authors, MMPose or Hugging Face) or HMR2.0. Nothing in it is executed.
+        path: ViTPose (of its authors, MMPose or Hugging Face), HMR2.0 or SMPLer-X. Nothing in it is executed.
 
     Raises:
         ValueError: If it is damaged, or none of these.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmhier.body_models.joint_regressor import JointRegressor
+from mmhier.body_models.joint_regressor import JointRegressor, is_available
 from mmhier.body_models.joint_sets import J19_NAMES, JOINT_SETS, SURFACE_VERTICES, joint_set
 from mmhier.body_models.smpl_file import JOINT_NAMES, body_from_arrays
 
@@ -26,7 +26,7 @@ def posed():
 def point(body, posed, landmark):
     vertices, skeleton = posed
     group, _, name = landmark.partition('.')
-    if group == 'smpl':
+    if group == 'skeleton':
         return skeleton[:, JOINT_NAMES.index(name)]
     if group == 'surface':
         return vertices[:, SURFACE_VERTICES[name]]
@@ -34,7 +34,12 @@ def point(body, posed, landmark):
     return torch.from_numpy(body.regressors[group][names.index(name)]) @ vertices
 
 
-@pytest.mark.parametrize('name', JOINT_SETS)
+OF_SMPL = (
+    'smpl24', 'openpose25', 'extra19', 'hmr44', 'coco17', 'h36m17', 'lsp14', 'hmr2_eval14', 'smplx25'
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('name', OF_SMPL)
 def test_every_joint_comes_from_its_landmark(body, posed, name):
     joints = joint_set(name)
     found = JointRegressor(name, body)(*posed)
@@ -76,6 +81,18 @@ def test_a_missing_regressor_says_where_it_comes_from(body, make_body):
     with pytest.raises(ValueError, match=r'h36m17 needs.*J_regressor_h36m\.npy'):
         JointRegressor('h36m17', bare)
     small = body_from_arrays(make_body(40), 'x')
-    with pytest.raises(ValueError, match=r'needs the regressor "surface".*6890 vertices'):
+    with pytest.raises(ValueError, match=r'needs the regressor "surface".*6890 or 10475 vertices'):
         JointRegressor('coco17', small)
     assert JointRegressor('smpl24', small).joint_set.name == 'smpl24'
+    with pytest.raises(ValueError, match=r'smplx_j14 needs.*SMPLX_to_J14\.pkl'):
+        JointRegressor('smplx_j14', bare)
+
+
+def test_sets_that_a_body_has(body, make_body):
+    assert {name for name, joints in JOINT_SETS.items() if is_available(joints, body)} == set(OF_SMPL)
+    for name, joints in JOINT_SETS.items():
+        if is_available(joints, body):
+            assert JointRegressor(name, body).joint_set is joints
+        else:
+            with pytest.raises(ValueError, match=f'The joint set {name} needs'):
+                JointRegressor(name, body)

@@ -7,11 +7,13 @@ import pytest
 
 from mmhier.body_models.model_files import (
     FoundBody,
+    FoundParts,
     FoundRegressor,
     gender_in_name,
     read_members,
     recognise,
 )
+from mmhier.testing.smplx_file import random_smplx
 
 
 def npz_bytes(arrays):
@@ -83,10 +85,69 @@ def test_regressors_are_told_by_their_shape():
         found = recognise(content, 'x')
         assert isinstance(found, FoundRegressor) and found.group == group
         np.testing.assert_array_equal(found.matrix, matrix.astype(np.float32))
-    with pytest.raises(ValueError, match=r'array \(9, 6890\): neither SMPL_to_J19'):
+    with pytest.raises(
+        ValueError, match=r'array \(9, 6890\): none of SMPL_to_J19.*SMPLX_to_J14 \(14, 10475\)'
+    ):
         recognise(npy_bytes(np.ones((9, 6890))), 'J_regressor_extra.npy')
     with pytest.raises(ValueError, match='sum to about 1'):
         recognise(npy_bytes(np.ones((17, 6890))), 'x')
+
+
+@pytest.fixture(scope='module')
+def smplx_arrays():
+    return random_smplx()
+
+
+def test_smplx_as_npz_and_as_pickle(smplx_arrays, pickle_smpl):
+    arrays = dict(smplx_arrays)
+    by_pickle = recognise(pickle_smpl(arrays | {'joint2num': {'Pelvis': 0}}), 'SMPLX_MALE.pkl')
+    by_npz = recognise(npz_bytes(arrays), 'SMPLX_MALE.npz')
+    for found in (by_pickle, by_npz):
+        assert (found.kind, found.gender, found.version) == ('smplx', 'male', '1.0')
+        model = found.model
+        np.testing.assert_array_equal(model.exprdirs, arrays['shapedirs'][..., 10:])
+        np.testing.assert_array_equal(model.hand_means[1], arrays['hands_meanr'])
+        np.testing.assert_array_equal(model.hand_components[0], arrays['hands_componentsl'])
+        corners = arrays['f'][arrays['lmk_faces_idx'][3]].astype(int)
+        point = arrays['lmk_bary_coords'][3] @ arrays['v_template'][corners]
+        np.testing.assert_allclose(model.regressors['face'][3] @ model.v_template, point, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'shapedirs': np.zeros((10475, 3, 30), np.float32)}, 'SMPL-X has 20 or 400 components'),
+        ({'hands_meanl': np.zeros(44)}, r'"hands_meanl" has shape \(44,\), expected \(45,\)'),
+        ({'lmk_faces_idx': np.full(51, 20908)}, '"lmk_faces_idx" refers to triangles that are not in "f"'),
+        ({'dynamic_lmk_bary_coords': np.zeros((79, 17))}, 'expected .79, 17, 3.'),
+        ({'hands_componentsr': np.full((45, 45), np.nan)}, '"hand_components".*finite'),
+        ({'lmk_bary_coords': None}, 'key "lmk_bary_coords" is missing'),
+        ({'hands_meanl': None}, 'has the body of SMPL-X but not its hands'),
+    ],
+)
+def test_wrong_arrays_of_smplx_are_refused(smplx_arrays, change, message):
+    arrays = {name: value for name, value in (smplx_arrays | change).items() if value is not None}
+    if 'hands_meanl' not in arrays:
+        arrays['shapedirs'] = arrays['shapedirs'][..., :10]
+    with pytest.raises(ValueError, match=f'bad.npz.*{message}'):
+        recognise(npz_bytes(arrays), 'bad.npz')
+
+
+def test_vertices_of_parts():
+    hands = {'left_hand': np.arange(778), 'right_hand': np.arange(778) + 800}
+    found = recognise(pickle.dumps(hands), 'MANO_SMPLX_vertex_ids.pkl')
+    assert isinstance(found, FoundParts)
+    np.testing.assert_array_equal(found.parts['right_hand'], hands['right_hand'])
+    face = recognise(npy_bytes(np.arange(5023)), 'SMPL-X__FLAME_vertex_ids.npy')
+    assert face.parts.keys() == {'face'} and face.parts['face'].dtype == np.int64
+    for wrong, message in (
+        (np.arange(5022), 'vertices of the face are 5023 whole numbers'),
+        (np.arange(5023) + 9000, 'from 9000 to 14022, SMPL-X has 10475'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            recognise(npy_bytes(wrong), 'a.npy')
+    with pytest.raises(ValueError, match='"left_hand" is not a usable array'):
+        recognise(pickle.dumps({'left_hand': 'x', 'right_hand': 'y'}), 'a.pkl')
 
 
 @pytest.mark.parametrize(
@@ -121,8 +182,14 @@ def test_missing_arrays_and_other_models_are_named(smpl_arrays, make_body):
     parents = np.stack([np.maximum(np.arange(55) - 1, 0)] * 2)
     other |= {'kintree_table': parents, 'weights': np.ones((40, 55)), 'J_regressor': np.ones((55, 40))}
     other['posedirs'] = np.zeros((40, 3, 486))
-    with pytest.raises(ValueError, match='55 joints: it is SMPL-X'):
+    with pytest.raises(ValueError, match=r'40 vertices.*expected those of SMPL-X \(10475, 20908\)'):
         recognise(npz_bytes(other), 'a.npz')
+    hands = make_body(40)
+    parents = np.stack([np.maximum(np.arange(16) - 1, 0)] * 2)
+    hands |= {'kintree_table': parents, 'weights': np.ones((40, 16)), 'J_regressor': np.ones((16, 40))}
+    hands['posedirs'] = np.zeros((40, 3, 135))
+    with pytest.raises(ValueError, match='16 joints: it is MANO'):
+        recognise(npz_bytes(hands), 'a.npz')
 
 
 def npy_that_claims(shape, data=b'\0' * 16):

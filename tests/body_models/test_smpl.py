@@ -196,7 +196,7 @@ def test_names_and_licence(make_body, smpl_arrays, open_body):
         'kintree_table': np.array([[-1, 0, 1], [0, 1, 2]]),
     }
     other = body_from_arrays(chain, 'chain')
-    root = JointSet('root', ('root',), ('smpl.pelvis',), (-1,))
+    root = JointSet('root', ('root',), ('skeleton.pelvis',), (-1,))
     assert SMPL(other, root).joint_names == ('joint_00', 'joint_01', 'joint_02')
     assert SMPL(other, root).licence == 'not stated in the model file'
     other.metadata['joint_names'] = ['root', 'rod', 'reel']

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmhier.body_models.joint_sets import H36M17_NAMES, J19_NAMES, joint_set
+from mmhier.body_models.joint_sets import H36M17_NAMES, HMR2_EVAL14_NAMES, J19_NAMES, joint_set
 from mmhier.body_models.model_directory import installed_path, load_body_data, load_body_model
 from mmhier.cli.body_model import add_arguments, run
+from mmhier.testing.smplx_file import random_smplx
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +116,50 @@ def test_a_regressor_on_the_wrong_side_is_refused(smpl_arrays, tmp_path):
         load_body_data('male')
 
 
+def test_smplx_with_its_parts(tmp_path, capsys):
+    arrays = random_smplx(version='1.1')
+    arrays['posedirs'][:] = 0.0  # quickly compressed
+    np.savez(tmp_path / 'SMPLX_FEMALE.npz', **arrays)
+    template = arrays['v_template']
+    j14 = side_regressor(HMR2_EVAL14_NAMES, template)
+    (tmp_path / 'SMPLX_to_J14.pkl').write_bytes(pickle.dumps(j14))
+    hands = {'left_hand': np.arange(778), 'right_hand': np.arange(778) + 800}
+    (tmp_path / 'MANO_SMPLX_vertex_ids.pkl').write_bytes(pickle.dumps(hands))
+    np.save(tmp_path / 'SMPL-X__FLAME_vertex_ids.npy', np.arange(5023))
+    files = (
+        'SMPLX_FEMALE.npz',
+        'SMPLX_to_J14.pkl',
+        'MANO_SMPLX_vertex_ids.pkl',
+        'SMPL-X__FLAME_vertex_ids.npy',
+    )
+    assert command('setup', *(tmp_path / file for file in files), '--num-expressions', 20) == 0
+    told = capsys.readouterr().out
+    for part in (
+        'SMPL-X female, version 1.1, 10475 vertices, 55 joints',
+        '10 of 300 shape components, 20 of 100 expression components',
+        '778 of the left hand, 778 of the right hand',
+        'SMPLX_to_J14',
+    ):
+        assert part in told
+    data = load_body_data('smplx_female')
+    assert (data.num_betas, data.num_expressions, data.metadata['gender']) == (10, 20, 'female')
+    assert {name: len(part) for name, part in data.parts.items()} == {
+        'left_hand': 778, 'right_hand': 778, 'face': 5023
+    }  # fmt: skip
+    given = dict(jaw_pose=torch.rand(2, 3), expression=torch.rand(2, 20), left_hand_pose=torch.rand(2, 45))
+    whole = load_body_model(tmp_path / 'SMPLX_FEMALE.npz', joints='wholebody133')
+    installed = load_body_model('smplx_female', joints='wholebody133')
+    for ours, theirs in zip(installed(**given), whole(**given), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    found = load_body_model('smplx_female', joints='smplx_j14')().joints[0]
+    np.testing.assert_allclose(found.numpy(), j14 @ template, atol=1e-5)
+    assert command('list') == 0
+    told = capsys.readouterr().out
+    assert 'smplx_j14, wholebody133, openpose137' in told and '20 expression components' in told
+    with pytest.raises(FileNotFoundError, match=r'SMPL-X male is not installed.*smpl-x\.is\.tue\.mpg\.de'):
+        load_body_model('smplx_male')
+
+
 def test_an_unclear_gender_is_asked_for(smpl_arrays, tmp_path, capsys):
     path = tmp_path / 'body.pkl'
     path.write_bytes(pickle.dumps(smpl_arrays))
@@ -154,7 +199,9 @@ def test_hostile_and_damaged_files_install_nothing(smpl_arrays, folder, tmp_path
 def test_a_missing_model_names_the_site_and_the_command(folder):
     with pytest.raises(FileNotFoundError, match=r'https://smpl\.is\.tue\.mpg\.de.*mmhier body-model setup'):
         load_body_model('neutral')
-    with pytest.raises(ValueError, match=r'no body model "nobody": open, neutral, male, female'):
+    with pytest.raises(
+        ValueError, match=r'no body model "nobody": open, neutral, male, female, smplx_neutral'
+    ):
         load_body_model('nobody')
     with pytest.raises(FileNotFoundError, match=r'none\.pkl'):
         load_body_model('none.pkl')
@@ -164,6 +211,7 @@ def test_list_says_how_to_get_what_is_missing(capsys):
     assert command('list') == 0
     told = capsys.readouterr().out
     assert told.count('not installed: https://smpl.is.tue.mpg.de') == 3
+    assert told.count('not installed: https://smpl-x.is.tue.mpg.de') == 3
     assert 'built when it is first used' in told and 'SMPL_to_J19.pkl' in told
 
 

@@ -282,6 +282,17 @@ class StandIns:
         (folder / 'SMPL_to_J19.pkl').write_bytes(pickle.dumps(j19, 2))
         np.save(folder / 'J_regressor_h36m.npy', h36m)
 
+    def smplx_files(self, folder: Path) -> None:
+        """SMPL-X, and the vertices of its parts."""
+        from mmhier.testing.smplx_file import random_smplx
+
+        arrays = random_smplx()
+        arrays['posedirs'][:] = 0.0  # quickly compressed
+        np.savez(folder / 'SMPLX_NEUTRAL.npz', **arrays)
+        hands = {'left_hand': np.arange(778), 'right_hand': np.arange(778) + 800}
+        (folder / 'MANO_SMPLX_vertex_ids.pkl').write_bytes(pickle.dumps(hands))
+        np.save(folder / 'SMPL-X__FLAME_vertex_ids.npy', np.arange(5023))
+
     def open_body(self, folder: Path) -> None:
         """The open body, which takes long to build, where this machine has it."""
         from mmhier.body_models.open_body import load_open_body, open_body_path

@@ -320,12 +320,16 @@ GROUPS = {
         slow=True,
     ),
     'body models': Group(
-        ('smpl_files', 'open_body'),
+        ('smpl_files', 'smplx_files', 'open_body'),
         {
             'mmhier body-model list': Run(says='not installed'),
             'mmhier body-model setup SMPL_python_v.1.1.0.zip': Run(says='SMPL female, version 1.1'),
             'mmhier body-model setup SMPL_NEUTRAL.pkl SMPL_to_J19.pkl J_regressor_h36m.npy': Run(
                 makes=('body_models/smpl_regressor_h36m.npz',)
+            ),
+            'mmhier body-model setup SMPLX_NEUTRAL.npz MANO_SMPLX_vertex_ids.pkl '
+            'SMPL-X__FLAME_vertex_ids.npy': Run(
+                says='SMPL-X neutral, version 1.0', makes=('body_models/smplx_vertices_face.npz',)
             ),
             'python body_models.py': Run(says='[1, 17, 3]'),
         },

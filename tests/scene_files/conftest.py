@@ -61,7 +61,7 @@ def chain_layer():
         'J_regressor': arrays['J_regressor'][:3],
         'kintree_table': np.array([[-1, 0, 1], [0, 1, 2]]),
     }
-    root = JointSet('root', ('root',), ('smpl.pelvis',), (-1,))
+    root = JointSet('root', ('root',), ('skeleton.pelvis',), (-1,))
     return SMPL(body_from_arrays(arrays | chain, 'chain'), root)
 
 

@@ -13,8 +13,10 @@ SMPLer-X and Hugging Face are converted by :mod:`mmhier.convert.vit`.
 * Depth. The map does not shrink, so what other encoders call a stage is a single block here: ``num_stages=6``
   keeps 6 blocks, ``out_indices`` and ``frozen_stages`` count blocks. The one closing norm is applied to every
   returned map, so that a network cut after a block returns what the full one returns there.
+* Task tokens (SMPLer-X, arXiv 2309.17448). Learned tokens that stand before the patches in every block and
+  have no position; what the last block makes of them is returned behind the maps.
 
-Letters: B batch, H and W map size in patches, N = H * W, C channels.
+Letters: T task tokens, B batch, H and W map size in patches, N = H * W, C channels.
 """
 
 import re
@@ -180,8 +182,9 @@ class ViT(TruncatedEncoder):
         window_size: Height and width of windows in tokens.
         drop_path_rate: Stochastic depth of the last block.
         drop_path_span: Which last block: that of the ``'full'`` network, or the last ``'kept'`` one.
-        frozen_stages: -1 trains all, 0 freezes the patch embedding and the positions, k the first k blocks as
-            well, and the closing norm if these are all.
+        num_task_tokens: T tokens that stand before the patches and learn; their last outputs are returned.
+        frozen_stages: -1 trains all, 0 freezes the patch embedding, positions and task tokens, k the first k
+            blocks as well, and the closing norm if these are all.
         knowledge_token: Width of a token of a teacher that stands before the patches, see
             :mod:`mmhier.distillation.knowledge_token`; it does not learn. If it is not the width of this
             network, a linear layer that learns is between them.
@@ -196,7 +199,7 @@ class ViT(TruncatedEncoder):
         feature_info: Channels and stride of each returned map.
     """
 
-    undecayed = ('pos_embed', 'knowledge_token')
+    undecayed = ('pos_embed', 'knowledge_token', 'task_tokens')
     block_parts = dict(attention='attn', mlp='ffn')
     small = dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48))
 
@@ -210,6 +213,7 @@ class ViT(TruncatedEncoder):
         patch_stride: int = PATCH,
         attention: str = 'full',
         window_size: tuple[int, int] = (8, 8),
+        num_task_tokens: int = 0,
         drop_path_rate: float = 0.1,
         drop_path_span: str = 'full',
         frozen_stages: int = -1,
@@ -234,11 +238,16 @@ class ViT(TruncatedEncoder):
         self.pos_embed = nn.Parameter(torch.empty(1, self.map_hw[0] * self.map_hw[1], dims))
         trunc_normal_(self.pos_embed, std=0.02)
         self.patch_embed = PatchEmbed(in_channels, dims, patch_stride)
-        self.knowledge_token = self.token_projection = None
+        self.knowledge_token = self.token_projection = self.task_tokens = None
+        if (knowledge_token is not None or num_task_tokens) and self.window_hw is not None:
+            raise ValueError(f"a knowledge_token and task tokens need attention='full', got {attention!r}")
         if knowledge_token is not None:
-            if self.window_hw is not None:
-                raise ValueError(f"a knowledge_token needs attention='full', got {attention!r}")
+            if num_task_tokens:
+                raise ValueError('knowledge_token and num_task_tokens: choose one of them')
             self._add_token(knowledge_token, dims)
+        elif num_task_tokens:
+            self.task_tokens = nn.Parameter(torch.empty(1, num_task_tokens, dims))
+            trunc_normal_(self.task_tokens, std=0.02)
         self.layers = ModuleList(
             Block(dims, settings['num_heads'], settings['feedforward_channels'], rate, **windows(index))
             for index, (rate,) in enumerate(truncation.drop_path_rates(drop_path_rate, drop_path_span))
@@ -268,7 +277,7 @@ class ViT(TruncatedEncoder):
 
     def layer_id(self, name: str) -> int:
         """Layer of the parameter ``name`` of this backbone, for layer-wise decay."""
-        if re.match(r'pos_embed$|patch_embed\.', name):
+        if re.match(r'pos_embed$|task_tokens$|patch_embed\.', name):
             return 0
         if found := re.match(r'layers\.(\d+)\.', name):
             return int(found[1]) + 1
@@ -288,6 +297,8 @@ class ViT(TruncatedEncoder):
         super().freeze()
         if self.frozen_stages >= 0:
             self.pos_embed.requires_grad_(False)
+            if self.num_task_tokens:
+                self.task_tokens.requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode images of any size.
@@ -296,7 +307,8 @@ class ViT(TruncatedEncoder):
             images: (B, in_channels, height, width).
 
         Returns:
-            One map (B, C, ceil(height / stride), ceil(width / stride)) per output.
+            One map (B, C, ceil(height / stride), ceil(width / stride)) per output, then the task tokens
+            (B, T, C) of the last output if there are any.
 
         Raises:
             ValueError: If the images are no images, or their map is smaller than a window.
@@ -309,18 +321,23 @@ class ViT(TruncatedEncoder):
         map_hw = tuple(x.shape[2:])
         self._check_window(map_hw)
         x = x.flatten(2).transpose(1, 2) + self.positions(map_hw)  # float32 under autocast
-        if self.knowledge_token is not None:
-            x = torch.cat([self._token().to(x).expand(len(x), -1, -1), x], dim=1)
-        maps = []
+        tokens = self._tokens()
+        first = 0 if tokens is None else tokens.shape[1]
+        if first:
+            x = torch.cat([tokens.to(x).expand(len(x), -1, -1), x], dim=1)
+        outputs = []
         for index, block in enumerate(self.layers):
             if self.with_cp and torch.is_grad_enabled():
                 x = checkpoint(block, x, map_hw, use_reentrant=False)
             else:
                 x = block(x, map_hw)
             if index in self.truncation.out_indices:
-                patches = x if self.knowledge_token is None else x[:, 1:]
-                maps.append(self.ln1(patches).transpose(1, 2).unflatten(2, map_hw).contiguous())
-        return tuple(maps)
+                closed = self.ln1(x)
+                patches = closed[:, first:] if first else closed
+                outputs.append(patches.transpose(1, 2).unflatten(2, map_hw).contiguous())
+        if self.task_tokens is not None:
+            outputs.append(closed[:, :first])
+        return tuple(outputs)
 
     def _windows(self, attention: str, window_size: tuple[int, int]) -> Callable[[int], dict[str, Any]]:
         """Arguments of the attention by the number of its block."""
@@ -351,10 +368,15 @@ class ViT(TruncatedEncoder):
         if token_dims != dims:
             self.token_projection = nn.Linear(token_dims, dims)
 
-    def _token(self) -> Tensor:
-        """The knowledge token at the width of this network, (1, 1, C)."""
-        token = self.knowledge_token
-        return token if self.token_projection is None else self.token_projection(token)
+    def _tokens(self) -> Tensor | None:
+        """What stands before the patches, (1, T, C): task tokens, or the knowledge token at this width."""
+        if self.knowledge_token is None:
+            return self.task_tokens
+        return (
+            self.knowledge_token
+            if self.token_projection is None
+            else self.token_projection(self.knowledge_token)
+        )
 
     def positions(self, map_hw: tuple[int, int]) -> Tensor:
         """Embedding of the positions of a map of H x W patches, (1, N, C)."""

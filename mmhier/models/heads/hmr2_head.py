@@ -14,13 +14,17 @@ The query is a constant and there is only one. Two consequences are used, both e
   never computed: per layer 2 (H + H d / N) C N multiply-adds take the place of 2 H d C N, a fiftieth in the
   full decoder behind a map of 16 x 12.
 
+Several queries, as :class:`mmhier.models.heads.token_decoder.TokenDecoder` has them, use neither: the layers
+then are the ordinary ones, with the same weights.
+
 Convention:
     A rotation matrix acts on column vectors, stored ``[row, column]``, relative to the parent joint; the
     first is the body's orientation in the camera frame (x right, y down, z forward). It is decoded from six
     numbers: the first three are its first column before Gram-Schmidt, the others the second. The camera is
     weak perspective, ``(s, tx, ty)`` of :mod:`mmhier.geometry.cameras`.
 
-Letters: B batch, N = h * w places of the map, C its channels, D width of the token, H heads, d their width.
+Letters: B batch, N = h * w places of the map, C its channels, T tokens, D their width, H heads, d the width
+of a head.
 """
 
 from collections.abc import Mapping
@@ -31,6 +35,7 @@ import torch
 from mmengine.model import BaseModule
 from mmpose.registry import MODELS
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmhier.geometry.rotations import rotation_6d_to_matrix
 from mmhier.ops.linear import Linear, linear
@@ -123,25 +128,32 @@ def read_mean_params(path: str, scrambled: bool = False) -> tuple[Tensor, Tensor
 
 
 class SelfAttention(nn.Module):
-    """Self-attention of a single token, whose result is its projected value."""
+    """Self-attention of tokens; that of a single one is its projected value."""
 
-    def __init__(self, dims: int, inner_dims: int):
+    def __init__(self, dims: int, heads: int, head_dims: int):
         super().__init__()
-        self.qkv = Linear(dims, 3 * inner_dims, bias=False)
-        self.proj = Linear(inner_dims, dims)
+        self.heads = heads
+        self.qkv = Linear(dims, 3 * heads * head_dims, bias=False)
+        self.proj = Linear(heads * head_dims, dims)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map the normed token (B, D) to the same shape."""
-        return self.proj(linear(x, self.qkv.weight.chunk(3)[2]))
+        """Map the normed token (B, D), or tokens (B, T, D), to the same shape."""
+        if x.ndim == 2:
+            return self.proj(linear(x, self.qkv.weight.chunk(3)[2]))
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(*qkv.unbind(0)).transpose(1, 2)
+        return self.proj(x.flatten(2))
 
     def uncounted_macs(self, x: Tensor) -> int:
-        """Multiply-adds of query, key and attention in the papers' graph."""
+        """Multiply-adds of query, key and attention of a single token in the papers' graph."""
+        if x.ndim == 3:
+            return 0
         inner, dims = len(self.qkv.weight) // 3, x.shape[1]
         return len(x) * 2 * inner * (dims + 1)
 
 
 class CrossAttention(nn.Module):
-    """Attention of a single token to a map, in the cheap order (see the top of the file)."""
+    """Attention of tokens to a map; of a single one in the cheap order (see the top of the file)."""
 
     def __init__(self, dims: int, in_channels: int, heads: int, head_dims: int):
         super().__init__()
@@ -155,12 +167,17 @@ class CrossAttention(nn.Module):
         """Read from the map.
 
         Args:
-            x: The normed token, (B, D), or (1, D) for all.
+            x: The normed token, (B, D), or (1, D) for all; or tokens (B, T, D).
             context: (B, C, N).
 
         Returns:
-            (B, D).
+            (B, D) or (B, T, D).
         """
+        if x.ndim == 3:
+            query = self.q(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            both = self.kv(context.transpose(1, 2)).unflatten(2, (2, self.heads, -1))
+            read = F.scaled_dot_product_attention(query, *both.permute(2, 0, 3, 1, 4).unbind(0))
+            return self.proj(read.transpose(1, 2).flatten(2))
         key, value = self.kv.weight.unflatten(0, (2, self.heads, -1)).unbind(0)  # (H, d, C)
         query = self.q(x).unflatten(1, (self.heads, -1)).transpose(0, 1) * self.scale  # (H, B, d)
         attention = ((query @ key).transpose(0, 1) @ context).softmax(-1)  # (B, H, N)
@@ -170,6 +187,8 @@ class CrossAttention(nn.Module):
 
     def uncounted_macs(self, x: Tensor, context: Tensor) -> int:
         """Multiply-adds of the papers' graph, which computes keys and values of the map, less those here."""
+        if x.ndim == 3:
+            return 0
         batch, channels, places = context.shape
         inner = len(self.kv.weight) // 2
         theirs = 2 * inner * channels * places + 2 * inner * places
@@ -186,7 +205,7 @@ class MLP(nn.Module):
         self.fc2 = Linear(hidden_dims, dims)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map the normed token (B, D) to the same shape."""
+        """Map the normed token (B, D), or tokens (B, T, D), to the same shape."""
         return self.fc2(self.fc1(x))
 
 
@@ -196,14 +215,17 @@ class DecoderLayer(nn.Module):
     def __init__(self, dims: int, in_channels: int, heads: int, head_dims: int, hidden_dims: int):
         super().__init__()
         self.norm1 = nn.LayerNorm(dims)
-        self.self_attn = SelfAttention(dims, heads * head_dims)
+        self.self_attn = SelfAttention(dims, heads, head_dims)
         self.norm2 = nn.LayerNorm(dims)
         self.cross_attn = CrossAttention(dims, in_channels, heads, head_dims)
         self.norm3 = nn.LayerNorm(dims)
         self.ffn = MLP(dims, hidden_dims)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Map the token (B, D), or (1, D) for all, and the map (B, C, N) to the token (B, D)."""
+        """Map the token (B, D), or (1, D) for all, and the map (B, C, N) to the token (B, D).
+
+        Tokens (B, T, D) attend to one another, too.
+        """
         x = x + self.self_attn(self.norm1(x))
         x = x + self.cross_attn(self.norm2(x), context)
         return x + self.ffn(self.norm3(x))

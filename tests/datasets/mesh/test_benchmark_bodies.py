@@ -23,7 +23,7 @@ from mmhier.testing.benchmark_files import (
     write_small_body,
 )
 
-SMPL_JOINTS = [n for n, landmark in enumerate(JOINTS.landmarks) if landmark.startswith('smpl.')]
+SMPL_JOINTS = [n for n, landmark in enumerate(JOINTS.landmarks) if landmark.startswith('skeleton.')]
 
 
 @pytest.fixture(scope='module')
@@ -155,7 +155,7 @@ def test_emdb(of_emdb, bodies, load_body, tmp_path, boxes):
         np.testing.assert_array_equal(person['keypoints_2d'][:, 2], inside)
         np.testing.assert_allclose(person['keypoints_2d'][inside, :2], pixels[inside], atol=1e-3)
         of_smpl = [joint for joint in SMPL_JOINTS if inside[joint]]
-        numbers = [JOINT_NAMES.index(JOINTS.landmarks[joint].removeprefix('smpl.')) for joint in of_smpl]
+        numbers = [JOINT_NAMES.index(JOINTS.landmarks[joint].removeprefix('skeleton.')) for joint in of_smpl]
         np.testing.assert_allclose(person['keypoints_2d'][of_smpl, :2], kp2d[frame, numbers], atol=1e-3)
         assert_posed_alike(person, motion['betas'], bodies['female'])
         if boxes == 'dataset':

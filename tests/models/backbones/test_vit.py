@@ -519,3 +519,30 @@ def test_images_smaller_than_a_window_are_refused():
     network = micro(attention='window', window_size=(4, 3))
     with pytest.raises(ValueError, match='larger than the map of 2 x 2 tokens'):
         network(torch.randn(1, 3, 32, 32))
+
+
+def test_task_tokens_are_read_with_the_patches():
+    """Tokens stand before the patches without a position; without them the network is the plain one."""
+    torch.manual_seed(0)
+    settings = dict(arch=dict(embed_dims=16, num_layers=2, num_heads=2), img_size=(64, 48))
+    network = ViT(**settings, num_task_tokens=5).eval()
+    network.init_weights()
+    images = torch.randn(2, 3, 64, 48)
+    maps, tokens = network(images)
+    assert maps.shape == (2, 16, 4, 3) and tokens.shape == (2, 5, 16)
+    x = network.patch_embed(images).flatten(2).transpose(1, 2) + network.pos_embed
+    x = torch.cat([network.task_tokens.expand(2, -1, -1), x], dim=1)
+    for block in network.layers:
+        x = block(x, (4, 3))
+    x = network.ln1(x)
+    torch.testing.assert_close(tokens, x[:, :5])
+    torch.testing.assert_close(maps, x[:, 5:].transpose(1, 2).unflatten(2, (4, 3)))
+    (maps.sum() + tokens.square().sum()).backward()
+    assert network.task_tokens.grad.any()
+    assert network.layer_id('task_tokens') == 0 and 'task_tokens' in network.no_weight_decay()
+    frozen = ViT(**settings, num_task_tokens=5, frozen_stages=0)
+    assert not frozen.task_tokens.requires_grad
+    # Weights of an encoder without them initialise one with them.
+    plain = ViT(**settings)
+    missing = network.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    assert missing == ['task_tokens']
