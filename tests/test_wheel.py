@@ -19,10 +19,10 @@ from mmengine.registry import init_default_scope
 from mmpose.registry import MODELS
 
 from mmhier.testing.file_server import FileServer, Served
-from mmhier.zoo.registry import find_entry
+from mmhier.zoo.registry import SHIPPED, find_entry
 
 TESTS = Path(__file__).parent
-INSTALL = ('pip install {wheel}', 'mmhier doctor --fix --yes')
+INSTALL = ('pip install {wheel}[synth]', 'mmhier doctor --fix --yes')
 FIRST = 'mmhier infer photo.jpg'
 DETECTOR, WEIGHTS = 'yolox-s', 'vitpose-plus-small'
 
@@ -100,6 +100,8 @@ def test_first_picture(wheel, shell, repo_root, tmp_path):
     assert 'Everything required works.' in shell(INSTALL[1])
     place = Path(shell('python -c print(__import__("mmhier").__file__)').splitlines()[-1]).parent
     assert place.is_relative_to(shell.folder)
+    shell('mmhier demo --no-show', MMHIER_OFFLINE='1')
+    assert cv2.imread(str(shell.folder / 'mmhier_demo' / 'demo.jpg')).std() > 10
     cv2.imwrite(str(shell.folder / 'photo.jpg'), np.full((32, 64, 3), 90, np.uint8))
     with FileServer() as server:
         publish(released_files(tmp_path, repo_root), place / 'zoo' / 'weights.json', server)
@@ -115,7 +117,9 @@ def test_the_wheel_has_what_is_not_code(wheel, repo_root):
     ).stdout
     configs = [path.relative_to(repo_root).as_posix() for path in (repo_root / 'configs').rglob('*.py')]
     assert len(configs) > 60
-    wanted = [*configs, 'zoo/weights.json', 'rasterizer/kernel.cpp', 'py.typed']
+    shipped = [f'zoo/shipped/{path.name}' for path in SHIPPED.iterdir()]
+    assert len(shipped) == 5
+    wanted = [*configs, *shipped, 'zoo/weights.json', 'rasterizer/kernel.cpp', 'py.typed']
     assert [name for name in wanted if f'mmhier/{name} ' not in names] == []
     assert find_entry(DETECTOR) and find_entry(WEIGHTS)
 
@@ -123,5 +127,5 @@ def test_the_wheel_has_what_is_not_code(wheel, repo_root):
 def test_the_lines_are_those_of_the_pages(repo_root):
     pages = [repo_root / 'docs' / name for name in ('quickstart.md', 'inference.md')]
     printed = '\n'.join(path.read_text() for path in pages)
-    assert INSTALL[1].removesuffix(' --yes') in printed
+    assert INSTALL[1].removesuffix(' --yes') in printed and 'mmhier demo' in printed
     assert FIRST in printed

@@ -5,10 +5,15 @@ import re
 from fnmatch import fnmatch
 
 import pytest
+import torch
 
+from mmhier.compat.checkpoint import load_checkpoint_file
+from mmhier.zoo import cache
+from mmhier.zoo.fetch import fetch_entry
 from mmhier.zoo.names import find_configs
 from mmhier.zoo.registry import (
     PATH,
+    SHIPPED,
     Source,
     as_json,
     entries_for,
@@ -17,7 +22,8 @@ from mmhier.zoo.registry import (
     read_registry,
 )
 
-ENTRIES = read_registry()
+ENTRIES = read_registry(PATH)
+OWN = read_registry(SHIPPED / 'weights.json')
 MIRRORED = ('yolox-s', 'yolox-l', 'vmamba-base-in1k', 'hmr2a')
 
 
@@ -122,3 +128,27 @@ def test_wrong_entries_are_refused(change, text):
 def test_file_of_an_address():
     assert Source('https://example.org/%23v2/a_b.pth?download=1').file == 'a_b.pth'
     assert Source('https://example.org/epoch%3D10-step%3D25000.ckpt').file == 'epoch=10-step=25000.ckpt'
+
+
+@pytest.mark.parametrize('name', OWN)
+def test_own_weights_are_there_and_scored(name):
+    entry = OWN[name]
+    assert cache.find(entry) == fetch_entry(entry) == SHIPPED / entry.file
+    (path,) = find_configs([entry.configs[0]])
+    assert entries_for(path.stem)[0] is find_entry(name)
+    scores = json.loads((SHIPPED / 'scores.json').read_text())
+    metric = entry.score.metric.partition(',')[0] + (', mm' if entry.kind == 'mesh' else '')
+    assert entry.score.value == pytest.approx(scores['varied'][metric], abs=1e-3)
+    card = (SHIPPED / 'README.md').read_text()
+    assert all(f'{entry.bytes:,}' in card for entry in OWN.values())
+    for scenes, values in scores.items():
+        row = next(line for line in card.splitlines() if line.startswith(f'| {scenes} |'))
+        assert f'{values["AP"]:.3f}' in row and f'{values["PA-MPJPE, mm"]:.1f}' in row
+
+
+def test_own_weights_are_small_tensors_alone():
+    assert {entry.kind for entry in OWN.values()} == {'pose', 'mesh'}
+    assert sum((SHIPPED / entry.file).stat().st_size for entry in OWN.values()) <= 8e6
+    for entry in OWN.values():
+        kinds = {tensor.dtype for tensor in load_checkpoint_file(SHIPPED / entry.file).values()}
+        assert torch.float16 in kinds and torch.float32 not in kinds
