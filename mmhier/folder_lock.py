@@ -13,6 +13,8 @@ from pathlib import Path
 
 NAME = '.mmhier.lock'
 POLL_S = 0.2
+# How often a folder that was just made may be gone again, before it counts as one that cannot be made.
+MOST_GONE = 20
 
 
 class FolderLock:
@@ -73,7 +75,7 @@ def wait_for(folder: str | Path, waiting: Callable[[], None] = lambda: None) -> 
         NotADirectoryError: If it is a file.
         OSError: If it cannot be made, or written to.
     """
-    folder, told = Path(folder), False
+    folder, told, gone = Path(folder), False, 0
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,9 @@ def wait_for(folder: str | Path, waiting: Callable[[], None] = lambda: None) -> 
                 told = True
             time.sleep(POLL_S)
         except FileNotFoundError:  # removed between the two lines
-            continue
+            gone += 1
+            if gone > MOST_GONE:
+                raise
 
 
 def _lock(file: int) -> bool:
