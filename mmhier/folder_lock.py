@@ -89,7 +89,7 @@ def wait_for(folder: str | Path, waiting: Callable[[], None] = lambda: None) -> 
             time.sleep(POLL_S)
         except FileNotFoundError:  # removed between the two lines
             gone += 1
-            if gone >= MOST_GONE:
+            if gone > MOST_GONE:
                 raise
 
 

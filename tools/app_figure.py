@@ -2,8 +2,7 @@
 
     python tools/app_figure.py docs/app.jpg PICTURE --model swinhmr2_micro_s3_synth
 
-Needs ``pip install 'gradio>=6' playwright`` and a browser, by ``playwright install chromium`` or
-``--browser FILE``.
+Needs gradio and playwright, and a browser: that of ``playwright install chromium``, or ``--browser FILE``.
 """
 
 import argparse

@@ -297,7 +297,7 @@ class ViT(TruncatedEncoder):
         super().freeze()
         if self.frozen_stages >= 0:
             self.pos_embed.requires_grad_(False)
-            if self.num_task_tokens:
+            if self.task_tokens is not None:
                 self.task_tokens.requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
