@@ -19,7 +19,7 @@ from mmhier.convert.lightning import read_lightning_checkpoint
 from mmhier.digest import code_digest
 from mmhier.safe_files import read_json
 from mmhier.zoo import cache
-from mmhier.zoo.registry import Weights
+from mmhier.zoo.registry import SHIPPED, Weights
 
 # Formats of models that decode keypoints as ViTPose's own code does.
 _VITPOSE_CODEC = ('vitpose', 'huggingface')
@@ -69,11 +69,15 @@ def convert_model(checkpoint: Mapping, source: str) -> Ready:
 def converted(entry: Weights, path: Path) -> Ready:
     """The weights of an entry's file, from what was kept of an earlier conversion if there is one.
 
+    Those that are part of the package have our names already.
+
     Raises:
         ValueError: If the file is damaged or not what the registry says.
     """
     from safetensors.torch import save_file
 
+    if path.parent == SHIPPED:
+        return Ready(load_checkpoint_file(path), 'mmhier')
     kept = kept_path(entry, path)
     with contextlib.suppress(OSError, ValueError):  # none, or damaged: it is made anew
         about = read_json(kept.with_suffix('.json'))

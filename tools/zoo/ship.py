@@ -16,7 +16,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import mmhier  # noqa: F401  (before MMPose)
 from mmhier.atomic import new_file
@@ -118,7 +118,7 @@ def halve(checkpoint: Path, target: Path) -> None:
         if not name.startswith(LEFT_OUT)
     }
     with new_file(target) as temporary:
-        save_file(kept, temporary)
+        temporary.write_bytes(save(kept))
 
 
 def evaluate(kind: str, config: str, weights: Path, data: Path) -> dict[str, float]:
