@@ -28,7 +28,7 @@ from mmhier.results.writer import ResultWriter
 from mmhier.visualization.skeleton import contact_sheet
 
 POSE, MESH = 'swinpose_micro_s3_varied', 'swinhmr2_micro_s3_varied'
-NUM_SCENES, COLUMNS = 12, 2
+NUM_SCENES, COLUMNS = 8, 2
 # Options of the walk: from the left to the right, a little towards the camera.
 WALK = dict(
     frames=54,

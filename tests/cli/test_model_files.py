@@ -17,7 +17,7 @@ from mmhier.zoo import cache
 from mmhier.zoo.registry import read_registry
 
 _zoo = runpy.run_path(str(Path(__file__).parents[1] / 'zoo' / 'conftest.py'))
-home, server, make_entry = _zoo['home'], _zoo['server'], _zoo['make_entry']
+home, make_entry = _zoo['home'], _zoo['make_entry']
 CONTENT = b'weights' * 1000
 
 
