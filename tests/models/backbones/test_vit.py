@@ -505,7 +505,7 @@ def test_positions_are_resampled_when_loaded(tmp_path, img_size, stride):
         (dict(patch_stride=4), r'patch_stride must be one of \[8, 16\], got 4'),
         (
             dict(attention='pool', window_size=(2, 2), knowledge_token=8),
-            "knowledge_token needs attention='full'",
+            "task tokens need attention='full', got 'pool'",
         ),
         (dict(knowledge_token=0), 'knowledge_token is the width of a token'),
     ],
