@@ -143,11 +143,12 @@ def test_pictures_of_predictions_and_tensorboard(repo_root, config, data, traine
     ],
 )
 def test_bad_input_is_one_line(
-    repo_root, config, data, trained, tmp_path, script, arguments, option, message
+    repo_root, config, data, trained, tmp_path, fresh, script, arguments, option, message
 ):
     checkpoint = trained / f'epoch_{EPOCHS}.pth'
     arguments = [argument.format(config=config, checkpoint=checkpoint) for argument in arguments]
     options = [*_options(data), option] if option else []
-    result = _run(repo_root, script, *arguments, '--work-dir', tmp_path, *options, check=False)
+    script = repo_root / 'tools' / f'{script}.py'
+    result = fresh(tmp_path).run(str(script), *arguments, '--work-dir', tmp_path, *options, check=False)
     assert result.returncode == 1
-    assert message in result.stderr.splitlines()[-1]
+    assert message in result.output.splitlines()[-1]

@@ -126,9 +126,10 @@ def test_evaluation_writes_one_table(repo_root, config, data, trained, tmp_path)
         ('train_dataloader.dataset.data_root=nowhere', 'mmhier synth nowhere'),
     ],
 )
-def test_bad_input_is_one_line(repo_root, config, data, tmp_path, monkeypatch, option, message):
-    monkeypatch.setenv('MMHIER_BODY_MODELS', str(tmp_path))
+def test_bad_input_is_one_line(repo_root, config, data, tmp_path, fresh, option, message):
     options = [*_options(data), option]
-    result = _run(repo_root, 'train', config, '--work-dir', tmp_path, *options, check=False)
+    script = str(repo_root / 'tools' / 'train.py')
+    processes = fresh(tmp_path, MMHIER_BODY_MODELS=str(tmp_path))
+    result = processes.run(script, config, '--work-dir', tmp_path, *options, check=False)
     assert result.returncode == 1
-    assert message in result.stderr.splitlines()[-1]
+    assert message in result.output.splitlines()[-1]
