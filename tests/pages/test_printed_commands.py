@@ -302,8 +302,8 @@ GROUPS = {
             'mmhier train configs/ablation/vitpose_b_stride8_shift_pool.py': Run(
                 one_epoch(2), makes=('work_dirs/vitpose_b_stride8_shift_pool/epoch_1.pth',)
             ),
-            'python tools/benchmark/vit_attention.py --out docs/benchmarks/vit_attention.csv': Run(
-                'vitpose_b_coco --runs 1 --kernels fused', makes=('docs/benchmarks/vit_attention.csv',)
+            'python tools/benchmark/vit_attention.py --out vit_attention.csv': Run(
+                'vitpose_b_coco --runs 1 --kernels fused', makes=('vit_attention.csv',)
             ),
         },
         slow=True,
@@ -311,9 +311,9 @@ GROUPS = {
     'what distillation gains': Group(
         ('open_body',),
         {
-            'python tools/benchmark/distillation.py --out docs/benchmarks/distillation.csv': Run(
+            'python tools/benchmark/distillation.py --out distillation.csv': Run(
                 '--people 16 --held-out 4 --teacher-epochs 1 --epochs 1 --seeds 1',
-                makes=('docs/benchmarks/distillation.csv',),
+                makes=('distillation.csv',),
                 says='| distilled |',
             )
         },
