@@ -54,9 +54,8 @@ def network():
     return network
 
 
-@pytest.fixture(scope='module')
-def official(network):
-    """The same weights by their official names."""
+def official_weights(network):
+    """The weights by their official names."""
     state = network.state_dict()
     weights = {}
     for theirs, (ours, parts) in TABLE.items():
@@ -71,9 +70,14 @@ def official(network):
             for ours, theirs in VIT_NAMES:
                 key = key.replace(ours, theirs)
         weights[f'encoder.{key}'] = value.clone()
-    row = torch.randn(1, 1, ARCH['embed_dims'])
+    row = torch.randn_like(weights['encoder.pos_embed'][:, :1])
     weights['encoder.pos_embed'] = torch.cat([row, weights['encoder.pos_embed'] - row], dim=1)
     return weights
+
+
+@pytest.fixture(scope='module')
+def official(network):
+    return official_weights(network)
 
 
 def snapshot(weights):
