@@ -86,7 +86,7 @@ class WholeBodyLoss(nn.Module):
                 ``expression`` (B, 10); ``joints_3d`` and ``body_joints_3d`` (B, K, 3) in metres from the
                 pelvis, annotated and of the annotated body, the latter's hands and face from wrists and neck;
                 ``points`` and ``body_points`` (B, K, 3) the same in cells of the body's grid;
-                ``box_centers`` and ``box_sizes`` (B, 3, 2) in cells of the map. For each, whether it is valid:
+                ``box_centers`` and ``box_sizes`` (B, 3, 2) in cells of the map. Whether each is valid:
                 ``pose_valid`` (B, 159), ``betas_valid`` and ``expression_valid`` (B,), ``joints_3d_valid``,
                 ``body_joints_3d_valid``, ``points_valid`` and ``body_points_valid`` (B, K), ``box_valid``
                 (B, 3); and ``has_depth`` (B,), whether z of ``points`` and all of ``joints_3d`` are.
