@@ -189,3 +189,14 @@ def test_nothing_in_a_file_is_executed(official, tmp_path):
     with pytest.raises(ValueError, match=r'mkdir'):
         load_checkpoint_file(tmp_path / 'a.pth.tar')
     assert not (tmp_path / 'made').exists()
+
+
+def test_its_encoder_initialises_a_plain_one(official, tmp_path):
+    """A ViT without task tokens, from the file as it is released."""
+    torch.save(snapshot(official), tmp_path / 'smpler_x_s32.pth.tar')
+    checkpoint = str(tmp_path / 'smpler_x_s32.pth.tar')
+    plain = ViT(ARCH, init_cfg=dict(type='Pretrained', checkpoint=checkpoint))
+    plain.init_weights()
+    wanted = convert_smplerx(official).state_dict
+    for key, value in plain.state_dict().items():
+        assert torch.equal(value, wanted[f'backbone.{key}']), key
