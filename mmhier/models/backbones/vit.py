@@ -160,7 +160,7 @@ class ViT(TruncatedEncoder):
         feature_info: Channels and stride of each returned map.
     """
 
-    undecayed = ('pos_embed', 'task_tokens')
+    undecayed = ('pos_embed',)
     small = dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48))
 
     def __init__(
@@ -190,6 +190,7 @@ class ViT(TruncatedEncoder):
         if num_task_tokens:
             self.task_tokens = nn.Parameter(torch.empty(1, num_task_tokens, dims))
             trunc_normal_(self.task_tokens, std=0.02)
+            self.undecayed = (*self.undecayed, 'task_tokens')
         self.num_task_tokens = num_task_tokens
         self.patch_embed = PatchEmbed(in_channels, dims)
         self.layers = ModuleList(
