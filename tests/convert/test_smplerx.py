@@ -54,9 +54,8 @@ def network():
     return network
 
 
-@pytest.fixture(scope='module')
-def official(network):
-    """The same weights by their official names."""
+def official_weights(network):
+    """The weights by their official names."""
     state = network.state_dict()
     weights = {}
     for theirs, (ours, parts) in TABLE.items():
@@ -71,9 +70,14 @@ def official(network):
             for ours, theirs in VIT_NAMES:
                 key = key.replace(ours, theirs)
         weights[f'encoder.{key}'] = value.clone()
-    row = torch.randn(1, 1, ARCH['embed_dims'])
+    row = torch.randn_like(weights['encoder.pos_embed'][:, :1])
     weights['encoder.pos_embed'] = torch.cat([row, weights['encoder.pos_embed'] - row], dim=1)
     return weights
+
+
+@pytest.fixture(scope='module')
+def official(network):
+    return official_weights(network)
 
 
 def snapshot(weights):
@@ -185,3 +189,14 @@ def test_nothing_in_a_file_is_executed(official, tmp_path):
     with pytest.raises(ValueError, match=r'mkdir'):
         load_checkpoint_file(tmp_path / 'a.pth.tar')
     assert not (tmp_path / 'made').exists()
+
+
+def test_its_encoder_initialises_a_plain_one(official, tmp_path):
+    """A ViT without task tokens, from the file as it is released."""
+    torch.save(snapshot(official), tmp_path / 'smpler_x_s32.pth.tar')
+    checkpoint = str(tmp_path / 'smpler_x_s32.pth.tar')
+    plain = ViT(ARCH, init_cfg=dict(type='Pretrained', checkpoint=checkpoint))
+    plain.init_weights()
+    wanted = convert_smplerx(official).state_dict
+    for key, value in plain.state_dict().items():
+        assert torch.equal(value, wanted[f'backbone.{key}']), key

@@ -293,6 +293,21 @@ class StandIns:
         (folder / 'MANO_SMPLX_vertex_ids.pkl').write_bytes(pickle.dumps(hands))
         np.save(folder / 'SMPL-X__FLAME_vertex_ids.npy', np.arange(5023))
 
+    def smplerx(self, folder: Path) -> None:
+        """A released file of SMPLer-X, untrained, and SMPL-X installed."""
+        from mmhier.cli.main import main
+        from mmhier.models.backbones.vit import ViT
+        from mmhier.models.heads import SMPLerXHead
+
+        made = runpy.run_path(str(TESTS / 'convert' / 'test_smplerx.py'))
+        parts = {'backbone': ViT('small', num_task_tokens=31), 'head': SMPLerXHead(384)}
+        weights = made['official_weights'](torch.nn.ModuleDict(parts))
+        torch.save(made['snapshot'](weights), folder / 'smpler_x_s32.pth.tar')
+        self.smplx_files(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv('MMHIER_BODY_MODELS', str(folder / 'body_models'))
+            assert main(['body-model', 'setup', str(folder / 'SMPLX_NEUTRAL.npz')]) == 0
+
     def open_body(self, folder: Path) -> None:
         """The open body, which takes long to build, where this machine has it."""
         from mmhier.body_models.open_body import load_open_body, open_body_path

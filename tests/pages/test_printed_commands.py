@@ -334,6 +334,11 @@ GROUPS = {
             'python body_models.py': Run(says='[1, 17, 3]'),
         },
     ),
+    'whole bodies': Group(
+        ('smplerx',),
+        {'python wholebody.py': Run(says='torch.Size([1, 137, 3]) torch.Size([1, 3, 4])')},
+        slow=True,
+    ),
     'mix of HMR2.0': Group(
         ('smpl_files', 'coco', 'benchmarks', 'hmr2_training_data', 'encoder_weights', 'mesh_weights'),
         {

@@ -199,7 +199,7 @@ class ViT(TruncatedEncoder):
         feature_info: Channels and stride of each returned map.
     """
 
-    undecayed = ('pos_embed', 'knowledge_token', 'task_tokens')
+    undecayed = ('pos_embed', 'knowledge_token')
     block_parts = dict(attention='attn', mlp='ffn')
     small = dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48))
 
@@ -248,6 +248,7 @@ class ViT(TruncatedEncoder):
         elif num_task_tokens:
             self.task_tokens = nn.Parameter(torch.empty(1, num_task_tokens, dims))
             trunc_normal_(self.task_tokens, std=0.02)
+            self.undecayed = (*self.undecayed, 'task_tokens')
         self.layers = ModuleList(
             Block(dims, settings['num_heads'], settings['feedforward_channels'], rate, **windows(index))
             for index, (rate,) in enumerate(truncation.drop_path_rates(drop_path_rate, drop_path_span))

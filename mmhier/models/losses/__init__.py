@@ -2,6 +2,7 @@
 
 from mmhier.models.losses.mesh_losses import BodyParameterLoss, Keypoint2DLoss, Keypoint3DLoss, MeshLoss
 from mmhier.models.losses.pose_discriminator import AdversarialLoss, PoseDiscriminator
+from mmhier.models.losses.whole_body_loss import WholeBodyLoss
 
 __all__ = [
     'AdversarialLoss',
@@ -10,4 +11,5 @@ __all__ = [
     'Keypoint3DLoss',
     'MeshLoss',
     'PoseDiscriminator',
+    'WholeBodyLoss',
 ]
