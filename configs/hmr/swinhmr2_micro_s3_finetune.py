@@ -6,7 +6,7 @@ _base_ = './swinhmr2_micro_s3_synth.py'
 load_from = 'swinhmr2-micro'
 model = dict(backbone=dict(init_cfg=None))
 
-max_epochs = 5
+max_epochs = 11
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(generator=dict(optimizer=dict(lr=5e-4)))
 param_scheduler = [
