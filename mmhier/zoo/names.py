@@ -171,12 +171,14 @@ def _hint(name: str) -> str:
     from mmhier.zoo.registry import read_registry  # imports NumPy
 
     package, word = _parts(name)
-    if (entry := read_registry().get(name.replace('_', '-'))) is not None:
+    released = read_registry()
+    if (entry := released.get(name.replace('_', '-'))) is not None:
         option = 'detector' if entry.kind == 'detector' else 'weights'
         return f', but that of released weights: --{option} ({option}=); `{_listing(name)}` lists models'
     hint = similar_path(name) if Path(name).suffix in _CONFIGS and not package else ''
     if not hint:
         known = _of_package(package) if package else _ours() | _of_package(STOCK, False)
         short = {path.stem for path in known.values()}
+        short |= set() if package else {*released}  # whose error says the option that they are of
         hint = did_you_mean(Path(word.strip('*?')).name, short, f'{package}::' if package else '')
     return f'{hint or ";"} `{_listing(name)}` lists them'

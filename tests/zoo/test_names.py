@@ -95,6 +95,7 @@ def test_patterns_and_paths(tmp_path):
         ('zzz', r'name of a model; `mmhier models "\*" "mmpose::\*"` lists them'),
         ('mmpose::zzz', r'name of a model; `mmhier models "mmpose::\*"` lists them'),
         ('zzz*', "'zzz\\*' fits the name of no model"),
+        ('vitpose-plus-bas', 'did you mean vitpose-plus-base'),
         ('nowhere/swinpose_s_s3_coc.py', 'did you mean swinpose_s_s3_coco'),
     ],
 )
