@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _kinds(args: argparse.Namespace) -> list[str]:
-    from mmhier.results.writer import KINDS
+    from mmhier.results.writer import ANIMATIONS, KINDS
 
     kinds = [] if args.save == 'none' else [kind.strip() for kind in args.save.split(',') if kind.strip()]
     unknown = [kind for kind in kinds if kind not in KINDS]
@@ -68,6 +68,10 @@ def _kinds(args: argparse.Namespace) -> list[str]:
         raise ValueError(f'--save {",".join(unknown)}: no such kind; there are {", ".join(KINDS)}, and none')
     if not kinds and not args.show:
         raise ValueError('--save none without --show would do nothing')
+    moving = [f'--root {args.root}'] if args.root else []
+    moving += ['--free-feet'] if args.free_feet else []
+    if moving and not any(kind in ANIMATIONS for kind in kinds):
+        raise ValueError(f'{" and ".join(moving)} would do nothing without --save {" or ".join(ANIMATIONS)}')
     return kinds
 
 
@@ -164,7 +168,8 @@ def _infer(
 
     inference, writer = inferencer(stream, args.boxes), None
     if kinds:
-        writer = ResultWriter(args.out, kinds, style, args.root, not args.free_feet, overwrite=args.overwrite)
+        root = args.root or 'metric'
+        writer = ResultWriter(args.out, kinds, style, root, not args.free_feet, overwrite=args.overwrite)
     seconds = dict(loading=time.perf_counter() - begin) | (dict(window=0.0) if window is not None else {})
     with (
         _stopping() as stop,

@@ -98,9 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     camera.add_argument(
         '--root',
         choices=('fixed', 'image', 'metric'),
-        default='metric',
         help='in glb, bvh and usd people move: through the scene (metric), in a plane at one distance '
-        '(image), on the spot (fixed) (default: %(default)s)',
+        '(image), on the spot (fixed) (default: metric)',
     )
     camera.add_argument(
         '--free-feet', action='store_true', help='in glb, bvh and usd feet that stand may slide: for skaters'

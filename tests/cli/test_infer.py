@@ -345,6 +345,8 @@ def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
         (['absent.jpg', *OPTIONS], 'absent.jpg does not exist'),
         (['a.jpg', *OPTIONS, '--save', 'json,pdf'], 'pdf: no such kind'),
         (['a.jpg', *OPTIONS, '--save', 'none'], 'would do nothing'),
+        (['a.jpg', *OPTIONS, '--root', 'image'], '--root image would do nothing without --save'),
+        (['a.jpg', *OPTIONS, '--free-feet'], '--free-feet would do nothing without --save glb'),
         (['a.jpg', *OPTIONS, '--save', 'glb'], 'glb needs a mesh model'),
         (['a.jpg', *OPTIONS, '--style', 'both'], '--style both needs a mesh model'),
         (['a.jpg', *OPTIONS, '--line-width', '-1'], 'line_width=-1'),
