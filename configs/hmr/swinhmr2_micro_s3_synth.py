@@ -1,7 +1,6 @@
-# make quickstart                                                                             (128x96 crops)
+# make quickstart-full                                                                        (128x96 crops)
 # python tools/train.py configs/hmr/swinhmr2_micro_s3_synth.py
-# 300 held-out images of simple synthetic scenes: MPJPE 146.1, PA-MPJPE 100.2 mm (our log of make quickstart);
-# the mean pose has 259.3 and 142.1.
+# What make quickstart goes on training instead: configs/hmr/swinhmr2_micro_s3_finetune.py.
 # Initial weights: the encoder of the pose model, trained with configs/hpe/swinpose_micro_s3_synth.py.
 _base_ = '../_base_/hmr2_synth.py'
 

@@ -140,6 +140,7 @@ def write_synthetic_people(folder: Path, people: int = 2) -> None:
     shutil.copy(open_body_path(), folder / 'body_models')
     options = dict(image_size_wh=(160, 128), scenes='simple', workers=1, progress=False)
     generate(folder / 'data' / 'synth', people, people, seed=1, **options)
+    (folder / 'data' / 'varied').symlink_to('synth')
 
 
 def write_release(folder: Path, backbone: Mapping) -> None:

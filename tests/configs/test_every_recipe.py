@@ -41,7 +41,12 @@ CONFIGS = {
 SIZES = ('micro', 't', 's', 'b2', 'b', 'l', 'h')
 # What surrounds the command in a first line: the size of the batch, what has to be installed ...
 FIRST_LINE = re.compile(r'# python tools/train\.py (\S+)(?: +\([^()]+\))?')
-SYNTHETIC_PEOPLE = '# mmhier synth data/synth --train 20000 --val 500 --seed 0'
+MADE = (
+    '# mmhier synth data/synth --train 20000 --val 500 --seed 0',
+    '# mmhier synth data/varied --train 16000 --val 500 --seed 20',
+    '# make quickstart',
+    '# make quickstart-full',
+)
 # The first tar of each set, of thousands.
 TAR_OPTIONS = {
     f'train_dataloader.dataset.datasets.{number}.shards': f'{name}/000000.tar'
@@ -254,8 +259,8 @@ def test_first_lines_are_the_commands(name):
     (place,) = [number for number, line in enumerate(lines[:3]) if FIRST_LINE.fullmatch(line)]
     assert FIRST_LINE.fullmatch(lines[place])[1] == CONFIGS[name]
     before = [line.partition('  ')[0] for line in lines[:place]]
-    assert before in ([], [SYNTHETIC_PEOPLE], ['# make quickstart'])
-    assert bool(before) == name.endswith('_synth')
+    assert len(before) < 2 and set(before) <= set(MADE)
+    assert bool(before) == name.endswith(('_synth', '_varied', '_finetune'))
     checkpoint = initial_weights(name)
     if checkpoint and checkpoint.startswith('work_dirs/'):
         _, pose, file = checkpoint.split('/')
