@@ -1,6 +1,6 @@
 """Take docs/app.jpg: the page of ``mmhier app`` with a result, as a browser shows it.
 
-    python tools/app_figure.py docs/app.jpg PICTURE --model swinhmr2_micro_s3_synth
+    python tools/app_figure.py docs/app.jpg PICTURE --model swinhmr2_micro_s3_varied
 
 Needs gradio and playwright, and a browser: that of ``playwright install chromium``, or ``--browser FILE``.
 """
@@ -17,7 +17,7 @@ from mmhier.web.page import Analyzer, build_page, find_models, launch
 WIDTH_PX, HEIGHT_PX = 1280, 900
 WAIT_MS = 120_000
 # Bodies in 3D are drawn after the page says that they are there.
-DRAWING_MS = 3000
+DRAWING_MS = 12_000
 SOFTWARE_GL = ('--no-sandbox', '--use-angle=swiftshader', '--enable-unsafe-swiftshader')
 
 
