@@ -6,7 +6,7 @@ images to the tuple of the graph's outputs. All of them start from one ``torch.e
 | format | files | precision |
 |--------|-------|-----------|
 | onnx | .onnx | float32, fp16 (onnxruntime's converter), int8 (onnxruntime, static, QDQ) |
-| openvino | .xml, .bin | float32, fp16 (of the weights), int8 (nncf) |
+| openvino | .xml, .bin | float32, fp16 (of the weights), bf16 (when it runs), int8 (nncf) |
 | torchscript | .pt | float32, fp16 |
 | exported-program | .pt2 | float32, fp16 |
 """
@@ -223,13 +223,34 @@ def open_onnxruntime(path: Path, threads: int) -> Network:
     return run
 
 
-def open_openvino(path: Path, threads: int) -> Network:
-    """Run a .onnx or .xml file by OpenVINO; the weights of an .xml are in the .bin beside it, nowhere else.
+def openvino_has_bf16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this CPU (AVX512_BF16 or AMX).
 
-    A network with a dynamic batch is compiled a second time for single images, with which it is faster.
+    Raises:
+        ImportError: If it is not installed.
     """
     with needs('openvino'):
         import openvino
+    return 'BF16' in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+
+
+def open_openvino(path: Path, threads: int, bf16: bool = False) -> Network:
+    """Run a .onnx or .xml file by OpenVINO; the weights of an .xml are in the .bin beside it, nowhere else.
+
+    A network with a dynamic batch is compiled a second time for single images, with which it is faster.
+
+    Args:
+        path: The file.
+        threads: CPU threads.
+        bf16: Multiply in bfloat16, which OpenVINO would do by itself on a CPU that can; else in float32.
+
+    Raises:
+        ValueError: If the file cannot be opened, or the CPU has no bfloat16.
+    """
+    with needs('openvino'):
+        import openvino
+    if bf16 and not openvino_has_bf16():
+        raise ValueError('OpenVINO has no bf16 on this CPU (it needs AVX512_BF16 or AMX): use fp32')
     if path.suffix == '.onnx':
         check_onnx(path)
     else:
@@ -238,7 +259,7 @@ def open_openvino(path: Path, threads: int) -> Network:
     core = openvino.Core()
     with _opening(path):
         core.read_model(path)
-    hints = {'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'f32'}
+    hints = {'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'bf16' if bf16 else 'f32'}
     compiled: dict[bool, object] = {}
 
     def run(images: Tensor) -> tuple[Tensor, ...]:

@@ -201,7 +201,7 @@ def check_heatmaps(head: nn.Module, found: Any) -> Tensor:
     if not isinstance(found, Tensor) or found.ndim != 4:
         raise ValueError(
             f'a {type(head).__name__} gives no heatmaps: such a model runs eagerly only, in mmhier infer '
-            'without --engine; MMDeploy exports it'
+            'without --engine and --precision; MMDeploy exports it'
         )
     return found
 
