@@ -11,6 +11,7 @@ images to the tuple of the graph's outputs. All of them start from one ``torch.e
 | exported-program | .pt2 | float32, fp16 |
 """
 
+import ast
 import contextlib
 import io
 import logging
@@ -32,6 +33,7 @@ Network = Callable[[Tensor], tuple[Tensor, ...]]
 
 ENDINGS = {'onnx': '.onnx', 'torchscript': '.pt', 'exported-program': '.pt2', 'openvino': '.xml'}
 INPUT_NAME = 'images'
+_QUANTISED = ('Conv', 'Gemm', 'MatMul')
 _PACKAGES = {
     'onnx': 'onnx onnxscript onnxruntime',
     'openvino': 'openvino onnx onnxscript',
@@ -107,6 +109,23 @@ def onnx_model(graph: nn.Module, images: Tensor, dynamic_batch: bool):
     return model
 
 
+def float_nodes(graph: nn.Module, model) -> list[str]:
+    """Names of nodes of an ``onnx.ModelProto`` that stay in float32 in an int8 file.
+
+    They are the first layer and what ``graph.float_parts`` names: little work, and what is rounded there
+    moves the results most.
+    """
+    layers = [node for node in model.graph.node if node.op_type in _QUANTISED]
+    return [node.name for node in layers if node is layers[0] or _is_part(node, graph.float_parts)]
+
+
+def _is_part(node, parts: Sequence[str]) -> bool:
+    """Whether a node belongs to a module, by what PyTorch notes on each node."""
+    noted = {entry.key: entry.value for entry in node.metadata_props}
+    scopes = ast.literal_eval(noted.get('pkg.torch.onnx.name_scopes', '[]'))
+    return any(part in scopes for part in parts)
+
+
 def write_onnx(
     graph: nn.Module, images: Tensor, path: Path, dynamic_batch: bool, fp16: bool, calibration: Tensor | None
 ) -> None:
@@ -142,7 +161,8 @@ def write_onnx(
                 whole,
                 path,
                 Crops(),
-                op_types_to_quantize=['Conv', 'Gemm', 'MatMul'],
+                op_types_to_quantize=list(_QUANTISED),
+                nodes_to_exclude=float_nodes(graph, model),
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
@@ -158,24 +178,31 @@ def write_openvino(
 
     with needs('openvino'):
         import openvino
+    exported = onnx_model(graph, images, dynamic_batch)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         whole = Path(folder) / 'float.onnx'
-        onnx.save(onnx_model(graph, images, dynamic_batch), whole)
+        onnx.save(exported, whole)
         model = openvino.convert_model(whole)
     if calibration is not None:
-        model = _quantise(model, calibration)
+        model = _quantise(model, calibration, float_nodes(graph, exported))
     openvino.save_model(model, path, compress_to_fp16=fp16)
 
 
-def _quantise(model, calibration: Tensor):
-    """Quantise an OpenVINO model by what it computes for the crops."""
+def _quantise(model, calibration: Tensor, kept: Sequence[str]):
+    """Quantise an OpenVINO model by what it computes for the crops, but for some nodes of its ONNX."""
     with needs('int8 of openvino'):
         import nncf
     nncf.set_log_level(logging.ERROR)
     crops = nncf.Dataset([crop.numpy() for crop in calibration.split(1)])
+    names = [op.get_friendly_name() for op in model.get_ops()]  # NAME or NAME/WithoutBiases
+    ignored = nncf.IgnoredScope([name for name in names if name.split('/')[0] in set(kept)])
     with contextlib.redirect_stdout(io.StringIO()):
         return nncf.quantize(
-            model, crops, subset_size=len(calibration), model_type=nncf.ModelType.TRANSFORMER
+            model,
+            crops,
+            subset_size=len(calibration),
+            model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=ignored,
         )
 
 
