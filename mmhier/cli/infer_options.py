@@ -144,7 +144,7 @@ def add_engine_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         '--precision',
         metavar='P',
-        help='fp32; bf16: eager, compile, openvino, .xml, on CPUs with AVX512_BF16 or AMX 1.5 times as fast; '
+        help='fp32; bf16: eager, compile, openvino, .xml, faster on CPUs with AVX512_BF16 or AMX; '
         'auto: bf16 where that is faster and moves nothing much; int8: of a file (default: fp32, or what a '
         'file is exported for)',
     )

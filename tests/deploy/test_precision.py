@@ -70,7 +70,7 @@ def test_bf16_of_openvino_rounds_and_fp32_does_not(file, model, images):
 
 
 def test_a_mesh_model_in_bf16(mesh_model, images, monkeypatch):
-    monkeypatch.setitem(BOUNDS['mesh'], 'bf16', (4.0, None))  # random weights; trained ones move by 1 mm
+    monkeypatch.setitem(BOUNDS['mesh'], 'bf16', (4.0, None))  # random weights move by 2 mm
     model = mesh_model()
     engine = make_engine('eager', model, images, precision='bf16')
     difference = compare(model, run_model(model, images), engine(images), 'bf16').differences['vertices']
