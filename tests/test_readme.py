@@ -156,6 +156,15 @@ def test_share_of_the_network_in_inference(text, rows):
     )
 
 
+@pytest.mark.parametrize('precision', ['int8', 'bf16'])
+def test_what_bf16_and_int8_of_the_varied_model_move(precision, measurements, rows):
+    (row,) = rows('int8_drift', model='swinpose_micro_s3_varied', format='openvino', precision=precision)
+    numbers = [float(row[name]) for name in ('mean', 'median', 'p99', 'max')]
+    expected = [f'{value:.{places}f}' for value, places in zip(numbers, (3, 3, 2, 1), strict=True)]
+    expected.append(f'{100 * float(row["share_beyond_2"]):.2f} %')
+    assert cells(measurements, f'{precision}, varied') == expected
+
+
 def test_what_int8_moves(text, rows):
     row, *_ = rows('int8_drift', model='swinpose_micro_s3_synth', format='openvino', precision='int8')
     mean, last = float(row['mean']), float(row['p99'])

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.max_frames < 1:
         raise ValueError(f'--max-frames must be at least 1, got {args.max_frames}')
     models = find_models(args.model, args.weights)
-    settings = dict(device=args.device, engine=args.engine, detector=args.detector)
+    settings = dict(device=args.device, engine=args.engine, precision=args.precision, detector=args.detector)
     with _ended_by_signals(), app_folder() as folder:
         analyzer = Analyzer(models, folder, args.max_frames, **settings)
         analyzer.inferencer(next(iter(models)))  # what is wrong with it, is said before the page is there

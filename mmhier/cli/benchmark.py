@@ -16,7 +16,7 @@ HEADER = (
 DEFAULT = ['swinpose_t_s*_coco', 'gmfpose_t_s*_coco', 'vmpose_t_s*_coco', 'vitpose_s*_coco']
 _NOTES = """\
 Images/s: crops per second at the median. Peak memory: above what the loaded model holds{where}.
-Random weights, float32, no flip test; times are of the network from crop to heatmaps, {turns}.
+Random weights, {precision}, no flip test; times are of the network from crop to heatmaps, {turns}.
 """
 
 
@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=['eager'],
         help='eager, compile, onnxruntime, openvino (default: eager)',
     )
+    parser.add_argument(
+        '--precision',
+        choices=('fp32', 'bf16', 'int8'),
+        default='fp32',
+        help='bf16: not onnxruntime; int8: onnxruntime, openvino, with ranges of noise (default: fp32)',
+    )
     parser.add_argument('--runs', type=positive, default=20, help='timed runs (default: 20)')
     parser.add_argument('--threads', type=positive, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument('--stages', action='store_true', help='also time each stage from JPEG to keypoints')
@@ -53,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from mmhier.cost.kept import FORMULA, find_cost
-    from mmhier.deploy.engines import ENGINES
+    from mmhier.deploy.engines import BY_PRECISION, ENGINES
     from mmhier.zoo.names import find_configs
 
-    _check(args, ENGINES)
+    _check(args, ENGINES, BY_PRECISION[args.precision])
     if args.threads:
         torch.set_num_threads(args.threads)
     paths = find_configs(args.names or DEFAULT)
@@ -68,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     turns = 'models in turns' if args.in_turns else 'one model after the other'
     where = ' (process)' if args.device == 'cpu' else ' (PyTorch on the GPU)'
     print(f'\n{_machine(args.device)}\n\n{markdown(HEADER, results)}\n')
-    print(_NOTES.format(where=where, turns=turns) + FORMULA)
+    print(_NOTES.format(where=where, turns=turns, precision=args.precision) + FORMULA)
     if args.csv:
         write_csv(args.csv, ('Machine', *HEADER), [(_machine(args.device), *row) for row in results])
     if args.stages:
@@ -78,12 +84,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace, engines: dict) -> None:
+def _check(args: argparse.Namespace, engines: dict, having: dict) -> None:
     import torch
 
     for engine in args.engine:
         if engine not in engines:
             raise ValueError(f'--engine must be among {", ".join(engines)}, got {engine!r}')
+        if engine not in having:
+            raise ValueError(
+                f'--engine {engine} has no --precision {args.precision}: {", ".join(having)} have'
+            )
         if args.device != 'cpu' and engine not in ('eager', 'compile'):
             raise ValueError(f'--engine {engine} runs on the CPU only here, got --device {args.device}')
     if args.device != 'cpu' and not (args.device.startswith('cuda') and torch.cuda.is_available()):
@@ -113,8 +123,8 @@ def _measure(paths: list[Path], costs: dict, args: argparse.Namespace) -> list[t
             model, (width, height) = models[path]
             model.to(args.device)
             images = torch.randn(batch, 3, height, width, device=args.device)
-            call = make_engine(engine, model, images, args.threads)
-            cases.append((path, engine))
+            call = make_engine(engine, model, images, args.threads, args.precision)
+            cases.append((path, engine if args.precision == 'fp32' else f'{engine} {args.precision}'))
             calls.append(lambda call=call, images=images: call(images))
             memory.append(peak_memory(calls[-1], args.device))
         timings = time_in_turns(calls, args.runs, args.device)

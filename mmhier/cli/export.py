@@ -9,6 +9,7 @@ from mmhier.cli.trust import add_trust_option, apply_trust
 
 FORMATS = ('onnx', 'torchscript', 'exported-program', 'openvino')
 INPUTS = ('normalised', 'rgb-float', 'rgb-uint8')
+PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--format', choices=FORMATS, help='default: what --out ends in, else onnx')
     parser.add_argument('--out', type=Path, help='file (default: <config>.<ending of the format>)')
     parser.add_argument('--dynamic-batch', action='store_true', help='take any number of images at a time')
-    parser.add_argument('--fp16', action='store_true', help='half precision')
+    parser.add_argument('--fp16', action='store_true', help='half precision, as --precision fp16')
     parser.add_argument(
         '--int8', type=Path, metavar='DIR', help='int8, with ranges chosen by crops of the images in DIR'
+    )
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        help='default: fp32. bf16: an OpenVINO file that mmhier infer runs in bfloat16; int8 needs --int8',
     )
     parser.add_argument('--decode', action='store_true', help='pose: keypoints instead of heatmaps')
     parser.add_argument(
@@ -59,8 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, compare and say so."""
-    if args.fp16 and args.int8:
-        raise ValueError('--fp16 and --int8 exclude each other')
+    precision = _precision(args)
     apply_trust(args)
     from mmhier.deploy.formats import ENDINGS
 
@@ -89,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         vertices=args.vertices,
         inputs=args.input,
         dynamic_batch=args.dynamic_batch,
-        precision='int8' if args.int8 else 'fp16' if args.fp16 else 'float32',
+        precision='float32' if precision == 'fp32' else precision,
         calibration=calibration,
         bound=args.bound,
         source=source,
@@ -100,6 +105,23 @@ def run(args: argparse.Namespace) -> int:
     print(f'{path} ({size / 1e6:.1f} MB) computes what the model computes: {parity}')
     print(f'What it takes and returns, and this comparison, stand in {path}.json')
     return 0
+
+
+def _precision(args: argparse.Namespace) -> str:
+    """The precision that is meant.
+
+    Raises:
+        ValueError: If options contradict each other, or int8 has no images.
+    """
+    if args.fp16 and args.int8:
+        raise ValueError('--fp16 and --int8 exclude each other')
+    named = 'int8' if args.int8 else 'fp16' if args.fp16 else None
+    if args.precision and named and args.precision != named:
+        raise ValueError(f'--precision {args.precision} and --{named} exclude each other')
+    precision = args.precision or named or 'fp32'
+    if precision == 'int8' and not args.int8:
+        raise ValueError('--precision int8 needs images to choose ranges by: --int8 DIR')
+    return precision
 
 
 def _format(args: argparse.Namespace, endings: dict[str, str]) -> str:
@@ -122,4 +144,6 @@ def _format(args: argparse.Namespace, endings: dict[str, str]) -> str:
             )
     if args.int8 and format not in ('onnx', 'openvino'):
         raise ValueError(f'--int8 is for the formats onnx and openvino, not {format}')
+    if args.precision == 'bf16' and format != 'openvino':
+        raise ValueError(f'--precision bf16 is for the format openvino, not {format}')
     return format

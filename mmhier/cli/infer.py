@@ -124,6 +124,7 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
         weights=args.weights,
         device=args.device,
         engine=args.engine,
+        precision=args.precision,
         detector=args.detector,
         batch_size=args.batch_size,
         box_threshold=args.box_threshold,

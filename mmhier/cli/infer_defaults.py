@@ -32,7 +32,7 @@ def choose(args: argparse.Namespace) -> str:
     free = not args.model and not Path(args.engine).suffix
     if args.task and not free:
         raise ValueError(f'--task {args.task} chooses a model, and {named} names one: leave one out')
-    check_engine(args.engine)
+    check_engine(args.engine, args.precision)
     if args.detector is not None:
         check_detector(args.detector)
     if free:

@@ -140,6 +140,13 @@ def add_engine_options(parser: argparse._ActionsContainer) -> None:
         default='eager',
         help='eager, auto, compile, onnxruntime, openvino, or an exported file (default: %(default)s)',
     )
+    parser.add_argument(
+        '--precision',
+        metavar='P',
+        help='fp32; bf16: eager, compile, openvino, .xml, faster on CPUs with AVX512_BF16 or AMX; '
+        'auto: bf16 where that is faster and moves nothing much; int8: of a file (default: fp32, or what a '
+        'file is exported for)',
+    )
 
 
 def _choice(group: argparse._ArgumentGroup, option: str, values: tuple[str, ...], text: str) -> None:

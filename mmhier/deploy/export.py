@@ -52,7 +52,8 @@ def export_model(
         vertices: Mesh: vertices and joints as well, with the body model inside of the file.
         inputs: What the file takes: 'normalised' images, or 'rgb-float' or 'rgb-uint8', 0 to 255.
         dynamic_batch: Take any number of images, not one.
-        precision: 'float32', 'fp16', or 'int8' (onnx and openvino only).
+        precision: 'float32', 'fp16', 'bf16' (openvino only: the file holds float32 and asks to be run in
+            bfloat16), or 'int8' (onnx and openvino only).
         calibration: Crops to choose the ranges of int8 by, as ``images``.
         bound: Largest mean difference that passes, in pixels or millimetres; by default
             :data:`mmhier.deploy.parity.BOUNDS`.
@@ -80,8 +81,8 @@ def export_model(
         WRITERS[format](graph, stored[:1], file, dynamic_batch, precision == 'fp16', calibration)
         if format == 'onnx':
             _store_in_onnx(file, facts)
-        engine = next(iter(READERS[path.suffix].values()))
-        network = engine(file, torch.get_num_threads())
+        reader = next(iter(READERS[path.suffix].values()))
+        network = reader(file, torch.get_num_threads(), **(dict(bf16=True) if precision == 'bf16' else {}))
         size = _BATCH if dynamic_batch else 1
         found = _joined(dict(zip(graph.outputs, network(part), strict=True)) for part in stored.split(size))
         expected = _joined(run_model(model, part) for part in images.split(_BATCH))
@@ -115,6 +116,8 @@ def _check(
         raise ValueError(f'precision must be one of {", ".join(PRECISIONS)}, got {precision!r}')
     if precision == 'int8' and format not in ('onnx', 'openvino'):
         raise ValueError(f'int8 is for the formats onnx and openvino, got {format}')
+    if precision == 'bf16' and format != 'openvino':
+        raise ValueError(f'bf16 is for the format openvino, got {format}')
     if (precision == 'int8') != (calibration is not None):
         raise ValueError('int8 and crops to calibrate with belong together: give both or neither')
     device = next(model.parameters()).device

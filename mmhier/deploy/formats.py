@@ -6,11 +6,12 @@ images to the tuple of the graph's outputs. All of them start from one ``torch.e
 | format | files | precision |
 |--------|-------|-----------|
 | onnx | .onnx | float32, fp16 (onnxruntime's converter), int8 (onnxruntime, static, QDQ) |
-| openvino | .xml, .bin | float32, fp16 (of the weights), int8 (nncf) |
+| openvino | .xml, .bin | float32, fp16 (of the weights), bf16 (when it runs), int8 (nncf) |
 | torchscript | .pt | float32, fp16 |
 | exported-program | .pt2 | float32, fp16 |
 """
 
+import ast
 import contextlib
 import io
 import logging
@@ -32,6 +33,7 @@ Network = Callable[[Tensor], tuple[Tensor, ...]]
 
 ENDINGS = {'onnx': '.onnx', 'torchscript': '.pt', 'exported-program': '.pt2', 'openvino': '.xml'}
 INPUT_NAME = 'images'
+_QUANTISED = ('Conv', 'Gemm', 'MatMul')
 _PACKAGES = {
     'onnx': 'onnx onnxscript onnxruntime',
     'openvino': 'openvino onnx onnxscript',
@@ -107,6 +109,23 @@ def onnx_model(graph: nn.Module, images: Tensor, dynamic_batch: bool):
     return model
 
 
+def float_nodes(graph: nn.Module, model) -> list[str]:
+    """Names of nodes of an ``onnx.ModelProto`` that stay in float32 in an int8 file.
+
+    They are the first layer and what ``graph.float_parts`` names: little work, and what is rounded there
+    moves the results most.
+    """
+    layers = [node for node in model.graph.node if node.op_type in _QUANTISED]
+    return [node.name for node in layers if node is layers[0] or _is_part(node, graph.float_parts)]
+
+
+def _is_part(node, parts: Sequence[str]) -> bool:
+    """Whether a node belongs to a module, by what PyTorch notes on each node."""
+    noted = {entry.key: entry.value for entry in node.metadata_props}
+    scopes = ast.literal_eval(noted.get('pkg.torch.onnx.name_scopes', '[]'))
+    return any(part in scopes for part in parts)
+
+
 def write_onnx(
     graph: nn.Module, images: Tensor, path: Path, dynamic_batch: bool, fp16: bool, calibration: Tensor | None
 ) -> None:
@@ -142,7 +161,8 @@ def write_onnx(
                 whole,
                 path,
                 Crops(),
-                op_types_to_quantize=['Conv', 'Gemm', 'MatMul'],
+                op_types_to_quantize=list(_QUANTISED),
+                nodes_to_exclude=float_nodes(graph, model),
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
@@ -158,24 +178,31 @@ def write_openvino(
 
     with needs('openvino'):
         import openvino
+    exported = onnx_model(graph, images, dynamic_batch)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         whole = Path(folder) / 'float.onnx'
-        onnx.save(onnx_model(graph, images, dynamic_batch), whole)
+        onnx.save(exported, whole)
         model = openvino.convert_model(whole)
     if calibration is not None:
-        model = _quantise(model, calibration)
+        model = _quantise(model, calibration, float_nodes(graph, exported))
     openvino.save_model(model, path, compress_to_fp16=fp16)
 
 
-def _quantise(model, calibration: Tensor):
-    """Quantise an OpenVINO model by what it computes for the crops."""
+def _quantise(model, calibration: Tensor, kept: Sequence[str]):
+    """Quantise an OpenVINO model by what it computes for the crops, but for some nodes of its ONNX."""
     with needs('int8 of openvino'):
         import nncf
     nncf.set_log_level(logging.ERROR)
     crops = nncf.Dataset([crop.numpy() for crop in calibration.split(1)])
+    names = [op.get_friendly_name() for op in model.get_ops()]  # NAME or NAME/WithoutBiases
+    ignored = nncf.IgnoredScope([name for name in names if name.split('/')[0] in set(kept)])
     with contextlib.redirect_stdout(io.StringIO()):
         return nncf.quantize(
-            model, crops, subset_size=len(calibration), model_type=nncf.ModelType.TRANSFORMER
+            model,
+            crops,
+            subset_size=len(calibration),
+            model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=ignored,
         )
 
 
@@ -223,13 +250,34 @@ def open_onnxruntime(path: Path, threads: int) -> Network:
     return run
 
 
-def open_openvino(path: Path, threads: int) -> Network:
-    """Run a .onnx or .xml file by OpenVINO; the weights of an .xml are in the .bin beside it, nowhere else.
+def openvino_has_bf16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this CPU (AVX512_BF16 or AMX).
 
-    A network with a dynamic batch is compiled a second time for single images, with which it is faster.
+    Raises:
+        ImportError: If it is not installed.
     """
     with needs('openvino'):
         import openvino
+    return 'BF16' in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+
+
+def open_openvino(path: Path, threads: int, bf16: bool = False) -> Network:
+    """Run a .onnx or .xml file by OpenVINO; the weights of an .xml are in the .bin beside it, nowhere else.
+
+    A network with a dynamic batch is compiled a second time for single images, with which it is faster.
+
+    Args:
+        path: The file.
+        threads: CPU threads.
+        bf16: Multiply in bfloat16, which OpenVINO would do by itself on a CPU that can; else in float32.
+
+    Raises:
+        ValueError: If the file cannot be opened, or the CPU has no bfloat16.
+    """
+    with needs('openvino'):
+        import openvino
+    if bf16 and not openvino_has_bf16():
+        raise ValueError('OpenVINO has no bf16 on this CPU (it needs AVX512_BF16 or AMX): use fp32')
     if path.suffix == '.onnx':
         check_onnx(path)
     else:
@@ -238,7 +286,7 @@ def open_openvino(path: Path, threads: int) -> Network:
     core = openvino.Core()
     with _opening(path):
         core.read_model(path)
-    hints = {'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'f32'}
+    hints = {'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'bf16' if bf16 else 'f32'}
     compiled: dict[bool, object] = {}
 
     def run(images: Tensor) -> tuple[Tensor, ...]:

@@ -147,6 +147,7 @@ class PoseGraph(nn.Module):
         self.neck = model.neck if model.with_neck else nn.Identity()
         self.decoder = UDPDecoder(model.head.decoder) if decode else None
         self.outputs = ('keypoints', 'scores') if decode else ('heatmaps',)
+        self.float_parts = ('head.final_layer', 'decoder')
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map images (B, 3, H, W) to ``outputs``."""
@@ -170,6 +171,7 @@ class MeshGraph(nn.Module):
         self.neck = model.neck if model.with_neck else nn.Identity()
         self.body = model.body() if vertices else None
         self.outputs = ('global_orient', 'body_pose', 'betas', 'camera')
+        self.float_parts = ('neck', 'head', 'body')
         if vertices:
             self.outputs += ('vertices', 'joints_3d')
 
@@ -201,7 +203,7 @@ def check_heatmaps(head: nn.Module, found: Any) -> Tensor:
     if not isinstance(found, Tensor) or found.ndim != 4:
         raise ValueError(
             f'a {type(head).__name__} gives no heatmaps: such a model runs eagerly only, in mmhier infer '
-            'without --engine; MMDeploy exports it'
+            'without --engine and --precision; MMDeploy exports it'
         )
     return found
 

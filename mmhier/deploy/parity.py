@@ -18,14 +18,18 @@ from torch import Tensor, nn
 from mmhier.body_models.model_directory import shared_body_model
 from mmhier.deploy.graphs import is_mesh
 
-PRECISIONS = ('float32', 'fp16', 'int8')
+PRECISIONS = ('float32', 'fp16', 'bf16', 'int8')
 # Task -> precision -> largest mean and largest single difference that pass; None: any.
 BOUNDS: dict[str, dict[str, tuple[float, float | None]]] = {
-    'pose': dict(float32=(0.05, 0.5), fp16=(0.25, None), int8=(0.5, None)),  # pixels
-    'mesh': dict(float32=(0.05, 0.5), fp16=(2.0, None), int8=(10.0, None)),  # millimetres
+    'pose': dict(float32=(0.05, 0.5), fp16=(0.25, None), bf16=(0.25, None), int8=(0.5, None)),  # pixels
+    'mesh': dict(float32=(0.05, 0.5), fp16=(2.0, None), bf16=(2.0, None), int8=(10.0, None)),  # millimetres
 }
 SEEN = 0.1  # score from which a keypoint counts
 UNITS = dict(pose='pixels of the input', mesh='millimetres')
+
+
+class NothingSeenError(ValueError):
+    """The model sees no keypoint that could be compared."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,14 @@ def compare(
 
     Args:
         model: The model, which knows how to decode.
-        expected: Outputs of the model's own graph, without decoding.
+        expected: Outputs of the model's own graph, without decoding, or of an exported file.
         found: Outputs of the exported file.
         precision: One of :data:`PRECISIONS`.
         source: Where the crops come from, for the report.
         bound: In the place of the mean's bound in :data:`BOUNDS`; the largest difference is then unbounded.
+
+    Raises:
+        NothingSeenError: If a pose model sees no keypoint in any crop.
     """
     task = task_of(model)
     quantities = _mesh_distances if task == 'mesh' else _keypoint_distances
@@ -122,17 +129,13 @@ def _keypoint_distances(
     """Distances of the keypoints that the model sees in pixels, flat.
 
     Raises:
-        ValueError: If it sees none.
+        NothingSeenError: If it sees none.
     """
-    truth, scores = _decoded(model, expected['heatmaps'])
-    if 'heatmaps' in found:
-        places = _decoded(model, found['heatmaps'])[0]
-    else:
-        size = torch.tensor(model.head.decoder.input_size, dtype=torch.float64)
-        places = found['keypoints'].double() * size / (size - 1)  # as the codec returns them
+    truth, scores = _keypoints(model, expected), _scores(model, expected)
+    places = _keypoints(model, found)
     seen = scores >= SEEN
     if not seen.any():
-        raise ValueError(
+        raise NothingSeenError(
             f'the model sees no keypoint in the {len(truth)} crops (best score {scores.max():.2g}, '
             f'needed {SEEN}): nothing can be compared. Name images of people as it was trained on, with '
             '--crops DIR and their boxes with --boxes JSON; if it sees none there either, its weights are '
@@ -141,13 +144,24 @@ def _keypoint_distances(
     return dict(keypoints=(places - truth).norm(dim=-1)[seen])
 
 
-def _decoded(model: nn.Module, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Keypoints (B, K, 2) and scores (B, K) by the model's own decoder."""
+def _keypoints(model: nn.Module, outputs: dict[str, Tensor]) -> Tensor:
+    """Keypoints (B, K, 2) as the model's own decoder returns them."""
+    if 'heatmaps' in outputs:
+        return _decoded(model, outputs['heatmaps'], 'keypoints')
+    size = torch.tensor(model.head.decoder.input_size, dtype=torch.float64)
+    return outputs['keypoints'].double() * size / (size - 1)
+
+
+def _scores(model: nn.Module, outputs: dict[str, Tensor]) -> Tensor:
+    """Scores (B, K)."""
+    heatmaps = outputs.get('heatmaps')
+    return outputs['scores'] if heatmaps is None else _decoded(model, heatmaps, 'keypoint_scores')
+
+
+def _decoded(model: nn.Module, heatmaps: Tensor, name: str) -> Tensor:
+    """What the model's own decoder finds, (B, K, ...)."""
     people = model.head.decode(heatmaps)
-    return tuple(
-        torch.stack([torch.as_tensor(getattr(person, name)[0], dtype=torch.float64) for person in people])
-        for name in ('keypoints', 'keypoint_scores')
-    )
+    return torch.stack([torch.as_tensor(getattr(person, name)[0], dtype=torch.float64) for person in people])
 
 
 def _mesh_distances(

@@ -3,15 +3,21 @@
 Letters: B people of a batch.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from mmhier.safe_files import read_json
 from mmhier.zoo.names import resolve_config
+
+if TYPE_CHECKING:
+    from mmhier.deploy.engines import Exported
+
+logger = logging.getLogger('mmhier')
 
 Outputs = dict[str, Tensor]
 Network = Callable[[Tensor], Outputs]
@@ -79,7 +85,11 @@ def check_engine_keypoints(engine: str | Path, names: Sequence[str]) -> None:
 
 
 def open_network(
-    engine: str | Path, model: nn.Module, images: Tensor, wanted: tuple[tuple[str, ...], ...]
+    engine: str | Path,
+    model: nn.Module,
+    images: Tensor,
+    wanted: tuple[tuple[str, ...], ...],
+    precision: str | None = None,
 ) -> Network:
     """Make a network from a name or an exported file.
 
@@ -88,6 +98,8 @@ def open_network(
         model: The model that it stands in for.
         images: A batch of what it will be given, (B, 3, height, width), normalised.
         wanted: Names of outputs of which it has to have one group.
+        precision: 'fp32'; 'bf16', compared with fp32 on the images; 'auto', which is the faster of them, and
+            bf16 only if it passes; 'int8' for a file that is. By default fp32, or what the file is for.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -95,10 +107,11 @@ def open_network(
         ValueError: If it does not fit the model.
     """
     from mmhier.deploy import load_exported, make_engine
+    from mmhier.deploy.export import raw_images
 
     if not is_file(engine):
-        return make_engine(str(engine), model, images)
-    exported = load_exported(engine)
+        return make_engine(str(engine), model, images, precision=precision or 'fp32')
+    exported = load_exported(engine, precision=None if precision in ('auto', 'bf16') else precision)
     facts = exported.metadata
     size_wh = (images.shape[3], images.shape[2])
     takes, several = facts['input']['takes'], facts['input']['dynamic_batch']
@@ -113,11 +126,34 @@ def open_network(
             f'{list(size_wh)}: it is an export of another one'
         )
 
-    def run(batch: Tensor) -> Outputs:
-        from mmhier.deploy.export import raw_images
+    def through(exported: 'Exported') -> Network:
+        def run(batch: Tensor) -> Outputs:
+            batch = raw_images(model, batch, takes)
+            parts = [exported(part) for part in ([batch] if several else batch.split(1))]
+            return {name: torch.cat([part[name] for part in parts]) for name in kept}
 
-        batch = raw_images(model, batch, takes)
-        parts = [exported(part) for part in ([batch] if several else batch.split(1))]
-        return {name: torch.cat([part[name] for part in parts]) for name in kept}
+        return run
 
-    return run
+    rounds = exported.engine == 'openvino' and exported.precision in ('fp32', 'fp16')
+    if precision == 'bf16' or (precision == 'auto' and rounds):
+        return _in_bf16(Path(engine), model, images, through, named=precision == 'bf16')
+    return through(exported)
+
+
+def _in_bf16(
+    path: Path, model: nn.Module, images: Tensor, through: Callable[['Exported'], Network], named: bool
+) -> Network:
+    """A file in bf16, compared with fp32 on images; unless it is named, in fp32 where that is no gain."""
+    from mmhier.deploy import load_exported
+    from mmhier.deploy.engines import check_outputs, faster
+
+    try:
+        rounded = through(load_exported(path, precision='bf16'))
+        exact = through(load_exported(path, precision='fp32'))
+        check_outputs(str(path), 'bf16', model, exact(images), rounded(images), must_see=not named)
+    except ValueError as error:
+        if named:
+            raise
+        logger.warning('%s runs in fp32: %s', path, error)
+        return through(load_exported(path))
+    return rounded if named else faster(exact, rounded, images)

@@ -84,6 +84,7 @@ class _Estimator:
         cfg: Its config.
         name: How it is called in results.
         engine: 'eager', another engine's name, or an exported file.
+        precision: See :func:`mmhier.inference.engine_network.open_network`.
     """
 
     outputs: tuple[tuple[str, ...], ...]
@@ -91,18 +92,26 @@ class _Estimator:
     skeleton: tuple[tuple[int, int], ...]
     crop: PoseCropper | MeshCropper
 
-    def __init__(self, model: nn.Module, cfg: Config, name: str, engine: str | Path = 'eager'):
+    def __init__(
+        self,
+        model: nn.Module,
+        cfg: Config,
+        name: str,
+        engine: str | Path = 'eager',
+        precision: str | None = None,
+    ):
         self.model = model
         self.name = name
         self.device = next(model.parameters()).device
-        self._engine_name = engine
-        self._network: Network | None = self._eager if str(engine) == 'eager' else None
+        self._engine_name, self._precision = engine, precision
+        exact = str(engine) == 'eager' and precision in (None, 'fp32')
+        self._network: Network | None = self._eager if exact else None
 
     def network(self, crops: Sequence[Crop]) -> Outputs:
         """Run the network on a batch of crops."""
         images = make_batch(list(crops), self.model.data_preprocessor, self.device)
         if self._network is None:
-            self._network = open_network(self._engine_name, self.model, images, self.outputs)
+            self._network = open_network(self._engine_name, self.model, images, self.outputs, self._precision)
         with torch.inference_mode():
             return self._network(images)
 
@@ -137,6 +146,7 @@ class PoseEstimator(_Estimator):
         cfg: See above.
         name: See above.
         engine: See above.
+        precision: See above.
         dataset_meta: MMPose's description of the keypoints.
         flip_test: Average with the mirrored crop.
     """
@@ -149,10 +159,11 @@ class PoseEstimator(_Estimator):
         cfg: Config,
         name: str,
         engine: str | Path = 'eager',
+        precision: str | None = None,
         dataset_meta: dict[str, Any] | None = None,
         flip_test: bool = False,
     ):
-        super().__init__(model, cfg, name, engine)
+        super().__init__(model, cfg, name, engine, precision)
         meta = dataset_meta or {}
         self.crop = PoseCropper(_evaluation_pipeline(cfg))
         channels, count = getattr(model.head, 'out_channels', None), meta['num_keypoints']
@@ -231,6 +242,7 @@ class MeshEstimator(_Estimator):
         cfg: See above.
         name: See above.
         engine: See above.
+        precision: See above.
         focal: Where the focal lengths of pictures come from.
     """
 
@@ -242,9 +254,10 @@ class MeshEstimator(_Estimator):
         cfg: Config,
         name: str,
         engine: str | Path = 'eager',
+        precision: str | None = None,
         focal: FocalChoice = AUTOMATIC,
     ):
-        super().__init__(model, cfg, name, engine)
+        super().__init__(model, cfg, name, engine, precision)
         self.focal = focal
         boxes = [step for step in _evaluation_pipeline(cfg) if step['type'] == 'MeshBox']
         box = {key: value for key, value in boxes[0].items() if key != 'type'}
@@ -334,6 +347,7 @@ def load_estimator(
     flip_test: bool = False,
     box_padding: float | None = None,
     focal: FocalChoice = AUTOMATIC,
+    precision: str | None = None,
 ) -> PoseEstimator | MeshEstimator:
     """Build the model of a config, load its weights and make it ready.
 
@@ -349,6 +363,8 @@ def load_estimator(
         flip_test: Average heatmaps with those of the mirrored crop; twice the work.
         box_padding: Factor on boxes before people are cut out, instead of the model's own.
         focal: Where the focal lengths of pictures come from, for mesh models.
+        precision: 'fp32', 'bf16', 'auto', or that of an exported file, see
+            :func:`mmhier.inference.engine_network.open_network`.
 
     Raises:
         FileNotFoundError: If there is no such config, or no weights; the message says how to come by them.
@@ -385,10 +401,10 @@ def load_estimator(
     if hasattr(network.backbone, 'fuse_for_inference'):
         network.backbone.fuse_for_inference()
     if is_mesh:
-        estimator = MeshEstimator(network, cfg, path.stem, engine, focal)
+        estimator = MeshEstimator(network, cfg, path.stem, engine, precision, focal)
     else:
         meta = checkpoint.get('meta', {}).get('dataset_meta') or _dataset_meta(cfg)
-        estimator = PoseEstimator(network, cfg, path.stem, engine, meta, flip_test)
+        estimator = PoseEstimator(network, cfg, path.stem, engine, precision, meta, flip_test)
     if is_file(engine):
         check_engine_keypoints(engine, estimator.keypoint_names)
     if box_padding is not None:

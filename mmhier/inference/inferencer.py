@@ -75,6 +75,10 @@ class Inferencer:
             says about its lens, else 55.
         focal: Instead of ``fov``: the focal length in pixels, or 'official', what HMR2.0 assumes for
             evaluation (2.9 degrees: people stand tens of metres away).
+        precision: In which it multiplies: 'fp32'; 'bf16', for CPUs with AVX512_BF16 or AMX and for GPUs,
+            compared with fp32 on the first batch; 'auto', the faster of them, and bf16 only if keypoints
+            or bodies of the first batch stay within :data:`mmhier.deploy.parity.BOUNDS`; 'int8' for a file
+            that is. By default 'fp32', or what the file was exported for.
 
     Attributes:
         track: Whether people of a video are numbered, as ``smooth`` may be changed between calls.
@@ -101,17 +105,18 @@ class Inferencer:
         box_padding: float | None = None,
         fov: float | None = None,
         focal: float | str | None = None,
+        precision: str | None = None,
     ):
         for name, value in (('batch_size', batch_size), ('detector_stride', detector_stride)):
             if value < 1:
                 raise ValueError(f'{name} must be at least 1, got {value}')
         if not 0 <= box_threshold <= 1:
             raise ValueError(f'box_threshold must be from 0 to 1, got {box_threshold}')
-        check_engine(engine)
+        check_engine(engine, precision)
         if detector is not None:
             check_detector(detector)
         self.estimator: PoseEstimator | MeshEstimator = load_estimator(
-            model, weights, device, engine, flip_test, box_padding, FocalChoice(fov, focal)
+            model, weights, device, engine, flip_test, box_padding, FocalChoice(fov, focal), precision
         )
         self.detector: Detector | None = None
         if detector is not None:

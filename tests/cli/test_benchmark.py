@@ -36,6 +36,8 @@ def test_models_in_turns_and_picture(tmp_path):
     ('arguments', 'message'),
     [
         (['--engine', 'tensorrt'], "among eager, compile, onnxruntime, openvino, got 'tensorrt'"),
+        (['--engine', 'eager', '--precision', 'int8'], '--engine eager has no --precision int8'),
+        (['--engine', 'onnxruntime', '--precision', 'bf16'], 'eager, compile, openvino have'),
         (['--device', 'tpu'], 'only cpu and cuda'),
         (['--device', 'cuda:77'], '--device cuda:77 is not usable here'),
         (['--device', 'cuda', '--engine', 'openvino'], 'on the CPU only'),

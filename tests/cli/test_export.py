@@ -53,6 +53,9 @@ def test_without_a_checkpoint_it_is_what_training_has_left(picture_folder, tmp_p
     [
         (['--crops', 'nowhere'], 'nowhere holds no images'),
         (['--fp16', '--int8', 'nowhere'], '--fp16 and --int8 exclude each other'),
+        (['--precision', 'fp32', '--fp16'], '--precision fp32 and --fp16 exclude each other'),
+        (['--precision', 'int8'], '--precision int8 needs images to choose ranges by: --int8 DIR'),
+        (['--precision', 'bf16'], '--precision bf16 is for the format openvino, not onnx'),
     ],
 )
 def test_mistakes_are_one_line(options, message, capsys):

@@ -324,6 +324,7 @@ def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
         (['a.jpg', '--weights', 'random'], '--model is missing: random weights fill any'),
         (['a.jpg', '--weights', 'yolox-s'], 'it is for --detector'),
         (['a.jpg', '--engine', 'openvno'], "got 'openvno'; did you mean openvino?"),
+        (['a.jpg', '--precision', 'bf-16'], "got 'bf-16'; did you mean bf16?"),
         (
             ['a.jpg', '--engine', 'ogl'],
             'must be auto, eager, compile, onnxruntime, openvino or an exported file',

@@ -12,7 +12,7 @@ from mmpose.registry import KEYPOINT_CODECS
 from mmhier.deploy import export, export_model, formats, load_exported
 from mmhier.deploy.export import raw_images
 from mmhier.deploy.formats import ENDINGS, onnx_model
-from mmhier.deploy.graphs import UDPDecoder, run_model
+from mmhier.deploy.graphs import UDPDecoder, graph_of, run_model
 
 FAMILIES = ('swin', 'gmf', 'vmamba', 'vit')
 # Pixels. In flat heatmaps of random weights rounding moves keypoints far; heatmaps are compared instead.
@@ -199,6 +199,25 @@ def test_int8(format, exports, images):
     assert parity.differences['keypoints']['mean'] > 0
 
 
+@pytest.mark.parametrize('format', ['onnx', 'openvino'])
+def test_first_and_last_layer_of_int8_stay_in_float(format, exports, images):
+    path, _ = exports('vit', format, 'int8', calibration=images, bound=LOOSE)
+    if format == 'onnx':
+        import onnx
+
+        nodes = onnx.load(path).graph.node
+        makers = {output: node.op_type for node in nodes for output in node.output}
+        layers = [node for node in nodes if node.op_type in ('Conv', 'Gemm', 'MatMul')]
+        rounded = [makers.get(node.input[0]) == 'DequantizeLinear' for node in layers]
+    else:
+        import openvino
+
+        nodes = openvino.Core().read_model(path).get_ordered_ops()
+        layers = [node for node in nodes if node.get_type_name() in ('Convolution', 'MatMul')]
+        rounded = [node.input_value(0).get_node().get_type_name() == 'FakeQuantize' for node in layers]
+    assert not rounded[0] and not rounded[-1] and sum(rounded[1:-1]) > 5
+
+
 def test_mesh_without_a_body_inside(mesh_model, tmp_path):
     needs('onnx')
     import onnx
@@ -214,6 +233,11 @@ def test_mesh_without_a_body_inside(mesh_model, tmp_path):
     vertices = len(model.body().v_template)
     sizes = [size for tensor in onnx.load(path).graph.initializer for size in tensor.dims]
     assert sizes and vertices not in sizes
+    kept = formats.float_nodes(graph_of(model), onnx.load(path))
+    layers = [node for node in onnx.load(path).graph.node if node.op_type in ('Conv', 'Gemm', 'MatMul')]
+    scopes = [[one.value for one in node.metadata_props if 'name_scopes' in one.key] for node in layers]
+    last = [node.name for node, (text,) in zip(layers, scopes, strict=True) if "'backbone'" not in text]
+    assert kept == [layers[0].name, *last] and 5 < len(kept) < len(layers) - 5
 
 
 def test_mesh_with_vertices(mesh_model, tmp_path):

@@ -120,15 +120,15 @@ def test_mesh_models_take_checkpoints_with_or_without_the_prior(mesh_inferencer,
 def test_an_engine_stands_in_for_the_model(monkeypatch, pictures, pose_checkpoint):
     made = []
 
-    def make(engine, model, images, wanted):
-        made.append((engine, tuple(images.shape)))
+    def make(engine, model, images, wanted, precision):
+        made.append((engine, precision, tuple(images.shape)))
         return lambda batch: dict(heatmaps=model(batch, None, mode='tensor'))
 
     monkeypatch.setattr(estimators, 'open_network', make)
-    estimator = load_estimator(POSE, pose_checkpoint, 'cpu', engine='openvino')
+    estimator = load_estimator(POSE, pose_checkpoint, 'cpu', engine='openvino', precision='auto')
     for _ in range(2):
         found = run(estimator, pictures[0])
-    assert made == [('openvino', (3, 3, 128, 96))]
+    assert made == [('openvino', 'auto', (3, 3, 128, 96))]
     expected = run(load_estimator(POSE, pose_checkpoint, 'cpu'), pictures[0])
     np.testing.assert_array_equal(found[1].keypoints, expected[1].keypoints)
 

@@ -324,6 +324,8 @@ def test_wrong_arguments():
         (dict(detector='nonsense'), 'unknown detector'),
         (dict(detector='yoloxs'), "unknown detector 'yoloxs'; did you mean yolox-s"),
         (dict(engine='Openvino'), "got 'Openvino'; did you mean openvino"),
+        (dict(engine='onnxruntime', precision='bf16'), 'engine onnxruntime has no bf16'),
+        (dict(precision='int8'), 'int8 needs pictures'),
     ]:
         with pytest.raises(ValueError, match=message):
             Inferencer(POSE, 'random', 'cpu', **options)

@@ -1,4 +1,4 @@
-"""What int8 and half precision move: a trained model's exports beside the model, in pixels or millimetres.
+"""What int8, fp16 and bf16 move: a trained model's exports beside the model, in pixels or millimetres.
 
 Ranges are chosen on crops of one folder and compared on those of another.
 
@@ -21,7 +21,7 @@ FIELDS = (
     'model', 'format', 'precision', 'quantity', 'unit', 'crops', 'values', 'mean', 'median', 'p99', 'max',
     'share_beyond_2',
 )  # fmt: skip
-CASES = (('openvino', 'int8'), ('onnx', 'int8'), ('onnx', 'fp16'))
+CASES = (('openvino', 'int8'), ('onnx', 'int8'), ('onnx', 'fp16'), ('openvino', 'bf16'))
 
 
 def main() -> None:
@@ -32,6 +32,13 @@ def main() -> None:
     parser.add_argument('--data', type=Path, required=True, help='folder of mmhier synth')
     parser.add_argument('--calibration', type=int, default=128, help='crops of training images')
     parser.add_argument('--crops', type=int, default=300, help='crops of held-out images')
+    parser.add_argument(
+        '--cases',
+        nargs='+',
+        default=CASES,
+        type=lambda text: tuple(text.split(':')),
+        help='such as openvino:int8 (default: all)',
+    )
     parser.add_argument('--out', type=Path, help='CSV file to add the rows to')
     args = parser.parse_args()
     estimator = load_estimator(args.config, args.checkpoint, 'cpu')
@@ -40,7 +47,7 @@ def main() -> None:
         boxes = args.data / 'annotations' / f'person_keypoints_{split}.json'
         crops[split] = read_crops(estimator, args.data / 'images' / split, boxes, count)[0]
     rows = []
-    for kind, precision in CASES:
+    for kind, precision in args.cases:
         with tempfile.TemporaryDirectory() as folder:
             parity = export_model(
                 estimator.model,
