@@ -166,6 +166,10 @@ def test_what_bf16_and_int8_of_the_varied_model_move(precision, measurements, ro
 
 
 def test_what_int8_moves(text, rows):
-    row, *_ = rows('int8_drift', model='swinpose_micro_s3_synth', format='openvino', precision='int8')
+    common = dict(model='swinpose_micro_s3_varied', format='openvino')
+    (row,) = rows('int8_drift', precision='int8', **common)
     mean, last = float(row['mean']), float(row['p99'])
-    assert f'by {mean:.2f} pixels on average ({last:.1f} at the 99th percentile)' in ' '.join(text.split())
+    words = ' '.join(text.split())
+    assert f'by {mean:.2f} pixels on average ({last:.1f} at the 99th percentile)' in words
+    (row,) = rows('int8_drift', precision='bf16', **common)
+    assert f'`--precision bf16` by {float(row["mean"]):.2f}' in words

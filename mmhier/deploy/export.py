@@ -190,10 +190,25 @@ def _store_in_onnx(path: Path, facts: Mapping[str, Any]) -> None:
 
     model = onnx.load(path)
     del model.metadata_props[:]
+    for graph in (model.graph, *model.functions):
+        _without_traces(graph)
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
     onnx.helper.set_model_props(model, texts)
     model.producer_name, model.producer_version = 'mmhier', __version__
     onnx.save(model, path)
+
+
+def _without_traces(graph: Any) -> None:
+    """Take away where each node comes from: stack traces of PyTorch, with paths of this machine."""
+    values = [*getattr(graph, 'initializer', ()), *graph.value_info, *graph.node]
+    for item in (graph, *graph.input, *graph.output, *values):
+        if hasattr(item, 'metadata_props'):
+            del item.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ''
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField('g') else []), *attribute.graphs):
+                _without_traces(inner)
 
 
 def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -160,6 +160,7 @@ def test_metadata_and_report(exports):
     stored = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert stored['config'] == 'name' and json.loads(stored['keypoint_names']) == ['a', 'b']
     assert json.loads(stored['input']) == facts['input']
+    assert b'.py' not in path.read_bytes(), 'names files of the machine that made it'
 
 
 def test_nothing_else_is_left(exports):
