@@ -87,8 +87,7 @@ def start(cfg, args: argparse.Namespace, loaders: tuple[str, ...]):
     training = 'train_dataloader' in loaders
     if training:
         check_custom_keys(runner.model, args.cfg_options)
-    fine_tuning = training and not cfg.get('resume')
-    runner.register_hook(CheckpointMatchHook(fine_tuning, testing=not training))
+    runner.register_hook(CheckpointMatchHook(fine_tuning=training, testing=not training))
     return runner
 
 
@@ -122,8 +121,8 @@ def run(args: argparse.Namespace) -> int:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.resume = 'auto' if args.resume == 'auto' else True
+        cfg.load_from = cfg.get('load_from') if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
         if 'auto_scale_lr' not in cfg:
             raise ValueError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')

@@ -21,7 +21,7 @@ class CheckpointMatchHook(Hook):
     """Checks a loaded checkpoint before its weights go into the model.
 
     Args:
-        fine_tuning: Whether the run starts from the weights of another network.
+        fine_tuning: Whether the run starts from the weights of another network, unless it is resumed.
         testing: Whether nothing is trained: the discriminator, which only training needs, may be missing.
     """
 
@@ -42,7 +42,7 @@ class CheckpointMatchHook(Hook):
         if self.testing and not any(_PRIOR in name for name in weights):
             model = {name: value for name, value in model.items() if not name.startswith(_PRIOR)}
         problem = describe_mismatch(model, weights)
-        if self.fine_tuning:
+        if self.fine_tuning and not runner._resume:
             if not any(_fits(name, value, model) for name, value in weights.items()):
                 raise ValueError(
                     f'nothing of {runner._load_from} fits this model, which would begin with random weights: '

@@ -124,7 +124,7 @@ def _without_weights(backbone: Mapping[str, Any]) -> nn.Module | None:
 
 def _check_start(cfg: Config) -> None:
     """Check that what a run starts from is there, or has a name; nothing is fetched."""
-    if released(cfg.load_from) and cfg.get('resume'):
+    if released(cfg.load_from) and cfg.get('resume') not in (None, False, 'auto'):
         raise ValueError(
             f'{cfg.load_from} cannot be resumed from: released weights do not say where their training was. '
             f'--cfg-options load_from={cfg.load_from} starts from them'

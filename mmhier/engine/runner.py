@@ -97,12 +97,17 @@ class ExactRunner(Runner):
             super().save_checkpoint(out_dir, temporary.name, None, *args, **settings)
 
     def load_or_resume(self) -> None:
-        """Load or resume; without a name, from the newest checkpoint that can be read."""
-        if self._resume and self._load_from is None and not self._has_loaded:
-            self._load_from = self._newest_checkpoint()
-            if self._load_from is None:
-                self.logger.info(f'{self.work_dir} has no checkpoint to resume from: training begins')
-                return
+        """Load or resume; without a name, from the newest checkpoint that can be read.
+
+        With ``resume='auto'`` ``load_from`` is what a run begins from that has no checkpoint yet.
+        """
+        if self._resume and (self._load_from is None or self._resume == 'auto') and not self._has_loaded:
+            newest = self._newest_checkpoint()
+            if newest is None:
+                begins = f'begins from {self._load_from}' if self._load_from else 'begins'
+                self.logger.info(f'{self.work_dir} has no checkpoint to resume from: training {begins}')
+                self._resume = False
+            self._load_from = newest or self._load_from
         super().load_or_resume()
 
     def _newest_checkpoint(self) -> str | None:

@@ -46,7 +46,7 @@ def test_the_discriminator_is_needed_by_training_alone():
 
 def load_for_fine_tuning(weights):
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
-    runner = SimpleNamespace(model=model, _load_from='weights.pth')
+    runner = SimpleNamespace(model=model, _load_from='weights.pth', _resume=False)
     CheckpointMatchHook(fine_tuning=True).after_load_checkpoint(runner, dict(state_dict=weights))
 
 

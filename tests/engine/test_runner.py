@@ -8,6 +8,7 @@ import torch
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import EpochBasedTrainLoop
 
+from mmhier.compat.checkpoint import load_checkpoint_file
 from mmhier.engine.checkpoint_hook import ExactCheckpointHook
 from mmhier.engine.loops import EpochLoop, IterLoop
 from mmhier.engine.runner import newest_checkpoint
@@ -99,6 +100,25 @@ def test_nothing_there_is_a_beginning(tmp_path):
     assert newest(tmp_path) == (None, '')
     torch.save(dict(state_dict={}), tmp_path / 'encoder.pth')
     assert newest(tmp_path) == (None, '')
+
+
+def test_a_run_that_may_go_on_begins_from_its_weights(tmp_path):
+    """``--resume`` with ``load_from``: from that the first time, then from its own checkpoint."""
+    once = dict(by_epoch=True, max_epochs=1)
+    train(tmp_path / 'first', once)
+    begin = str(tmp_path / 'first' / 'epoch_1.pth')
+    settings = dict(resume='auto', load_from=begin)
+    runner = build(tmp_path / 'second', once, **settings)
+    runner.load_or_resume()
+    weights = load_checkpoint_file(begin)['state_dict']
+    assert all(torch.equal(value, weights[name]) for name, value in runner.model.state_dict().items())
+    assert runner.epoch == 0
+    train(tmp_path / 'second', once, **settings)
+    runner = build(tmp_path / 'second', dict(once, max_epochs=2), **settings)
+    runner.load_or_resume()
+    own = load_checkpoint_file(tmp_path / 'second' / 'epoch_1.pth')['state_dict']
+    assert all(torch.equal(value, own[name]) for name, value in runner.model.state_dict().items())
+    assert runner.epoch == 1 and any((own[name] != value).any() for name, value in weights.items())
 
 
 def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(tmp_path):
