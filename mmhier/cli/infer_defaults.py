@@ -78,8 +78,8 @@ def _check_mesh(config: Path) -> None:
     if missing:
         raise ValueError(
             f'--task mesh takes {config.stem}, which needs {"; and ".join(missing)}. The licence-free body '
-            '"open" needs neither: mmhier quickstart trains a model of it, and --model '
-            'swinhmr2_micro_s3_synth takes that'
+            '"open" needs neither: --model swinhmr2_micro_s3_varied is a small model of it that comes with '
+            'mmhier and knows synthetic people only'
         )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from mmhier.cli import demo
 from mmhier.cli.main import main
+from mmhier.results.earlier import record_files
 from mmhier.results.files import read_results
 
 
@@ -28,7 +29,9 @@ def test_files_and_next_steps(quick, tmp_path, capsys):
     frames = list(read_results(out / 'results.json'))
     assert [len(frame.people) for frame in frames] == [1] * 6
     printed = capsys.readouterr().out
-    for path in re.findall(rf'{re.escape(str(out))}/[\\w./]+', printed):
+    named = re.findall(rf'{re.escape(str(out))}/[\w./]+', printed)
+    assert len(named) > 3
+    for path in named:
         assert (tmp_path / path).exists(), path
     assert 'next: mmhier infer photo.jpg' in printed
 
@@ -47,3 +50,43 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, capsys):
     (tmp_path / 'file').touch()
     assert main(['demo', '--out', str(tmp_path / 'file')]) == 1
     assert '--out' in capsys.readouterr().err
+
+
+def test_weights_of_the_users_own_are_not_taken(quick, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for config in (demo.POSE, demo.MESH):
+        own = tmp_path / 'pretrained' / f'{config}.pth'
+        own.parent.mkdir(exist_ok=True)
+        own.write_text('of another training')
+    assert main(['demo', '--no-show']) == 0
+
+
+def test_people_of_another_version_are_made_anew(quick, tmp_path):
+    file = tmp_path / 'people_0' / 'synth.json'
+    file.parent.mkdir()
+    file.write_text('{"code": "of another version", "num_train": 0}')
+    assert main(['demo', '--out', str(tmp_path), '--no-show']) == 0
+    assert 'another version' not in file.read_text()
+
+
+def test_files_of_others_stay(quick, tmp_path, capsys):
+    """Neither is written over what a demo's files are called like, nor are results of inference removed."""
+    (tmp_path / 'demo.jpg').write_text('mine')
+    assert main(['demo', '--out', str(tmp_path), '--no-show']) == 1
+    assert 'holds other files; name a folder that is empty or not there yet' in capsys.readouterr().err
+    assert (tmp_path / 'demo.jpg').read_text() == 'mine'
+    out = tmp_path / 'demo'
+    (out / 'people_0').mkdir(parents=True)
+    (out / 'people_0' / 'synth.json').write_text('{"num_train": 0}')
+    (out / 'photo_overlay.jpg').write_text('mine')
+    record_files(out, [out / 'photo_overlay.jpg'])
+    assert main(['demo', '--out', str(out), '--no-show']) == 1
+    assert 'holds results of mmhier infer (photo_overlay.jpg)' in capsys.readouterr().err
+    assert (out / 'photo_overlay.jpg').exists()
+
+
+def test_a_seed_below_zero_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(['demo', '--out', str(tmp_path / 'new'), '--seed', '-1'])
+    assert '--seed: must be at least 0, got -1' in capsys.readouterr().err
+    assert not (tmp_path / 'new').exists()

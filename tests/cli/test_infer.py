@@ -341,6 +341,7 @@ def test_finishing_on_a_full_disk_is_one_line(tmp_path, capsys):
         (['a.jpg', '--engine', 'my.onnx', '--task', 'pose'], '--engine my.onnx names one: leave one out'),
         (['a.jpg', *OPTIONS, '--task', 'pose'], 'leave one out'),
         (['a.jpg', '--task', 'mesh'], 'mmhier models download hmr2b --accept-licence; and SMPL, from'),
+        (['a.jpg', '--task', 'mesh'], '"open" needs neither: --model swinhmr2_micro_s3_varied is'),
         (['a.jpg', '--model', POSE, '--weights', 'yolox-s'], 'it is for --detector'),
         (['a.jpg', '--model', POSE, '--weights', 'vitpose-plus-smal'], 'did you mean vitpose-plus-small'),
         (['absent.jpg', *OPTIONS], 'absent.jpg does not exist'),

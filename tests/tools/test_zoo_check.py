@@ -92,7 +92,6 @@ def test_without_write_nothing_is_written(check, server):
     [
         (dict(sha256='0' * 64), 'instead of 0000'),
         (dict(bytes=5), 'instead of 5'),
-        (dict(sources=[]), 'there is no address'),
         (dict(kind='pose', configs=['vitpose_s_coco']), 'ViT'),
         (dict(kind='detector', family='yolox'), 'not an ONNX file'),
     ],
@@ -114,6 +113,13 @@ def test_one_dead_address_of_two(check, server):
     entry = dict(sources=[dict(url=server.url('/dead')), dict(url=server.url('/a.pth'))])
     status, out, _ = check({'net': entry})
     assert status == 1 and '/dead: the server answers 404' in out and 'from 1 of 2 addresses' in out
+
+
+def test_what_no_program_can_fetch_fails_only_if_it_is_named(check):
+    status, out, after = check({'net': dict(sources=[])}, '--write')
+    assert status == 0 and 'left out, no program can fetch it' in out and after['net']['checked'] == 'never'
+    status, out, _ = check({'net': dict(sources=[])}, 'net')
+    assert status == 1 and 'there is no address' in out
 
 
 def test_licences_are_not_accepted_by_the_way(check, server):

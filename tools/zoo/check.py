@@ -3,8 +3,8 @@
 python tools/zoo/check.py yolox-s vitpose-plus-small --image 000000000139.jpg --write
 
 For machines with internet. Each address is tried by itself, without the cache of this user, and nothing that
-was fetched is kept; without names all entries are checked, those under licences to accept only with
---accept-licence. Exit status: 0 if all that was checked is as the registry says and works.
+was fetched is kept; without names all entries that have an address are checked, those under licences to
+accept only with --accept-licence. Exit status: 0 if all that was checked is as the registry says and works.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from mmhier.user_errors import USER_ERRORS
 from mmhier.version import __version__
 from mmhier.zoo import cache
 from mmhier.zoo.fetch import fetch_entry
-from mmhier.zoo.registry import PATH, Weights, as_json, read_registry
+from mmhier.zoo.registry import PATH, Source, Weights, as_json, read_registry
 
 # COCO val2017 000000000139.jpg: boxes (x, y, width, height), and the nose of the second person and its score
 # with a flip test, as the converter of transformers has them; it allows 0.05.
@@ -69,6 +69,9 @@ def main(argv: list[str] | None = None) -> int:
         if entry.needs_consent and not args.accept_licence:
             print(f'{name}: left out, its licence has to be accepted (--accept-licence)', flush=True)
             continue
+        if not args.names and not addresses_of(entry):
+            print(f'{name}: left out, no program can fetch it ({entry.page})', flush=True)
+            continue
         finding = check(entry, args.image)
         print(f'{name}: {"; ".join([*finding.problems, *finding.remarks])}', flush=True)
         status |= bool(finding.problems)
@@ -90,9 +93,14 @@ def checked(entry: Weights, finding: Finding) -> Weights:
     return replace(entry, checked=about, **known)
 
 
+def addresses_of(entry: Weights) -> list[Source]:
+    """Where a program can fetch an entry."""
+    return [source for source in entry.sources if source.url and not entry.login]
+
+
 def check(entry: Weights, image: Path | None) -> Finding:
     """Fetch an entry from each of its addresses, compare, and use what came."""
-    sources = [source for source in entry.sources if source.url and not entry.login]
+    sources = addresses_of(entry)
     if not sources:
         return Finding(problems=('there is no address to fetch it from',))
     found, problems, remarks = {}, [], []
