@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmhier.suggestions import did_you_mean
 from mmhier.tables import (
     column_widths,
     markdown,
@@ -61,7 +62,10 @@ def run(args: argparse.Namespace) -> int:
     from mmhier.cost.kept import FORMULA, kept_cost
     from mmhier.zoo.names import find_configs
 
-    paths = find_configs(args.names)
+    try:
+        paths = find_configs(args.names)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{error}{did_you_mean(args.names[0], ACTIONS, "mmhier models ")}') from error
     new = [path.stem for path in paths if kept_cost(path) is None]
     if new:
         names = textwrap.fill(', '.join(new), 110, break_on_hyphens=False)

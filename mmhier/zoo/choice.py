@@ -68,7 +68,8 @@ def choose_weights(config: Path, weights: str | PathLike | None = None) -> Choic
         if not _is_default(weights):
             raise
         raise type(error)(
-            f'{config.stem} has no weights in pretrained/ or work_dirs/, and of the released ones: {error}'
+            f'{config.stem} has no weights in pretrained/ or work_dirs/, and of the released ones: {error}. '
+            'Here without a network are mmhier demo, and --weights swinpose-micro (of synthetic people)'
         ) from error
 
 

@@ -58,6 +58,11 @@ def test_from_download_to_removal(entry, server, run, home):
     assert len(server.log) == 1
 
 
+def test_a_misspelt_action_is_answered(run):
+    status, out, err = run('models downlod swinpose-micro')
+    assert (status, out) == (1, '') and 'did you mean mmhier models download?' in err
+
+
 @pytest.mark.parametrize('is_published', [True, False])
 def test_bits_that_flip_without_a_trace_are_found_by_verify(entry, run, home, make_entry, is_published):
     if not is_published:

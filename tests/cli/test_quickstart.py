@@ -53,7 +53,7 @@ def test_quickstart_leaves_scores_and_pictures(repo_root, tmp_path, start):
             torch.testing.assert_close(trained[name], begin[name].float(), atol=1e-2, rtol=0, msg=name)
     for picture in ('predictions.png', 'meshes.png', 'loss_curve.png'):
         assert cv2.imread(str(out / picture)).std() > 10
-    line = next(line for line in first.stdout.splitlines() if line.startswith('next: mmhier infer'))
+    *_, line = (line for line in first.stdout.splitlines() if line.startswith('next: mmhier infer'))
     assert all(Path(repo_root, word).exists() for word in line.split()[3::2]), line
     again = subprocess.run([*command, '--no-mesh'], cwd=repo_root, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr[-3000:]

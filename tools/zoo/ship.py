@@ -1,7 +1,7 @@
 r"""Make the small models that are part of the package: half-precision weights, scores, entries, model card.
 
 python tools/zoo/ship.py work_dirs/swinpose_micro_s3_varied/epoch_8.pth \
-    work_dirs/swinhmr2_micro_s3_varied/epoch_8.pth --commit 44dfe87
+    work_dirs/swinhmr2_micro_s3_varied/epoch_8.pth --commit f507ced
 
 What is written (mmhier/zoo/shipped) is what is scored: the files are evaluated after they were halved, on
 held-out scenes of each difficulty, which are rendered for it. Epochs, seed and hours are those of the logs
@@ -86,11 +86,12 @@ def main() -> int:
             if kind == 'mesh':
                 scores[scenes]['mean pose'] = found['mesh/PA-MPJPE of the mean pose']
         metric = {'pose': 'AP', 'mesh': 'PA-MPJPE, mm'}[kind]
+        value = round((100 if kind == 'pose' else 1) * scores['varied'][metric], 1)
         name = config.stem.partition('_s3')[0].replace('_', '-')
         entries[name] = Weights(
             name, kind, target.name, 'safetensors', LICENCE, 'no', 'part of mmhier',
             configs=(config.stem,), bytes=target.stat().st_size, sha256=file_sha256(target),
-            score=Score(round(scores['varied'][metric], 3), f'{metric}, varied synthetic scenes', 'our own'),
+            score=Score(value, f'{metric}, varied synthetic scenes', 'our own'),
             note='knows synthetic people only', checked='part of the package',
         )  # fmt: skip
         cards[kind] = dict(config=config.stem, file=target.name, bytes=target.stat().st_size)
