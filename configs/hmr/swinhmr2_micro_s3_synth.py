@@ -1,6 +1,6 @@
 # make quickstart-full                                                                        (128x96 crops)
 # python tools/train.py configs/hmr/swinhmr2_micro_s3_synth.py
-# What make quickstart goes on training instead: configs/hmr/swinhmr2_micro_s3_finetune.py.
+# Not run by us since its decoder became smaller; make quickstart has swinhmr2_micro_s3_finetune.
 # Initial weights: the encoder of the pose model, trained with configs/hpe/swinpose_micro_s3_synth.py.
 _base_ = '../_base_/hmr2_synth.py'
 

@@ -1,6 +1,6 @@
 # mmhier synth data/varied --train 16000 --val 500 --seed 20
 # python tools/train.py configs/hpe/swinpose_micro_s3_varied.py                          (128x96 crops)
-# The pose model that is shipped: people behind things and each other, from all sides, some lying.
+# What is shipped. 500 held-out scenes like these: AP 0.383, AR 0.420 (mmhier/zoo/shipped/README.md).
 _base_ = './swinpose_micro_s3_synth.py'
 
 data_root = 'data/varied/'

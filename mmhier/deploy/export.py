@@ -202,8 +202,10 @@ def _without_traces(graph: Any) -> None:
     """Take away where each node comes from: stack traces of PyTorch, with paths of this machine."""
     values = [*getattr(graph, 'initializer', ()), *graph.value_info, *graph.node]
     for item in (graph, *graph.input, *graph.output, *values):
-        if hasattr(item, 'metadata_props'):
-            del item.metadata_props[:]
+        found = getattr(item, 'metadata_props', [])
+        for index in reversed(range(len(found))):
+            if 'stack_trace' in found[index].key:
+                del found[index]
     for node in graph.node:
         node.doc_string = ''
         for attribute in node.attribute:

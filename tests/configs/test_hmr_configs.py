@@ -17,6 +17,7 @@ from mmhier.engine.settings import load_settings
 from mmhier.models.heads.hmr2_head import resolve_arch
 from mmhier.testing.mesh_samples import random_mesh_samples
 from mmhier.zoo.names import find_configs
+from mmhier.zoo.registry import find_entry
 
 # Parameters of decoders but those that read the map: counted in the official graph at the sizes of each.
 # (Encoders are those of pose models, a test below says; theirs are counted in tests/cost/test_macs.py.)
@@ -152,6 +153,9 @@ def test_every_leaf_opens_with_its_score_and_starts_from_a_pose_model(name, repo
     path = repo_root / 'configs' / 'hmr' / f'{name}.py'
     head = path.read_text().splitlines()[:4]
     assert any('run by us' in line or 'our log' in line for line in head)
+    if begin := Config.fromfile(path).get('load_from'):
+        assert find_entry(begin).kind == 'mesh'
+        return
     checkpoint = Config.fromfile(path).model.backbone.init_cfg.checkpoint
     pose = checkpoint.split('/')[1].removesuffix('.pth')
     assert (repo_root / 'configs' / 'hpe' / f'{pose}.py').is_file()

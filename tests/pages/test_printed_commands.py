@@ -408,7 +408,7 @@ GROUPS = {
         {
             'mmhier doctor': Run(says='Everything required works'),
             'mmhier doctor --fix': Run(says='There is nothing to repair'),
-            'mmhier models verify': Run(says='no files to verify'),
+            'mmhier models verify': Run(says='swinpose_micro_s3_varied.safetensors is whole'),
             'mmhier models "swinpose_*_coco" --plot cost.png': Run(
                 makes=('cost.png',), says='`swinpose_s_s3_coco`'
             ),

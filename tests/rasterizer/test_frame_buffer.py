@@ -182,5 +182,5 @@ def test_the_room_stands_on_numpy_alone():
         [sys.executable, '-c', program], capture_output=True, text=True, check=True
     ).stdout.split()
     assert 'mmhier.rasterizer.frame_buffer' in loaded and 'numpy' in loaded
-    above = ('torch', 'cv2', 'mmengine', 'mmpose', 'mmhier.datasets', 'mmhier.visualization')
+    above = ('torch', 'cv2', 'mmengine', 'mmpose', 'mmhier.datasets.synthetic', 'mmhier.visualization')
     assert not set(above) & set(loaded)

@@ -199,7 +199,7 @@ class ViT(TruncatedEncoder):
         feature_info: Channels and stride of each returned map.
     """
 
-    undecayed = ('pos_embed', 'knowledge_token')
+    undecayed = ('pos_embed',)
     block_parts = dict(attention='attn', mlp='ffn')
     small = dict(arch=dict(embed_dims=16, num_layers=4, num_heads=2), img_size=(64, 48))
 
@@ -364,6 +364,7 @@ class ViT(TruncatedEncoder):
     def _add_token(self, token_dims: int, dims: int) -> None:
         if not isinstance(token_dims, int) or token_dims < 1:
             raise ValueError(f'knowledge_token is the width of a token, a number above 0, got {token_dims!r}')
+        self.undecayed = (*self.undecayed, 'knowledge_token')
         self.knowledge_token = nn.Parameter(torch.empty(1, 1, token_dims), requires_grad=False)
         trunc_normal_(self.knowledge_token, std=0.02)
         if token_dims != dims:
