@@ -73,7 +73,7 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
         fetch_checkpoint(cfg.load_from, 'load_from')
     if 'train_dataloader' in loaders:
         check_initial_weights(model)
-        check_teacher(cfg.model)
+        check_teacher(cfg.get('model') or {})
     if model.get('type') == 'TopdownMeshEstimator':
         _check_body_model(model)
         if 'train_dataloader' in loaders and model.get('mocap'):

