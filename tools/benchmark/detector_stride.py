@@ -6,7 +6,7 @@ Times are those of the processor, one thread each, medians; decoding is in them.
 nobody, boxes and keypoints are put in the place of what they find.
 
 Accuracy: on the frames in between the box is where the tracker expects the person. The walks are those of
-mmhier/testing/walks.py, boxes of the detector are the true ones, and the pose model is taken to be exact but
+mmhier/datasets/synthetic/walking.py, boxes of the detector are the true ones, and the pose model is taken to be exact but
 for keypoints outside of its crop, which it puts on the crop's border. IoU is of the boxes with the true ones,
 OKS of the keypoints, of all walks; what else a trained network loses by a box that fits less is not in it.
 
@@ -28,13 +28,14 @@ from rows import add_rows
 from yolox import write_random_detector
 
 from mmhier.apis import Inferencer, load_body_model
+from mmhier.datasets.synthetic.walking import WALKS, walk
 from mmhier.detection import load_detector
 from mmhier.geometry.similarity import COCO_SIGMAS, box_iou, object_keypoint_similarity
 from mmhier.inference.crops import Crop
 from mmhier.inference.estimators import Pose
 from mmhier.media import VideoWriter
 from mmhier.tables import markdown
-from mmhier.testing.walks import WALKS, seen_by_network, walk
+from mmhier.testing.walks import seen_by_network
 
 IMAGE_HW = (480, 640)
 FOCAL = 600.0  # pixels
