@@ -6,9 +6,10 @@ Times are those of the processor, one thread each, medians; decoding is in them.
 nobody, boxes and keypoints are put in the place of what they find.
 
 Accuracy: on the frames in between the box is where the tracker expects the person. The walks are those of
-mmhier/datasets/synthetic/walking.py, boxes of the detector are the true ones, and the pose model is taken to be exact but
-for keypoints outside of its crop, which it puts on the crop's border. IoU is of the boxes with the true ones,
-OKS of the keypoints, of all walks; what else a trained network loses by a box that fits less is not in it.
+mmhier/datasets/synthetic/walking.py, boxes of the detector are the true ones, and the pose model is taken
+to be exact but for keypoints outside of its crop, which it puts on the crop's border. IoU is of the boxes
+with the true ones, OKS of the keypoints, of all walks; what else a trained network loses by a box that fits
+less is not in it.
 
     OMP_NUM_THREADS=1 python tools/benchmark/detector_stride.py --out docs/benchmarks/detector_stride.csv
 """
