@@ -78,7 +78,11 @@ class JointRegressor(nn.Module):
         Returns:
             Tensor: (B, K, 3).
         """
-        points = torch.cat([vertices.index_select(-2, self.vertex_indices), skeleton], dim=-2)
+        return self.of_used(vertices.index_select(-2, self.vertex_indices), skeleton)
+
+    def of_used(self, used: Tensor, skeleton: Tensor) -> Tensor:
+        """As :meth:`forward`, of the vertices :attr:`vertex_indices` only: ``used`` is (B, M, 3)."""
+        points = torch.cat([used, skeleton], dim=-2)
         with torch.autocast(points.device.type, enabled=False):
             return torch.matmul(self.weights, points.to(self.weights.dtype))
 

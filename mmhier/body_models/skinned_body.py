@@ -6,9 +6,10 @@ correctives. Differentiable, exportable (``torch.export``), always computed in t
 also under autocast and where networks may use TF32. Nothing of it is saved in checkpoints: the licences of
 the models forbid handing them on.
 
-Three things make it fast: shape and pose correctives are one matrix product; the chain of rotations is built
+Four things make it fast: shape and pose correctives are one matrix product; the chain of rotations is built
 by doubling (a few products of all joints at once instead of one per joint); coordinates lie in planes, so
-that blending runs over contiguous vertices.
+that blending runs over contiguous vertices; who wants joints only has only those vertices skinned of which
+joints are made (389 of the open body's 13,380).
 
 Letters: B batch, V vertices, F faces, J joints, N components (shape, then expression), K joints of the joint
 set, P correctives (9 * (J - 1), or 0).
@@ -90,6 +91,9 @@ class SkinnedBody(nn.Module):
     ancestors: Tensor
     parent_indices: Tensor
     homogeneous: Tensor
+    near_template: Tensor
+    near_directions: Tensor
+    near_weights: Tensor
 
     def __init__(
         self,
@@ -137,6 +141,15 @@ class SkinnedBody(nn.Module):
         }
         for name, array in buffers.items():
             self.register_buffer(name, torch.from_numpy(np.array(array, order='C')), persistent=False)
+        # The same of the vertices of which the joints are made.
+        near = self.regressor.vertex_indices
+        rows = (torch.arange(3)[:, None] * self.num_vertices + near).flatten()
+        for name, values in (
+            ('near_template', self.template[rows]),
+            ('near_directions', self.directions[rows]),
+            ('near_weights', self.weights[near]),
+        ):
+            self.register_buffer(name, values, persistent=False)
 
     def extra_repr(self) -> str:
         """Say what the body is."""
@@ -164,31 +177,33 @@ class SkinnedBody(nn.Module):
         betas = self._coefficients('betas', betas, self.num_betas, batch)
         return self._rest_joints(nn.functional.pad(betas, (0, self.num_expressions)))
 
-    def _pose(self, shape: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _pose(self, shape: Tensor, rotations: Tensor, near: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Skin bodies.
 
         Args:
             shape: (B, N) components of shape, then of expression.
             rotations: (B, J, 3, 3) local rotations.
+            near: Only the M vertices of which the joints are made.
 
         Returns:
-            Vertices (B, V, 3), skeleton (B, J, 3) and world rotations (B, J, 3, 3).
+            Vertices (B, V or M, 3), skeleton (B, J, 3) and world rotations (B, J, 3, 3).
         """
         batch = shape.shape[0]
+        template, directions, weights = self.template, self.directions, self.weights
+        if near:
+            template, directions, weights = self.near_template, self.near_directions, self.near_weights
         features = shape
         if self.has_pose_correctives:
             identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
             features = torch.cat([shape, (rotations[:, 1:] - identity).flatten(1)], dim=1)
-        rest_vertices = linear(features, self.directions, self.template).view(batch, 3, self.num_vertices)
+        rest_vertices = linear(features, directions, template).view(batch, 3, len(weights))
 
         rest = self._rest_joints(shape)
         turned, skeleton = self._chain(rotations, rest)
         # x_posed = R (x - rest) + skeleton, as four columns: R and a shift.
         shift = skeleton - (turned * rest[:, :, None]).sum(dim=-1)
         motion = torch.cat([turned, shift[..., None]], dim=-1).permute(0, 2, 3, 1)  # (B, 3, 4, J)
-        blended = linear(motion.reshape(12 * batch, self.num_joints), self.weights).view(
-            batch, 3, 4, self.num_vertices
-        )
+        blended = linear(motion.reshape(12 * batch, self.num_joints), weights).view(batch, 3, 4, len(weights))
         *columns, planes = blended.unbind(2)
         for column, coordinate in zip(columns, rest_vertices[:, None].unbind(2)):
             planes = torch.addcmul(planes, column, coordinate)

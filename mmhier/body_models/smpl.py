@@ -49,12 +49,40 @@ class SMPL(SkinnedBody):
         Raises:
             ValueError: if a shape fits none of these.
         """
-        batch = common_batch(betas, body_pose, global_orient, transl)
         kind = self.template.device.type
         with torch.autocast(kind, enabled=False), without_tf32(kind):
-            betas = self._coefficients('betas', betas, self.num_betas, batch)
-            root = self._rotations('global_orient', global_orient, 1, batch)
-            pose = self._rotations('body_pose', body_pose, self.num_joints - 1, batch)
-            vertices, skeleton, _ = self._pose(betas, torch.cat([root, pose], 1))
-            vertices, skeleton = self._moved(transl, batch, vertices, skeleton)
+            vertices, skeleton = self._posed(betas, body_pose, global_orient, transl)
             return BodyOutput(vertices, self.regressor(vertices, skeleton), skeleton)
+
+    def posed_joints(
+        self,
+        betas: Tensor | None = None,
+        body_pose: Tensor | None = None,
+        global_orient: Tensor | None = None,
+        transl: Tensor | None = None,
+    ) -> Tensor:
+        """Only the joints of :meth:`forward`, which needs few of the vertices: for losses.
+
+        Returns:
+            Tensor: (B, K, 3) metres.
+        """
+        kind = self.template.device.type
+        with torch.autocast(kind, enabled=False), without_tf32(kind):
+            used, skeleton = self._posed(betas, body_pose, global_orient, transl, near=True)
+            return self.regressor.of_used(used, skeleton)
+
+    def _posed(
+        self,
+        betas: Tensor | None,
+        body_pose: Tensor | None,
+        global_orient: Tensor | None,
+        transl: Tensor | None,
+        near: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """Vertices and skeleton, moved."""
+        batch = common_batch(betas, body_pose, global_orient, transl)
+        betas = self._coefficients('betas', betas, self.num_betas, batch)
+        root = self._rotations('global_orient', global_orient, 1, batch)
+        pose = self._rotations('body_pose', body_pose, self.num_joints - 1, batch)
+        vertices, skeleton, _ = self._pose(betas, torch.cat([root, pose], 1), near)
+        return self._moved(transl, batch, vertices, skeleton)

@@ -50,6 +50,7 @@ class DistilledMeshEstimator(TopdownMeshEstimator):
         batches = {getattr(loss, 'reference_batch', None) for loss in self.loss_module.modules()}
         batch = max(filter(None, batches), default=None)
         self.teacher_losses = {name: SummedLoss(weight, batch) for name, weight in weights.items()}
+        self.loss_needs_vertices = 'vertices' in weights
         self.teacher = Teacher.of(teacher, parameters_of)
         self._is_checked = False
 

@@ -63,6 +63,20 @@ def test_equals_the_plain_implementation(make_body, num_vertices, num_betas, pos
     assert found.vertices.is_contiguous()
 
 
+def test_joints_alone_are_those_of_the_whole_body(open_body):
+    """Values and gradients, from few vertices, for every joint set that the body has."""
+    for name in ('smpl24', 'hmr44', 'h36m17'):
+        layer = SMPL(open_body, name).double()
+        given = arguments(2, 10, torch.float64)
+        leaves = [value.requires_grad_() for value in given.values()]
+        joints = [layer(**given).joints, layer.posed_joints(**given)]
+        torch.testing.assert_close(joints[1], joints[0], rtol=0, atol=1e-12)
+        toward = torch.randn_like(joints[0])
+        gradients = [torch.autograd.grad(found, leaves, toward) for found in joints]
+        torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=1e-9)
+    assert len(layer.near_weights) < 0.1 * layer.num_vertices
+
+
 def test_all_forms_of_a_pose_are_equal(small):
     layer, given = SMPL(small), arguments(4)
     expected = layer(**given)

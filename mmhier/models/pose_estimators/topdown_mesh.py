@@ -113,6 +113,9 @@ class TopdownMeshEstimator(BasePoseEstimator):
             self.discriminator = MODELS.build(discriminator)
             self.adversarial_loss = MODELS.build(adversarial_loss)
 
+    # Whether losses_of() compares vertices.
+    loss_needs_vertices = False
+
     @property
     def with_prior(self) -> bool:
         """Whether there is a discriminator."""
@@ -126,11 +129,12 @@ class TopdownMeshEstimator(BasePoseEstimator):
                 self.body_model = layer.to(self.head.init_betas.device)
         return self.body_model
 
-    def predict_bodies(self, inputs: Tensor) -> dict[str, Tensor]:
+    def predict_bodies(self, inputs: Tensor, vertices: bool = True) -> dict[str, Tensor]:
         """Regress one body per crop.
 
         Args:
             inputs: (B, 3, height, width), normalised.
+            vertices: Whether they are wanted: joints alone are computed from a few of them.
 
         Returns:
             ``global_orient``, ``body_pose``, ``betas``, ``camera``, ``vertices`` and ``keypoints_3d`` as at
@@ -138,16 +142,15 @@ class TopdownMeshEstimator(BasePoseEstimator):
         """
         parameters = self.head(self.extract_feat(inputs))
         pose = dict(global_orient=parameters.global_orient, body_pose=parameters.body_pose)
-        body = self.body()(betas=parameters.betas, **pose)
+        predicted = dict(**pose, betas=parameters.betas, camera=parameters.camera)
+        if vertices:
+            predicted['vertices'], joints, _ = self.body()(betas=parameters.betas, **pose)
+        else:
+            joints = self.body().posed_joints(betas=parameters.betas, **pose)
         translation = weak_perspective_to_translation(parameters.camera)
-        return dict(
-            **pose,
-            betas=parameters.betas,
-            camera=parameters.camera,
-            vertices=body.vertices,
-            keypoints_3d=body.joints,
-            keypoints_2d=perspective_projection(body.joints, translation),
-        )
+        predicted['keypoints_3d'] = joints
+        predicted['keypoints_2d'] = perspective_projection(joints, translation)
+        return predicted
 
     def _forward(self, inputs: Tensor, data_samples: Sequence | None = None) -> dict[str, Tensor]:
         return self.predict_bodies(inputs)
@@ -163,7 +166,7 @@ class TopdownMeshEstimator(BasePoseEstimator):
             Those of ``loss``; with the prior also ``loss_adversarial`` and ``loss_discriminator``, of which
             each reaches the parameters of one optimizer only.
         """
-        return self.losses_of(self.predict_bodies(inputs), inputs, data_samples)
+        return self.losses_of(self.predict_bodies(inputs, self.loss_needs_vertices), inputs, data_samples)
 
     def losses_of(
         self, predicted: Mapping[str, Tensor], inputs: Tensor, data_samples: Sequence[PoseDataSample]
