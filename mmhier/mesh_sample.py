@@ -30,8 +30,8 @@ of HMR2.0 (4D-Humans). K = 44 joints, the set ``hmr44`` of :mod:`mmhier.body_mod
 colours are changed or they are rounded). They are columns 32 to 223 of a square crop of 256 x 256 pixels.
 
 ``data_samples.gt_instance_labels``, what the losses read: after augmentation, as the crop shows the person.
-Tensors with N = 1 in front, so that a batch is their concatenation. Without augmentation, as in evaluation,
-they are the annotation.
+Arrays with N = 1 in front, so that a batch is their concatenation (tensors would be sent one by one from the
+loader's processes, and to the device). Without augmentation, as in evaluation, they are the annotation.
 
 | field             | shape      | type    | unit and frame |
 |-------------------|------------|---------|----------------|

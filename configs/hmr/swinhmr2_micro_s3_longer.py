@@ -8,15 +8,25 @@ _base_ = './swinhmr2_micro_s3_varied.py'
 load_from = 'work_dirs/swinhmr2_micro_s3_varied/epoch_8.pth'
 model = dict(backbone=dict(init_cfg=None), discriminator=None, adversarial_loss=None, mocap=None)
 
-simple_root = 'data/simple/'
-people = dict(type='SyntheticMeshDataset', split='train', pipeline=_base_.train_pipeline)
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='ConcatMeshDataset',
         datasets=[
-            dict(name='varied', data_root=_base_.data_root, **people),
-            dict(name='simple', data_root=simple_root, **people),
+            dict(
+                type='SyntheticMeshDataset',
+                name='varied',
+                data_root=_base_.data_root,
+                split='train',
+                pipeline=_base_.train_pipeline,
+            ),
+            dict(
+                type='SyntheticMeshDataset',
+                name='simple',
+                data_root='data/simple/',
+                split='train',
+                pipeline=_base_.train_pipeline,
+            ),
         ],
     )
 )

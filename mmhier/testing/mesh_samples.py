@@ -70,11 +70,11 @@ def _pack(rng, index, dataset_name, keypoints, joints, pose, input_size_wh) -> d
             crop_matrix=CROP_SIZE / box_size * np.c_[np.eye(2), box_size / 2 - center.numpy()],
         )
     )
-    known = torch.ones(1)
+    known = np.ones(1, np.float32)
     sample.gt_instance_labels = InstanceData(
-        keypoints_2d=torch.cat([(keypoints - center) / box_size, confidence], 1)[None],
-        keypoints_3d=torch.cat([joints, confidence], 1)[None],
-        **{name: value[index : index + 1] for name, value in pose.items()},
+        keypoints_2d=torch.cat([(keypoints - center) / box_size, confidence], 1)[None].numpy(),
+        keypoints_3d=torch.cat([joints, confidence], 1)[None].numpy(),
+        **{name: value[index : index + 1].numpy() for name, value in pose.items()},
         has_global_orient=known,
         has_body_pose=known,
         has_betas=known,

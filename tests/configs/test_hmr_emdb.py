@@ -59,7 +59,7 @@ def test_from_files_to_scores(config, tmp_path, monkeypatch):
     body = load_body_model(bodies['female'], 'hmr44')
     for item in dataset:
         sample = item['data_samples'].to_dict()
-        labels = sample['gt_instance_labels']
+        labels = {name: torch.from_numpy(value) for name, value in sample['gt_instance_labels'].items()}
         assert labels['has_body_pose'] == 1 and labels['has_betas'] == 0
         pose = dict(global_orient=labels['global_orient'], body_pose=labels['body_pose'])
         betas = torch.from_numpy(sequence['smpl']['betas'])[None].float()

@@ -111,5 +111,5 @@ def test_what_does_not_fit_is_said(build, changes, words):
     with pytest.raises(ValueError, match=words):
         model = build(**changes)
         model.body = lambda: None
-        model.predict_bodies = lambda inputs: {}
+        model.predict_bodies = lambda inputs, vertices: {}
         losses_of(model)

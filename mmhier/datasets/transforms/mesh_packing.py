@@ -29,7 +29,7 @@ class PackMeshInputs(BaseTransform):
             value = np.asarray(fields[name], np.float32)
             if value.shape != shape:
                 raise ValueError(f'{results["sample_key"]}: {name} is {value.shape}, it should be {shape}')
-            labels.set_field(torch.from_numpy(value[None]), name, dtype=torch.Tensor)
+            labels.set_field(value[None], name, dtype=np.ndarray)
         keypoints = results.get('original_keypoints_2d', results['keypoints_2d'])
         sample = PoseDataSample(metainfo={key: results[key] for key in META_KEYS if key in results})
         sample.gt_instance_labels = labels

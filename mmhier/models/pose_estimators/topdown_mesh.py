@@ -172,7 +172,7 @@ class TopdownMeshEstimator(BasePoseEstimator):
         self, predicted: Mapping[str, Tensor], inputs: Tensor, data_samples: Sequence[PoseDataSample]
     ) -> dict[str, Tensor]:
         """The losses of what :meth:`predict_bodies` has made of the inputs; the rest as of :meth:`loss`."""
-        losses = self.loss_module(predicted, stack_targets(data_samples))
+        losses = self.loss_module(predicted, stack_targets(data_samples, inputs.device))
         if self.with_prior:
             losses |= self._prior_losses(predicted['body_pose'], predicted['betas'])
         return losses
@@ -235,10 +235,13 @@ class TopdownMeshEstimator(BasePoseEstimator):
         return list(data_samples)
 
 
-def stack_targets(data_samples: Sequence[PoseDataSample]) -> dict[str, Tensor]:
+def stack_targets(data_samples: Sequence[PoseDataSample], device: torch.device) -> dict[str, Tensor]:
     """The ground truth of a batch, as :class:`mmhier.models.losses.MeshLoss` reads it."""
     labels = [sample.gt_instance_labels for sample in data_samples]
-    targets = {name: torch.cat([label[name] for label in labels]) for name in LABEL_SHAPES}
+    targets = {
+        name: torch.from_numpy(np.concatenate([label[name] for label in labels])).to(device)
+        for name in LABEL_SHAPES
+    }
     for name in ('keypoints_2d', 'keypoints_3d'):
         targets[f'{name}_confidence'] = targets[name][..., -1]
         targets[name] = targets[name][..., :-1]

@@ -63,12 +63,12 @@ def test_fields_reach_the_sample(open_file):
     labels, instances = data.gt_instance_labels, data.gt_instances
     assert sample['inputs'].shape == (3, 256, 192)
     file = fields()
-    np.testing.assert_allclose(labels.body_pose[0].numpy().ravel(), file['body_pose'][1, 3:], rtol=1e-6)
+    np.testing.assert_allclose(labels.body_pose[0].ravel(), file['body_pose'][1, 3:], rtol=1e-6)
     np.testing.assert_allclose(instances.keypoints[0, 25:], file['extra_keypoints_2d'][1, :, :2], rtol=1e-6)
     assert data.box_size == 80.0
     assert data.ori_shape == (120, 130)
     expected = (instances.keypoints[0] - data.box_center) / data.box_size
-    np.testing.assert_allclose(labels.keypoints_2d[0, :, :2].numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(labels.keypoints_2d[0, :, :2], expected, atol=1e-5)
     hidden = dataset[2]['data_samples'].gt_instance_labels
     assert (hidden.has_body_pose, hidden.has_global_orient, hidden.has_betas) == (0, 0, 1)
     assert not hidden.body_pose.any()

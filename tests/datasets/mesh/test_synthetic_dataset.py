@@ -50,8 +50,10 @@ def test_samples_agree_with_the_files(people, arrays):
         )
         assert (truth.keypoints_confidence == 1).all()
         np.testing.assert_allclose(truth.bbox_scales[0], 1.2 * np.array(boxes[index][2:]), rtol=1e-5)
-        body = load_body_model('open', 'hmr44')(labels.betas, labels.body_pose, labels.global_orient)
-        offset = labels.keypoints_3d[0, :, :3] - body.joints[0]
+        body = load_body_model('open', 'hmr44')(
+            *map(torch.from_numpy, (labels.betas, labels.body_pose, labels.global_orient))
+        )
+        offset = labels.keypoints_3d[0, :, :3] - body.joints[0].numpy()
         np.testing.assert_allclose(offset, arrays['transl'][index][None].repeat(44, 0), atol=1e-3)
         assert sample.dataset_name == 'synth'
 

@@ -83,8 +83,8 @@ def test_synthetic_people_come_back(body, bodies, tmp_path):
     np.testing.assert_allclose(sample.box_center, [40, 55])
     assert sample.box_size == pytest.approx(60)
     labels = sample.gt_instance_labels
-    np.testing.assert_allclose(labels.body_pose[0].numpy().ravel(), bodies['body_pose'][1], atol=1e-6)
-    np.testing.assert_allclose(labels.global_orient[0, 0].numpy(), bodies['global_orient'][1], atol=1e-6)
+    np.testing.assert_allclose(labels.body_pose[0].ravel(), bodies['body_pose'][1], atol=1e-6)
+    np.testing.assert_allclose(labels.global_orient[0, 0], bodies['global_orient'][1], atol=1e-6)
     assert (labels.has_body_pose, labels.has_betas) == (1, 1)
     assert labels.keypoints_3d[..., 3].all()
 

@@ -12,6 +12,7 @@ from mmhier.body_models.model_directory import load_body_model
 from mmhier.geometry.cameras import perspective_projection
 from mmhier.geometry.rotations import axis_angle_to_matrix
 from mmhier.models.heads import HMR2Prediction
+from mmhier.models.pose_estimators.topdown_mesh import stack_targets
 from mmhier.testing.mesh_samples import random_mesh_samples
 
 INPUT_WH = (96, 128)
@@ -76,12 +77,10 @@ def batch(count=3, **more):
 def perfect_head(data):
     """A head that knows the ground truth: parameters from the labels, the camera from the joints."""
     samples = data['data_samples']
-    labels = [sample.gt_instance_labels for sample in samples]
-    pose = torch.cat([torch.cat([label.global_orient, label.body_pose], 1) for label in labels])
-    betas = torch.cat([label.betas for label in labels])
+    labels = stack_targets(samples, torch.device('cpu'))
+    pose, betas = torch.cat([labels['global_orient'], labels['body_pose']], 1), labels['betas']
     joints = load_body_model('open', 'hmr44')(betas, pose[:, 1:], pose[:, :1]).joints
-    placed = torch.cat([label.keypoints_3d[..., :3] for label in labels])
-    transl = (placed - joints).mean(1)
+    transl = (labels['keypoints_3d'] - joints).mean(1)
     cameras = []
     for sample, shift in zip(samples, transl, strict=True):
         focal = 5000 / 256 * max(sample.ori_shape)
@@ -154,8 +153,8 @@ def test_supervision_is_per_person():
     samples = data['data_samples']
     full = model(**model.data_preprocessor(data), mode='loss')
     for name in ('has_global_orient', 'has_body_pose', 'has_betas'):
-        samples[1].gt_instance_labels[name] = torch.zeros(1)
-    samples[1].gt_instance_labels.body_pose = torch.full((1, 23, 3), float('nan'))
+        samples[1].gt_instance_labels[name] = np.zeros(1, np.float32)
+    samples[1].gt_instance_labels.body_pose = np.full((1, 23, 3), np.nan, np.float32)
     samples[1].gt_instance_labels.keypoints_3d[..., 3] = 0
     part = model(**model.data_preprocessor(data), mode='loss')
     others = pseudo_collate([dict(inputs=data['inputs'][i], data_samples=samples[i]) for i in (0, 2)])
