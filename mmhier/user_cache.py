@@ -24,6 +24,15 @@ def home() -> Path:
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache').expanduser() / 'mmhier'
 
 
+def variable_of(path: str | Path) -> str | None:
+    """The variable that moves a file or folder of the cache elsewhere; None of what is not of the cache."""
+    path = Path(path).absolute()
+    for name, variable in PARTS.items():
+        if os.environ.get(variable) and path.is_relative_to(part(name).absolute()):
+            return variable
+    return HOME_VARIABLE if path.is_relative_to(home().absolute()) else None
+
+
 def part(name: str) -> Path:
     """One of its parts.
 

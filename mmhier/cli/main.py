@@ -5,10 +5,12 @@ that is asked for is imported, so that ``mmhier --help`` answers at once.
 """
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 
+from mmhier import user_cache
 from mmhier.compat.installation import advice
 from mmhier.user_errors import USER_ERRORS
 from mmhier.version import __version__
@@ -33,6 +35,7 @@ COMMANDS = {
     'quickstart': ('mmhier.cli.quickstart', 'people, training, evaluation and pictures in one go'),
 }
 
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 TRACEBACK_VARIABLE = 'MMHIER_TRACEBACK'
 
 
@@ -64,7 +67,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _remedy(error: Exception) -> str:
-    """How to install a part of the stack, if an error says that it is missing and no more."""
+    """What helps, if an error does not say so itself: how to install what is missing, another cache."""
+    if isinstance(error, OSError) and error.errno in READ_ONLY and error.filename:
+        variable = user_cache.variable_of(error.filename)
+        return f'. Set {variable} to a folder that this user can write to' if variable else ''
     remedy = advice(getattr(error, 'name', None) or '') if isinstance(error, ModuleNotFoundError) else None
     return f'. {remedy}' if remedy and remedy not in str(error) else ''
 

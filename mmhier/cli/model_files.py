@@ -1,6 +1,7 @@
 """``mmhier models download|path|verify|remove NAME``, and the table of what has been released."""
 
 import argparse
+import errno
 import sys
 
 from mmhier.tables import markdown
@@ -31,10 +32,23 @@ def run_action(action: str, names: list[str], accept_licence: bool) -> int:
         raise ValueError(f'mmhier models {action} NAME ...: which weights? `mmhier models` lists them')
     entries = [find_entry(name) for name in names]
     if action == 'download':
-        for entry in entries:
-            print(fetch_entry(entry, accept_licence))
-        return 0
+        return _download(entries, accept_licence)
     return ACTIONS[action](entries)
+
+
+def _download(entries: list[Weights], accept_licence: bool) -> int:
+    """Fetch all that can be had; the status is 1, and the last lines say what could not."""
+    failures = []
+    for entry in entries:
+        try:
+            print(fetch_entry(entry, accept_licence))
+        except (OSError, ValueError) as error:
+            if len(entries) == 1 or getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            failures.append(str(error))
+    for failure in failures:
+        print(f'mmhier models download: {failure}', file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _path(entries: list[Weights]) -> int:

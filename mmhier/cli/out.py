@@ -1,5 +1,6 @@
 """Where a command writes to, looked at before anything is computed."""
 
+import os
 from pathlib import Path
 
 
@@ -8,9 +9,15 @@ def check_out_folder(path: Path, option: str) -> None:
 
     Raises:
         NotADirectoryError: If there is a file in its place, or in that of a folder above it.
+        PermissionError: If this user may not write there.
     """
     for place in (path, *path.parents):
         if place.is_dir():
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise PermissionError(
+                    f'{option} {path}: this user may not write to {place.absolute()}; name another folder '
+                    f'with {option}'
+                )
             return
         if place.exists():
             what = 'is a file' if place == path else f'lies below the file {place}'

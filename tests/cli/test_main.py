@@ -1,5 +1,6 @@
 """The command line: quick, one line per error, the right exit status."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ import time
 import pytest
 
 from mmhier.cli import main as cli
+from mmhier.cli.out import check_out_folder
 from mmhier.version import __version__
 
 
@@ -83,6 +85,30 @@ def test_errors_of_the_user_are_one_line(command, capsys, error):
     assert cli.main(['try']) == 1
     captured = capsys.readouterr()
     assert captured.out == '' and captured.err == f'mmhier: {error.__name__}: what went wrong\n'
+
+
+@pytest.mark.parametrize(
+    ('path', 'variable'),
+    [('home/models/x', 'MMHIER_HOME'), ('bodies/x', 'MMHIER_BODY_MODELS'), ('out/x', None)],
+)
+def test_a_cache_that_cannot_be_written_names_its_variable(
+    command, capsys, monkeypatch, tmp_path, path, variable
+):
+    monkeypatch.setenv('MMHIER_HOME', str(tmp_path / 'home'))
+    monkeypatch.setenv('MMHIER_BODY_MODELS', str(tmp_path / 'bodies'))
+    command(OSError(errno.EROFS, 'Read-only file system', str(tmp_path / path)))
+    assert cli.main(['try']) == 1
+    remedy = f'. Set {variable} to a folder that this user can write to' if variable else ''
+    assert capsys.readouterr().err.endswith(f"'{tmp_path / path}'{remedy}\n")
+
+
+def test_out_in_a_folder_of_somebody_else(tmp_path, monkeypatch):
+    """Said before anything is computed; the command belongs to a user who may write everywhere."""
+    monkeypatch.setattr('mmhier.cli.out.os.access', lambda path, mode: path != tmp_path)
+    with pytest.raises(PermissionError, match=f'^--out .* may not write to {tmp_path}; name another folder'):
+        check_out_folder(tmp_path / 'a/b', '--out')
+    (tmp_path / 'mine').mkdir()
+    check_out_folder(tmp_path / 'mine/b', '--out')
 
 
 def test_defects_show_their_traceback(command, monkeypatch):

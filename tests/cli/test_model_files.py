@@ -88,6 +88,15 @@ def test_a_licence_is_accepted_on_the_command_line(server, make_entry, run):
     assert run('models download net --accept-licence')[0] == 0
 
 
+def test_one_that_fails_does_not_stop_the_others(entry, server, make_entry, run, home):
+    make_entry('gone', content=CONTENT, sources=[server.url('/gone')])
+    make_entry('locked', content=CONTENT, sources=[server.url('/net.bin')], non_commercial='yes')
+    status, out, err = run('models download gone locked net')
+    assert (status, out) == (1, f'{home / "models/net/net.bin"}\n')
+    said = [line for line in err.splitlines() if line.startswith('mmhier models download: ')]
+    assert len(said) == 2 and '/gone' in said[0] and '--accept-licence' in said[1]
+
+
 @pytest.mark.parametrize('command', ['download nobody', 'download', 'path', 'remove', 'verify nobody'])
 def test_mistakes_are_one_line(run, command):
     status, out, err = run(f'models {command}')
