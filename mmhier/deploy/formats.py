@@ -184,11 +184,11 @@ def write_openvino(
         onnx.save(exported, whole)
         model = openvino.convert_model(whole)
     if calibration is not None:
-        model = _quantise(model, calibration, float_nodes(graph, exported))
+        model = quantise(model, calibration, float_nodes(graph, exported))
     openvino.save_model(model, path, compress_to_fp16=fp16)
 
 
-def _quantise(model, calibration: Tensor, kept: Sequence[str]):
+def quantise(model, calibration: Tensor, kept: Sequence[str]):
     """Quantise an OpenVINO model by what it computes for the crops, but for some nodes of its ONNX."""
     with needs('int8 of openvino'):
         import nncf

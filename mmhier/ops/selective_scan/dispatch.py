@@ -181,7 +181,6 @@ def _is_exporting() -> bool:
     return getattr(torch.compiler, 'is_exporting', torch.compiler.is_compiling)()
 
 
-@torch.compiler.assume_constant_result
 def choose(name: str, device_type: str, float64: bool = False) -> str:
     """Return the name of the backend that runs, loaded and checked.
 
@@ -208,6 +207,10 @@ def choose(name: str, device_type: str, float64: bool = False) -> str:
     if fault := _fault(name, device_type):
         raise ImportError(f"selective scan, backend {name!r}: {fault}; or use backend='auto'")
     return name
+
+
+# As torch.compiler.assume_constant_result marks it; that would import the compiler at once, which takes 0.3 s.
+choose._dynamo_marked_constant = True
 
 
 def check() -> str:
