@@ -206,7 +206,7 @@ def test_a_mesh_data_set_of_your_own_as_described(tmp_path, monkeypatch):
     from mmengine.registry import init_default_scope
     from mmpose.registry import DATASETS, METRICS
 
-    from mmhier.mesh_sample import INSTANCE_SHAPES, JOINTS, LABEL_SHAPES
+    from mmhier.mesh_sample import SMPL_LAYOUT
 
     init_default_scope('mmpose')
     monkeypatch.chdir(tmp_path)
@@ -227,10 +227,13 @@ def test_a_mesh_data_set_of_your_own_as_described(tmp_path, monkeypatch):
             people = DATASETS.build(cfg[loader].dataset)
             assert len(people) == 2 and type(people).__module__ == 'my_people'
             sample = people[0]['data_samples']
-            for fields, shapes in (('gt_instance_labels', LABEL_SHAPES), ('gt_instances', INSTANCE_SHAPES)):
+            expected = dict(
+                gt_instance_labels=SMPL_LAYOUT.label_shapes, gt_instances=SMPL_LAYOUT.instance_shapes
+            )
+            for fields, shapes in expected.items():
                 assert {key: tuple(value.shape[1:]) for key, value in sample.get(fields).items()} == shapes
             known = sample.gt_instances.keypoints_confidence[0]
-            assert np.flatnonzero(known).tolist() == [JOINTS.names.index('left_wrist')]
+            assert np.flatnonzero(known).tolist() == [SMPL_LAYOUT.joints.index('left_wrist')]
             np.testing.assert_allclose(sample.gt_instances.keypoints[0][known > 0], [[50, 60]])
             assert not sample.gt_instance_labels.has_body_pose.any()
         METRICS.build(cfg.val_evaluator)

@@ -16,9 +16,9 @@ from mmpose.datasets.transforms import TopdownAffine
 from mmpose.structures.bbox import bbox_xyxy2cs, get_udp_warp_matrix, get_warp_matrix
 from torch import Tensor, nn
 
-from mmhier.datasets.transforms.mesh_affine import MARGIN, crop_matrix
+from mmhier.datasets.transforms.mesh_affine import crop_matrix
 from mmhier.datasets.transforms.mesh_box import square_side
-from mmhier.mesh_sample import CROP_SIZE, INPUT_SIZE_WH
+from mmhier.mesh_sample import SMPL_LAYOUT, SampleLayout
 
 # Steps of a pipeline that nothing has to be done for: frames are loaded, and packed here.
 _LOADING = ('LoadImage', 'LoadCheckedImage', 'PackPoseInputs')
@@ -90,19 +90,20 @@ class MeshCropper:
         blur: Blur what is shrunk a lot, as the demo of HMR2.0 does (ViTDetDataset of 4D-Humans), and its
             evaluation does not: with f, the square's side over 512, above 1.1, by a Gaussian of the standard
             deviation (f - 1) / 2.
+        layout: Of the model's samples.
 
     Attributes:
         input_wh (tuple[int, int]): Size of the crops.
     """
-
-    input_wh = INPUT_SIZE_WH
 
     def __init__(
         self,
         aspect_wh: tuple[float, float] | None = (192, 256),
         padding: float = MESH_PADDING,
         blur: bool = False,
+        layout: SampleLayout = SMPL_LAYOUT,
     ):
+        self.layout, self.input_wh = layout, layout.input_size_wh
         self.aspect_wh = aspect_wh
         self.padding = padding
         self.blur = blur
@@ -112,9 +113,9 @@ class MeshCropper:
         box = np.asarray(box, np.float32)
         center = (box[:2] + box[2:]) / 2
         side = square_side(self.padding * (box[2:] - box[:2]), self.aspect_wh)
-        matrix = crop_matrix(center, side)
-        matrix[0, 2] -= MARGIN
-        shrinkage = side / CROP_SIZE / 2
+        matrix = crop_matrix(center, side, crop_size=self.layout.crop_size)
+        matrix[0, 2] -= self.layout.margin
+        shrinkage = side / self.layout.crop_size / 2
         if self.blur and shrinkage > _SHRINKAGE:
             image, corner = _blurred(image, center, side, (shrinkage - 1) / 2)
             matrix[:, 2] += matrix[:, :2] @ corner

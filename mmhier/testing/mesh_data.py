@@ -10,8 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmhier.mesh_sample import JOINTS
+from mmhier.mesh_sample import SMPL_LAYOUT
 
+JOINTS = SMPL_LAYOUT.joints
 DOT_RADIUS = 3
 
 

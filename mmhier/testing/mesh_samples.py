@@ -10,14 +10,17 @@ from mmpose.structures import PoseDataSample
 
 from mmhier.body_models.model_directory import load_body_model
 from mmhier.geometry.cameras import full_focal_length, perspective_projection
-from mmhier.mesh_sample import CROP_SIZE, INPUT_SIZE_WH, JOINTS, NUM_BETAS, NUM_BODY_JOINTS
+from mmhier.mesh_sample import SMPL_LAYOUT
 
 IMAGE_WH = (320, 240)
 DISTANCE = 60.0  # metres at the assumed focal length: about a third of the image's height
 
 
 def random_mesh_samples(
-    count: int, seed: int = 0, input_size_wh: tuple[int, int] = INPUT_SIZE_WH, dataset_name: str = 'synth'
+    count: int,
+    seed: int = 0,
+    input_size_wh: tuple[int, int] = SMPL_LAYOUT.input_size_wh,
+    dataset_name: str = 'synth',
 ) -> list[dict]:
     """Make packed samples with noise for images.
 
@@ -34,12 +37,12 @@ def random_mesh_samples(
     upright = np.tile([np.pi, 0, 0], (count, 1, 1))
     pose = dict(
         global_orient=upright + rng.normal(0, 0.1, (count, 1, 3)),
-        body_pose=rng.normal(0, 0.2, (count, NUM_BODY_JOINTS, 3)),
-        betas=rng.normal(0, 1, (count, NUM_BETAS)),
+        body_pose=rng.normal(0, 0.2, (count, SMPL_LAYOUT.num_body, 3)),
+        betas=rng.normal(0, 1, (count, SMPL_LAYOUT.num_betas)),
     )
     pose = {name: torch.tensor(value, dtype=torch.float32) for name, value in pose.items()}
     transl = torch.tensor(rng.normal([0, 0, DISTANCE], [0.5, 0.3, 3], (count, 3)), dtype=torch.float32)
-    body = load_body_model('open', JOINTS)(**pose, transl=transl)
+    body = load_body_model('open', SMPL_LAYOUT.joints)(**pose, transl=transl)
     size = torch.tensor(IMAGE_WH, dtype=torch.float32)
     focal = full_focal_length(size)
     keypoints = perspective_projection(body.joints, None, focal, (size / 2).expand(count, 2))
@@ -67,7 +70,7 @@ def _pack(rng, index, dataset_name, keypoints, joints, pose, input_size_wh) -> d
             box_size=box_size,
             box_rotation=0.0,
             flip=False,
-            crop_matrix=CROP_SIZE / box_size * np.c_[np.eye(2), box_size / 2 - center.numpy()],
+            crop_matrix=SMPL_LAYOUT.crop_size / box_size * np.c_[np.eye(2), box_size / 2 - center.numpy()],
         )
     )
     known = np.ones(1, np.float32)

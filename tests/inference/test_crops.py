@@ -44,14 +44,15 @@ def test_pose_crops_are_those_of_mmpose(image, use_udp, padding):
 def test_mesh_crops_are_those_of_the_mesh_pipeline(image, tmp_path, repo_root):
     import cv2
 
-    from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, to_results
+    from mmhier.datasets.mesh.annotation import to_results
+    from mmhier.mesh_sample import SMPL_LAYOUT
 
     cv2.imwrite(str(tmp_path / 'image.png'), image)
     cfg = Config.fromfile(repo_root / 'configs' / 'hmr' / 'swinhmr2_micro_s3_synth.py')
     pipeline = Compose(cfg.val_dataloader.dataset.pipeline)
     ours = MeshCropper(padding=1.2)
     for box in BOXES:
-        record = np.zeros((), ANNOTATION_DTYPE)
+        record = np.zeros((), SMPL_LAYOUT.dtype)
         record['center'], record['scale'] = (box[:2] + box[2:]) / 2, np.float32(1.2) * (box[2:] - box[:2])
         fields = dict(sample_key='', dataset_name='', sample_idx=0, img_path=str(tmp_path / 'image.png'))
         packed = pipeline(to_results(record) | fields)

@@ -5,57 +5,61 @@ person unusable, for one of :data:`PROBLEMS`; it is the data set that counts, re
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from mmhier.mesh_sample import ANNOTATION_SHAPES
-
-ANNOTATION_DTYPE = np.dtype([(name, '<f4', shape) for name, shape in ANNOTATION_SHAPES.items()])
+from mmhier.mesh_sample import SMPL_LAYOUT, SampleLayout
 
 # A person's problem is stored as its number here.
 PROBLEMS = (
     '',
     'no box, or one narrower than a pixel',
-    'a field of another shape (44 joints, 24 rotations and 10 betas are expected)',
+    'a field of another shape than the layout of its samples has',
     'a number that is not finite',
 )
 
 
-def check_annotation(fields: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int]:
+def check_annotation(
+    fields: Mapping[str, np.ndarray], layout: SampleLayout = SMPL_LAYOUT
+) -> tuple[np.ndarray, int]:
     """Bring the fields of a person into order.
 
     Args:
-        fields: Some of ``ANNOTATION_SHAPES``, any numeric type; those of pose may be flat. Without
-            ``has_body_pose`` or ``has_betas`` the parameters count as known if they are there.
+        fields: Some of the layout's, any numeric type; those of pose may be flat. Without a flag parameters
+            count as known if they are there.
+        layout: Of the sample.
 
     Returns:
-        A record of type ``ANNOTATION_DTYPE``, shape (), and the number of the problem. With a problem the
-        record is zero.
+        A record of the layout's type, shape (), and the number of the problem. With a problem the record is
+        zero.
     """
-    record = np.zeros((), ANNOTATION_DTYPE)
+    record = np.zeros((), layout.dtype)
     record['fitting_error'] = np.nan
     present = {
-        name: np.asarray(value, np.float32) for name, value in fields.items() if name in ANNOTATION_SHAPES
+        name: np.asarray(value, np.float32)
+        for name, value in fields.items()
+        if name in layout.annotation_shapes
     }
     for name, value in present.items():
         if value.size != record[name].size:
-            return np.zeros((), ANNOTATION_DTYPE), 2
+            return np.zeros((), layout.dtype), 2
         record[name] = value.reshape(record[name].shape)
-    if not all(np.isfinite(record[flag]) for flag in ('has_body_pose', 'has_betas')):
-        return np.zeros((), ANNOTATION_DTYPE), 3
-    for flag, names in (('has_body_pose', ('global_orient', 'body_pose')), ('has_betas', ('betas',))):
+    if not all(np.isfinite(record[flag]) for flag in layout.known_by):
+        return np.zeros((), layout.dtype), 3
+    for flag, names in layout.known_by.items():
         known = all(name in present for name in names)
         record[flag] = known and (flag not in present or record[flag] > 0)
         if not record[flag]:
             for name in names:
                 record[name] = 0
-    for name in ('keypoints_2d', 'keypoints_3d'):
+    for name in layout.keypoint_fields:
         confidence = record[name][:, -1]
         record[name][confidence <= 0] = 0
     if not all(np.isfinite(record[name]).all() for name in record.dtype.names if name != 'fitting_error'):
-        return np.zeros((), ANNOTATION_DTYPE), 3
+        return np.zeros((), layout.dtype), 3
     if 'center' not in present or not (record['scale'] >= 1).all():
-        return np.zeros((), ANNOTATION_DTYPE), 1
+        return np.zeros((), layout.dtype), 1
     return record, 0
 
 
@@ -65,9 +69,10 @@ def count_problems(problems: Sequence[int] | np.ndarray) -> dict[str, int]:
     return {PROBLEMS[number]: int(count) for number, count in zip(numbers, counts, strict=True) if number}
 
 
-def to_results(record: np.ndarray) -> dict[str, np.ndarray | float]:
-    """The fields of a record as the pipeline wants them; own copies."""
-    return {
+def to_results(record: np.ndarray, layout: SampleLayout = SMPL_LAYOUT) -> dict[str, Any]:
+    """The fields of a record as the pipeline wants them, own copies, and the layout."""
+    fields = {
         name: np.array(record[name]) if shape else float(record[name])
-        for name, shape in ANNOTATION_SHAPES.items()
+        for name, shape in layout.annotation_shapes.items()
     }
+    return fields | dict(layout=layout)

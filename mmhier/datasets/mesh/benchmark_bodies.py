@@ -32,7 +32,7 @@ from mmhier.body_models.smpl import SMPL
 from mmhier.datasets.mesh.benchmark_people import BenchmarkPeople
 from mmhier.datasets.mesh.writer import pose_joints, project_joints
 from mmhier.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from mmhier.mesh_sample import NUM_BETAS
+from mmhier.mesh_sample import SMPL_LAYOUT
 from mmhier.safe_files import read_bytes
 from mmhier.safe_pickle import StandIn, read_pickle, to_array
 
@@ -221,7 +221,8 @@ def _boxes_around(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _ten(betas: np.ndarray) -> np.ndarray:
     """The first ten components; those that are missing are zero."""
-    return np.pad(betas[:NUM_BETAS], (0, max(0, NUM_BETAS - len(betas))))
+    count = SMPL_LAYOUT.num_betas
+    return np.pad(betas[:count], (0, max(0, count - len(betas))))
 
 
 def _gender(value: Any, where: str) -> str:

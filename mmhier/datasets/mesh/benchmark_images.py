@@ -14,9 +14,10 @@ import numpy as np
 
 from mmhier.body_models.joint_sets import JOINT_SETS, LSP14_NAMES, OPENPOSE25_NAMES
 from mmhier.datasets.mesh.benchmark_people import BenchmarkPeople
-from mmhier.mesh_sample import JOINTS
+from mmhier.mesh_sample import SMPL_LAYOUT
 from mmhier.safe_files import open_file, read_json
 
+JOINTS = SMPL_LAYOUT.joints
 NUM_OPENPOSE = len(OPENPOSE25_NAMES)
 COCO_JOINTS = JOINTS.indices(JOINT_SETS['coco17'].names)
 # PoseTrack has COCO's format with two other joints of the head; ears are in the format, but never annotated.

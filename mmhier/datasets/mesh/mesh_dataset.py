@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, get_worker_info
 from mmhier.datasets.mesh.annotation import count_problems
 from mmhier.datasets.transforms.mesh_filters import PersonFilter
 from mmhier.datasets.transforms.mesh_loading import UnusableSample
-from mmhier.mesh_sample import JOINTS
+from mmhier.mesh_sample import SampleLayout, sample_layout
 
 _WORKERS = 1024  # of one loader, at most
 
@@ -50,12 +50,19 @@ class MeshDataset(Dataset):
         test_mode: Evaluation: nothing may be left out.
         max_refetch: How many samples may be tried in the place of one in training. Where no more than one in
             a hundred is of use, 1000 fail once in 20,000 times; a data set of no more is tried as a whole.
+        layout: Of the samples, 'smpl' or 'smplx'.
     """
 
     def __init__(
-        self, name: str, pipeline: Sequence[dict] = (), test_mode: bool = False, max_refetch: int = 1000
+        self,
+        name: str,
+        pipeline: Sequence[dict] = (),
+        test_mode: bool = False,
+        max_refetch: int = 1000,
+        layout: str | SampleLayout = 'smpl',
     ):
         self.name = name
+        self.layout = sample_layout(layout)
         self.test_mode = test_mode
         self.max_refetch = max_refetch
         self.pipeline = Compose([TRANSFORMS.build(step) for step in pipeline])
@@ -65,13 +72,14 @@ class MeshDataset(Dataset):
     @property
     def metainfo(self) -> dict[str, Any]:
         """What the visualizer and metrics need to know of the joints."""
-        links = [(parent, child) for child, parent in enumerate(JOINTS.parents) if parent >= 0]
+        joints = self.layout.joints
+        links = [(parent, child) for child, parent in enumerate(joints.parents) if parent >= 0]
         return dict(
             dataset_name=self.name,
-            num_keypoints=len(JOINTS),
-            keypoint_id2name=dict(enumerate(JOINTS.names)),
-            keypoint_name2id={name: number for number, name in enumerate(JOINTS.names)},
-            flip_indices=list(JOINTS.flip),
+            num_keypoints=len(joints),
+            keypoint_id2name=dict(enumerate(joints.names)),
+            keypoint_name2id={name: number for number, name in enumerate(joints.names)},
+            flip_indices=list(joints.flip),
             skeleton_links=links,
         )
 
@@ -131,7 +139,7 @@ class MeshDataset(Dataset):
         """Decide which people are used, and log how many are not, and why.
 
         Args:
-            people: ``confidence`` (N, 44) of the 2-D joints, ``scale`` (N, 2) in pixels, ``fitting_error``
+            people: ``confidence`` (N, K) of the 2-D joints, ``scale`` (N, 2) in pixels, ``fitting_error``
                 (N,), NaN where unknown, and ``problem`` (N,), numbers of ``PROBLEMS``.
             person_filter: Arguments of :class:`PersonFilter`, or None.
 

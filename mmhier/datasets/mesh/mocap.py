@@ -9,7 +9,7 @@ from mmpose.registry import DATASETS
 from torch.utils.data import Dataset
 
 from mmhier.datasets.mesh.npz_file import read_npz
-from mmhier.mesh_sample import NUM_BETAS, NUM_BODY_JOINTS
+from mmhier.mesh_sample import SMPL_LAYOUT
 
 
 @DATASETS.register_module()
@@ -29,13 +29,11 @@ class MocapDataset(Dataset):
         if missing:
             raise ValueError(f'{ann_file} has no {", ".join(sorted(missing))}')
         pose, betas = (fields[name].astype(np.float32) for name in ('body_pose', 'betas'))
-        if (
-            not pose.size
-            or pose.shape[1:] != (3 + 3 * NUM_BODY_JOINTS,)
-            or betas.shape != (len(pose), NUM_BETAS)
-        ):
+        rotations, components = SMPL_LAYOUT.num_body, SMPL_LAYOUT.num_betas
+        if not pose.size or pose.shape[1:] != (3 + 3 * rotations,) or betas.shape != (len(pose), components):
             raise ValueError(
-                f'{ann_file}: body_pose is {pose.shape}, betas {betas.shape}; expected (N, 72) and (N, 10)'
+                f'{ann_file}: body_pose is {pose.shape}, betas {betas.shape}; expected (N, '
+                f'{3 + 3 * rotations}) and (N, {components})'
             )
         finite = np.isfinite(pose).all(1) & np.isfinite(betas).all(1)
         if not finite.all():
@@ -43,7 +41,7 @@ class MocapDataset(Dataset):
                 f'{ann_file}: {int((~finite).sum())} of {len(pose)} bodies hold numbers that are not finite, '
                 f'the first is number {int(np.argmin(finite))}'
             )
-        self.body_pose = pose[:, 3:].reshape(-1, NUM_BODY_JOINTS, 3)
+        self.body_pose = pose[:, 3:].reshape(-1, rotations, 3)
         self.betas = betas
 
     def __len__(self) -> int:

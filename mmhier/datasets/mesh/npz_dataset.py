@@ -30,14 +30,15 @@ import numpy as np
 from mmengine.logging import print_log
 from mmpose.registry import DATASETS
 
-from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, PROBLEMS, check_annotation, to_results
+from mmhier.datasets.mesh.annotation import PROBLEMS, check_annotation, to_results
 from mmhier.datasets.mesh.mesh_dataset import MeshDataset
 from mmhier.datasets.mesh.npz_file import read_npz
+from mmhier.mesh_sample import SMPL_LAYOUT
 
 # Field -> shape of a row.
 ROW_SHAPES = {
-    'body_pose': (72,),
-    'betas': (10,),
+    'body_pose': (3 + 3 * SMPL_LAYOUT.num_body,),
+    'betas': (SMPL_LAYOUT.num_betas,),
     'has_body_pose': (),
     'has_betas': (),
     'body_keypoints_2d': (25, 3),
@@ -130,7 +131,7 @@ def read_people(
         ignore_openpose_3d: See :class:`MeshNpzDataset`.
 
     Returns:
-        (N,) records of ``ANNOTATION_DTYPE`` and numbers of their ``PROBLEMS``.
+        (N,) records of the layout ``smpl`` and numbers of their ``PROBLEMS``.
 
     Raises:
         ValueError: If a field is missing or has another shape.
@@ -163,7 +164,7 @@ def read_people(
         columns['has_body_pose'] = fields['has_body_pose']
     if 'betas' in fields and 'has_betas' in fields:
         columns |= {'betas': fields['betas'], 'has_betas': fields['has_betas']}
-    records, problems = np.zeros(count, ANNOTATION_DTYPE), np.zeros(count, np.uint8)
+    records, problems = np.zeros(count, SMPL_LAYOUT.dtype), np.zeros(count, np.uint8)
     for row in range(count):
         records[row], problems[row] = check_annotation({name: value[row] for name, value in columns.items()})
     assert problems.max(initial=0) < len(PROBLEMS)

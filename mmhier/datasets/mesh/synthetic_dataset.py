@@ -12,11 +12,11 @@ from mmpose.registry import DATASETS
 from torch.utils.data import Dataset
 
 from mmhier.body_models.model_directory import load_body_model
-from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, check_annotation, to_results
+from mmhier.datasets.mesh.annotation import check_annotation, to_results
 from mmhier.datasets.mesh.mesh_dataset import MeshDataset
 from mmhier.datasets.mesh.npz_file import read_npz
 from mmhier.datasets.mesh.writer import pose_joints
-from mmhier.mesh_sample import JOINTS
+from mmhier.mesh_sample import SMPL_LAYOUT
 from mmhier.safe_files import read_json
 
 PARAMETERS = ('global_orient', 'body_pose', 'betas')
@@ -72,9 +72,9 @@ class SyntheticMeshDataset(MeshDataset):
     def _read(
         smpl: dict[str, np.ndarray], boxes: np.ndarray, padding: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Records of ``ANNOTATION_DTYPE`` and numbers of their problems."""
+        """Records of the layout ``smpl`` and numbers of their problems."""
         given = {name: smpl[name] for name in (*PARAMETERS, 'transl')}
-        joints = pose_joints(load_body_model('open', JOINTS), **given).astype(np.float32)
+        joints = pose_joints(load_body_model('open', SMPL_LAYOUT.joints), **given).astype(np.float32)
         pixels = np.einsum('nij,nkj->nki', smpl['K'], joints)
         ones = np.ones((*joints.shape[:2], 1))
         fields = {name: smpl[name] for name in PARAMETERS} | {
@@ -83,7 +83,7 @@ class SyntheticMeshDataset(MeshDataset):
             'center': boxes[:, :2] + boxes[:, 2:] / 2,
             'scale': padding * boxes[:, 2:],
         }
-        records, problems = np.zeros(len(boxes), ANNOTATION_DTYPE), np.zeros(len(boxes), np.uint8)
+        records, problems = np.zeros(len(boxes), SMPL_LAYOUT.dtype), np.zeros(len(boxes), np.uint8)
         for row in range(len(boxes)):
             person = {name: value[row] for name, value in fields.items()}
             records[row], problems[row] = check_annotation(person)

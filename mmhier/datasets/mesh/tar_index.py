@@ -4,7 +4,7 @@ Built once per tar, in a folder ``.mmhier_index`` beside it (or elsewhere), thre
 
 * ``NAME.people.npy``: per person where the image is, number in the image, problem, confidences of the 2-D
   joints, size of the box and fitting error: what filters decide on.
-* ``NAME.annotations.npy``: per person all annotations, ``ANNOTATION_DTYPE``; 1.6 KB each.
+* ``NAME.annotations.npy``: per person all annotations, records of the layout ``smpl``; 1.6 KB each.
 * ``NAME.json``: written last. It makes the index valid: length and checksum of the tar's ends, number of
   people, problems found, digest of the code that made it.
 
@@ -24,16 +24,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmhier.atomic import new_file
-from mmhier.datasets.mesh.annotation import ANNOTATION_DTYPE, PROBLEMS, count_problems
+from mmhier.datasets.mesh.annotation import PROBLEMS, count_problems
 from mmhier.datasets.mesh.shard import list_samples, read_people
 from mmhier.digest import code_digest
-from mmhier.mesh_sample import ANNOTATION_SHAPES
+from mmhier.mesh_sample import SMPL_LAYOUT
 from mmhier.safe_files import check_file, read_json
 
 FOLDER = '.mmhier_index'
 # Bytes at both ends of a tar that its fingerprint covers.
 ENDS = 1 << 16
-NUM_JOINTS = ANNOTATION_SHAPES['keypoints_2d'][0]
 
 
 class ShardIndex(NamedTuple):
@@ -42,8 +41,8 @@ class ShardIndex(NamedTuple):
     Attributes:
         tar: The tar.
         people: (N,) records: ``key``, ``suffix``, ``offset``, ``size`` of the image, ``person``, ``problem``,
-            ``confidence`` (44,), ``scale`` (2,), ``fitting_error``.
-        annotations: File of (N,) records of ``ANNOTATION_DTYPE``.
+            ``confidence`` (K,), ``scale`` (2,), ``fitting_error``.
+        annotations: File of (N,) records of the layout ``smpl``.
         damage: What is wrong with the tar, or None.
     """
 
@@ -159,7 +158,7 @@ def build_index(shard: Path, index_dir: str | None = None) -> ShardIndex:
     try:
         people_file.parent.mkdir(parents=True, exist_ok=True)
         _replace(people_file, lambda file: np.save(file, records, allow_pickle=False))
-        array = np.array(annotations, ANNOTATION_DTYPE).reshape(-1)
+        array = np.array(annotations, SMPL_LAYOUT.dtype).reshape(-1)
         _replace(annotation_file, lambda file: np.save(file, array, allow_pickle=False))
         described: dict[str, Any] = dict(
             code=code_digest(__name__),
@@ -196,7 +195,8 @@ def _people(rows: list[tuple]) -> np.ndarray:
     longest = max((len(row[0].key.encode()) for row in rows), default=1)
     dtype = [
         ('key', f'S{longest}'), ('suffix', 'S4'), ('offset', '<i8'), ('size', '<i8'), ('person', '<i4'),
-        ('problem', 'u1'), ('confidence', '<f4', NUM_JOINTS), ('scale', '<f4', 2), ('fitting_error', '<f4'),
+        ('problem', 'u1'), ('confidence', '<f4', len(SMPL_LAYOUT.joints)), ('scale', '<f4', 2),
+        ('fitting_error', '<f4'),
     ]  # fmt: skip
     people = np.zeros(len(rows), dtype)
     for person, (sample, number, problem, record) in zip(people, rows, strict=True):

@@ -19,7 +19,7 @@ import torch
 from mmhier.atomic import new_file
 from mmhier.body_models.smpl import SMPL
 from mmhier.datasets.mesh.npz_dataset import ROW_SHAPES
-from mmhier.mesh_sample import NUM_BETAS
+from mmhier.mesh_sample import SMPL_LAYOUT
 from mmhier.safe_files import read_json, read_npz
 
 # Factor from a tight box to ``scale``, as in the evaluation sets of HMR2.0.
@@ -56,7 +56,7 @@ def people_from_bodies(
     joints = pose_joints(body, global_orient, body_pose, betas) + np.asarray(transl)[:, None]
     return dict(
         body_pose=np.concatenate([global_orient, body_pose], 1).astype(np.float32),
-        betas=np.asarray(betas, np.float32).reshape(count, NUM_BETAS),
+        betas=np.asarray(betas, np.float32).reshape(count, SMPL_LAYOUT.num_betas),
         has_body_pose=np.ones(count, np.float32),
         has_betas=np.ones(count, np.float32),
         **project_joints(joints, intrinsics, image_wh),

@@ -5,6 +5,7 @@ from mmcv.transforms import BaseTransform
 from mmpose.registry import TRANSFORMS
 
 from mmhier.datasets.transforms.mesh_crops import choose_part, part_box
+from mmhier.mesh_sample import layout_of
 
 
 @TRANSFORMS.register_module()
@@ -67,8 +68,9 @@ class RandomMeshBox(BaseTransform):
         normal, chances = rng.normal(size=4), rng.uniform(size=4)
         center, side = results['center'], square_side(results['scale'], self.aspect_wh)
         if chances[0] < self.extreme_crop_chance:
-            part = choose_part(results['keypoints_2d'], chances[1])
-            box = None if part is None else part_box(results['keypoints_2d'], part)
+            keypoints, joints = results['keypoints_2d'], layout_of(results).joints
+            part = choose_part(keypoints, chances[1], joints)
+            box = None if part is None else part_box(keypoints, part, joints)
             center, side = (center, side) if box is None else box
         shift = normal[:2].clip(-1, 1) * self.shift * side
         results['box_center'] = (center + shift).astype(np.float32)

@@ -6,10 +6,13 @@ upwards among five; others keep their box. The box goes around the annotated joi
 (Joo et al., 3DV 2021).
 """
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
-from mmhier.body_models.joint_sets import LIMBS_RIGHT_TO_LEFT, mirror_name
-from mmhier.mesh_sample import JOINTS
+from mmhier.body_models.joint_sets import LIMBS_RIGHT_TO_LEFT, JointSet, mirror_name
+from mmhier.mesh_sample import SMPL_LAYOUT
 
 # Around the joints, before the factor of the part.
 MARGIN = 1.2
@@ -52,44 +55,68 @@ WHOLE_BODY = (
 )  # fmt: skip
 UPPER_BODY = ((0.2, 'shoulders'), (0.4, 'head'), (0.6, 'torso'), (0.8, 'right arm'), (1.0, 'left arm'))
 
-_NUMBERS = {part: JOINTS.indices(set(names)) for part, (names, _) in PARTS.items()}
 _LIMBS = [name for name in LIMBS_RIGHT_TO_LEFT if 'hip' not in name]
-_LIMBS_TWICE = np.array([JOINTS.indices(_LIMBS), JOINTS.indices([f'{name}_lsp' for name in _LIMBS])])
-_LOWER = [n for n, name in enumerate(JOINTS.names) if 'knee' in name or 'ankle' in name]
-_TOP = JOINTS.indices([*_FACE, 'neck', 'neck_lsp', 'right_shoulder_lsp', 'left_shoulder_lsp'])
+_TOP = (*_FACE, 'neck', 'neck_lsp', 'right_shoulder_lsp', 'left_shoulder_lsp')
 
 
-def choose_part(keypoints: np.ndarray, chance: float) -> str | None:
+class _Numbers(NamedTuple):
+    """Numbers of joints of a set that has some of these names."""
+
+    limbs: list[list[int]]  # of each joint of the limbs, one or two
+    lower: list[int]
+    top: list[int]
+    parts: dict[str, list[int]]
+
+
+@lru_cache
+def _numbers(joints: JointSet) -> _Numbers:
+    def those(names: tuple[str, ...]) -> list[int]:
+        return [number for number, name in enumerate(joints.names) if name in names]
+
+    return _Numbers(
+        limbs=[those((name, f'{name}_lsp')) for name in _LIMBS],
+        lower=[n for n, name in enumerate(joints.names) if 'knee' in name or 'ankle' in name],
+        top=those(_TOP),
+        parts={part: those(names) for part, (names, _) in PARTS.items()},
+    )
+
+
+def choose_part(keypoints: np.ndarray, chance: float, joints: JointSet = SMPL_LAYOUT.joints) -> str | None:
     """Choose the part that a crop is to show.
 
     Args:
-        keypoints: (44, 3) pixels and confidence.
+        keypoints: (K, 3) pixels and confidence.
         chance: From 0 to 1.
+        joints: Their joint set.
 
     Returns:
         One of :data:`PARTS`; None for a person of whom too little is annotated.
     """
     known = keypoints[:, 2] > 0
-    if known[_LIMBS_TWICE].any(0).all():
+    numbers = _numbers(joints)
+    if all(known[limb].any() for limb in numbers.limbs):
         table = WHOLE_BODY
-    elif not known[_LOWER].any() and known[_TOP].sum() >= 2:
+    elif not known[numbers.lower].any() and known[numbers.top].sum() >= 2:
         table = UPPER_BODY
     else:
         return None
     return next((part for end, part in table if chance < end), table[-1][1])
 
 
-def part_box(keypoints: np.ndarray, part: str) -> tuple[np.ndarray, float] | None:
+def part_box(
+    keypoints: np.ndarray, part: str, joints: JointSet = SMPL_LAYOUT.joints
+) -> tuple[np.ndarray, float] | None:
     """Box around a part.
 
     Args:
-        keypoints: (44, 3) pixels and confidence.
+        keypoints: (K, 3) pixels and confidence.
         part: One of :data:`PARTS`.
+        joints: Their joint set.
 
     Returns:
         Centre (2,) and side of a square, or None if too little of the part is annotated or it is tiny.
     """
-    chosen = keypoints[_NUMBERS[part]]
+    chosen = keypoints[_numbers(joints).parts[part]]
     if chosen[:, 2].sum() <= 1:
         return None
     points = chosen[chosen[:, 2] > 0, :2]

@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from mmhier.body_models.joint_sets import JOINT_SETS
 from mmhier.geometry.array_rotations import wrap_axis_angle
+from mmhier.mesh_sample import layout_of
 from mmhier.safe_files import read_npy
 
 MIN_CONFIDENCE = 0.3
@@ -61,7 +62,7 @@ class PersonFilter:
         """Say who is left out.
 
         Args:
-            confidence: (N, 44) of the 2-D joints.
+            confidence: (N, K) of the 2-D joints.
             scale: (N, 2), pixels.
             fitting_error: (N,), NaN where unknown.
 
@@ -89,14 +90,18 @@ class SuppressKeypoints(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Set confidences to 0."""
-        keypoints = results['keypoints_2d']
-        keypoints[keypoints[:, 2] < self.min_confidence, 2] = 0
+        for name in ('keypoints_2d', 'fitted_keypoints_2d'):
+            if name in results:
+                keypoints = results[name]
+                keypoints[keypoints[:, 2] < self.min_confidence, 2] = 0
         return results
 
 
 @TRANSFORMS.register_module()
 class SuppressBodyParameters(BaseTransform):
     """Forget shapes and poses that cannot be right.
+
+    Who loses the pose of a whole body loses those of hands and jaw and the expression as well.
 
     Args:
         max_beta: Largest component of a shape, in either direction.
@@ -118,13 +123,16 @@ class SuppressBodyParameters(BaseTransform):
         self.mean_shape_if_unknown = mean_shape_if_unknown
 
     def transform(self, results: dict) -> dict:
-        """Change ``has_body_pose``, ``has_betas`` and ``betas``."""
+        """Change ``betas`` and flags."""
         pose, shape = results['has_body_pose'] > 0, results['has_betas'] > 0
         shape = shape and bool((np.abs(results['betas']) <= self.max_beta).all())
         if pose and self.prior is not None:
             pose = self.prior.is_probable(results['body_pose'])
         if self.both_or_neither:
             pose = shape = pose and shape
+        if results['has_body_pose'] > 0 and not pose:
+            for flag in layout_of(results).known_by:
+                results[flag] = 0.0
         if self.mean_shape_if_unknown and not shape:
             results['betas'] = np.zeros_like(results['betas'])
             shape = True
@@ -162,7 +170,7 @@ class PosePrior:
         self.thresholds = np.array([thresholds[name] for name in PRIOR_JOINTS])
 
     def is_probable(self, body_pose: np.ndarray) -> bool:
-        """Whether no joint (23, 3) is turned in an improbable way."""
+        """Whether none of the joints (R, 3), SMPL's after the pelvis, is turned in an improbable way."""
         rotations = wrap_axis_angle(body_pose[: len(PRIOR_JOINTS)].astype(np.float64))
         place = ((rotations + np.pi) / (2 * np.pi) * (self.bins - 1e-6)).astype(int).clip(0, self.bins - 1)
         density = self.density[(np.arange(len(rotations)), *place.T)]

@@ -3,9 +3,9 @@
 Orientation tags are ignored, as HMR2.0 does: its annotations are of the pixels as stored. Where a JPEG has
 one, that is said once for each data set and process, since own annotations may be of the picture as shown.
 
-A person who is large in a large image is shrunk to 256 pixels anyway. ``reduced=True`` lets the JPEG decoder
-halve such an image once or more while decoding, which is faster and leaves fewer moire patterns, but gives
-other pixels than HMR2.0. It needs the crop to be known, so it comes after :class:`RandomMeshBox`.
+A person who is large in a large image is shrunk to the crop's size anyway. ``reduced=True`` lets the JPEG
+decoder halve such an image once or more while decoding, which is faster and leaves fewer moire patterns, but
+gives other pixels than HMR2.0. It needs the crop to be known, so it comes after :class:`RandomMeshBox`.
 """
 
 import io
@@ -21,7 +21,7 @@ from mmpose.registry import TRANSFORMS
 from PIL import ExifTags, Image
 
 from mmhier.media.image_file import damage
-from mmhier.mesh_sample import CROP_SIZE
+from mmhier.mesh_sample import layout_of
 from mmhier.safe_files import MAX_PICTURE_BYTES, check_local
 
 _REDUCED = {
@@ -76,7 +76,8 @@ class LoadMeshImage(BaseTransform):
         image_hw = jpeg_size(content) if self.reduced else None
         factor = 1
         if image_hw is not None:
-            factor = next(f for f in (8, 4, 2, 1) if f == 1 or results['box_size'] >= f * CROP_SIZE)
+            crop_size = layout_of(results).crop_size
+            factor = next(f for f in (8, 4, 2, 1) if f == 1 or results['box_size'] >= f * crop_size)
         flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
         try:
             image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)

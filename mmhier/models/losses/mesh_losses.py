@@ -18,9 +18,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from mmhier.geometry.rotations import axis_angle_to_matrix
-
-# Joint 39 of HMR2.0's 44: the pelvis of MPII, the 15th of the 19 extra joints.
-PELVIS = 39
+from mmhier.mesh_sample import SMPL_LAYOUT
 
 OFFICIAL_WEIGHTS = dict(
     keypoints_2d=0.01, keypoints_3d=0.05, global_orient=0.001, body_pose=0.001, betas=0.0005
@@ -72,7 +70,8 @@ class Keypoint3DLoss(SummedLoss):
     Args:
         weight: Factor of the loss.
         reference_batch: None, or the batch size to which the sum is scaled.
-        pelvis: Number of the joint at which both bodies are put on top of each other, or its name.
+        pelvis: Number of the joint at which both bodies are put on top of each other, or its name; by default
+            the pelvis of MPII among HMR2.0's 44.
         joint_names: Names of the joints in their order; needed for a name.
         require_pelvis: A body whose pelvis has no confidence is not supervised. That is a difference to the
             official code, which takes the pelvis as it stands, wrong by the distance to whatever stands
@@ -86,7 +85,7 @@ class Keypoint3DLoss(SummedLoss):
         self,
         weight: float = 1.0,
         reference_batch: int | None = None,
-        pelvis: int | str = PELVIS,
+        pelvis: int | str = SMPL_LAYOUT.pelvis_index,
         joint_names: Sequence[str] | None = None,
         require_pelvis: bool = True,
     ):
@@ -163,7 +162,7 @@ class MeshLoss(nn.Module):
         self,
         weights: Mapping[str, float] | None = None,
         reference_batch: int | None = None,
-        pelvis: int | str = PELVIS,
+        pelvis: int | str = SMPL_LAYOUT.pelvis_index,
         joint_names: Sequence[str] | None = None,
         require_pelvis: bool = True,
     ):

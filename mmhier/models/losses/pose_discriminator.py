@@ -13,6 +13,8 @@ from mmengine.model import BaseModule
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
+from mmhier.mesh_sample import SMPL_LAYOUT
+
 JOINT_DIMS = 32
 POSE_DIMS = 1024
 SHAPE_DIMS = (10, 5)
@@ -30,7 +32,12 @@ class PoseDiscriminator(BaseModule):
         init_cfg: Initial weights.
     """
 
-    def __init__(self, num_joints: int = 23, num_betas: int = 10, init_cfg: dict | list | None = None):
+    def __init__(
+        self,
+        num_joints: int = SMPL_LAYOUT.num_body,
+        num_betas: int = SMPL_LAYOUT.num_betas,
+        init_cfg: dict | list | None = None,
+    ):
         super().__init__(init_cfg=init_cfg)
         self.num_joints = num_joints
         self.num_betas = num_betas

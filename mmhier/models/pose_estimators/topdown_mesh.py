@@ -46,7 +46,7 @@ from mmhier.geometry.cameras import (
     weak_perspective_to_translation,
 )
 from mmhier.geometry.rotations import axis_angle_to_matrix
-from mmhier.mesh_sample import LABEL_SHAPES
+from mmhier.mesh_sample import SMPL_LAYOUT, SampleLayout
 from mmhier.ops.remember import outside_modes
 
 
@@ -235,6 +235,7 @@ class TopdownMeshEstimator(BasePoseEstimator):
         return list(data_samples)
 
 
+<<<<<<< HEAD
 def stack_targets(data_samples: Sequence[PoseDataSample], device: torch.device) -> dict[str, Tensor]:
     """The ground truth of a batch, as :class:`mmhier.models.losses.MeshLoss` reads it."""
     labels = [sample.gt_instance_labels for sample in data_samples]
@@ -243,6 +244,25 @@ def stack_targets(data_samples: Sequence[PoseDataSample], device: torch.device) 
         for name in LABEL_SHAPES
     }
     for name in ('keypoints_2d', 'keypoints_3d'):
+=======
+def stack_targets(
+    data_samples: Sequence[PoseDataSample], layout: SampleLayout = SMPL_LAYOUT
+) -> dict[str, Tensor]:
+    """The ground truth of a batch, as :class:`mmhier.models.losses.MeshLoss` reads it.
+
+    Raises:
+        ValueError: If a sample is of another layout.
+    """
+    for sample in data_samples:
+        if (given := sample.metainfo.get('layout', layout.name)) != layout.name:
+            raise ValueError(
+                f'{sample.get("sample_key")} is a sample of the layout {given!r}, the model is trained on '
+                f'{layout.name!r}: give all data sets of a run layout={layout.name!r}'
+            )
+    labels = [sample.gt_instance_labels for sample in data_samples]
+    targets = {name: torch.cat([label[name] for label in labels]) for name in layout.label_shapes}
+    for name in layout.keypoint_fields:
+>>>>>>> w-b
         targets[f'{name}_confidence'] = targets[name][..., -1]
         targets[name] = targets[name][..., :-1]
     return targets

@@ -12,7 +12,7 @@ from mmhier.body_models.model_directory import load_body_model
 from mmhier.body_models.smpl_file import JOINT_NAMES
 from mmhier.datasets.mesh import MeshNpzDataset
 from mmhier.datasets.mesh.benchmark_bodies import read_3dpw, read_emdb
-from mmhier.mesh_sample import JOINTS
+from mmhier.mesh_sample import SMPL_LAYOUT
 from mmhier.testing.benchmark_files import (
     FRAMES,
     INTRINSICS,
@@ -22,6 +22,8 @@ from mmhier.testing.benchmark_files import (
     sequence_of_emdb,
     write_small_body,
 )
+
+JOINTS = SMPL_LAYOUT.joints
 
 SMPL_JOINTS = [n for n, landmark in enumerate(JOINTS.landmarks) if landmark.startswith('skeleton.')]
 

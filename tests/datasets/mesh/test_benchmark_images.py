@@ -7,7 +7,7 @@ from scipy.io import savemat
 
 from mmhier.datasets.mesh import MeshNpzDataset
 from mmhier.datasets.mesh.benchmark_images import read_coco, read_lsp_extended, read_posetrack
-from mmhier.mesh_sample import JOINTS
+from mmhier.mesh_sample import SMPL_LAYOUT
 from mmhier.testing.benchmark_files import write_coco_people
 
 # As COCO and PoseTrack list them.
@@ -20,6 +20,8 @@ LSP = (
     'right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow right_shoulder '
     'left_shoulder left_elbow left_wrist neck head_top'
 ).split()
+
+JOINTS = SMPL_LAYOUT.joints
 BOX = [10.0, 20.0, 30.0, 50.0]
 
 

@@ -12,8 +12,6 @@ import torch
 
 from mmhier.body_models.joint_sets import JOINT_SETS
 from mmhier.datasets.transforms.mesh_affine import (
-    FLIP,
-    MARGIN,
     MeshAffine,
     crop_keypoints,
     crop_matrix,
@@ -23,8 +21,10 @@ from mmhier.datasets.transforms.mesh_affine import (
     turn_points,
 )
 from mmhier.geometry.rotations import axis_angle_to_matrix
-from mmhier.mesh_sample import CROP_SIZE, INPUT_SIZE_WH, JOINTS
+from mmhier.mesh_sample import SMPL_LAYOUT, SMPLX_LAYOUT
 
+JOINTS, FLIP, MARGIN = SMPL_LAYOUT.joints, SMPL_LAYOUT.joint_flip, SMPL_LAYOUT.margin
+CROP_SIZE, INPUT_SIZE_WH = SMPL_LAYOUT.crop_size, SMPL_LAYOUT.input_size_wh
 hmr2_data = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / 'reference' / 'hmr2_data.py')))
 
 
@@ -93,8 +93,9 @@ def test_mirroring_twice_is_nothing():
     pose = rng.normal(size=(23, 3)).astype(np.float32)
     assert not np.allclose(turn_points(points, 0, True), points)
     np.testing.assert_array_equal(turn_points(turn_points(points, 0, True), 0, True), points)
-    assert not np.allclose(mirror_pose(pose), pose)
-    np.testing.assert_array_equal(mirror_pose(mirror_pose(pose)), pose)
+    once = mirror_pose(dict(body_pose=pose))
+    assert not np.allclose(once['body_pose'], pose)
+    np.testing.assert_array_equal(mirror_pose(once)['body_pose'], pose)
     keypoints = np.hstack([rng.uniform(0, 200, (44, 2)), np.ones((44, 1))])
     image = rng.integers(0, 256, (200, 301, 3), np.uint8)
     once = MeshAffine().transform(results_of(image, keypoints, (140, 90), 150.0, flip=True))
@@ -102,6 +103,61 @@ def test_mirroring_twice_is_nothing():
     twice = MeshAffine().transform(results_of(image[:, ::-1].copy(), mirrored, (160, 90), 150.0, flip=False))
     np.testing.assert_allclose(once['keypoints_2d'], twice['keypoints_2d'], atol=1e-6)
     assert np.abs(once['img'].astype(int) - twice['img']).max() <= 2
+
+
+def whole_body(rng):
+    """Fields of a whole body that the warp changes."""
+    fields = {
+        name: rng.uniform(20, 180, shape).astype(np.float32)
+        for name, shape in SMPLX_LAYOUT.annotation_shapes.items()
+    }
+    low = rng.uniform(20, 100, (3, 2))
+    boxes = np.hstack([low, low + rng.uniform(5, 60, (3, 2)), np.ones((3, 1))])
+    fields |= dict.fromkeys(SMPLX_LAYOUT.known_by, 1.0) | dict(layout=SMPLX_LAYOUT, has_left_hand_pose=0.0)
+    return fields | dict(part_boxes=boxes.astype(np.float32))
+
+
+def test_a_mirrored_whole_body_has_its_hands_exchanged():
+    """Mirroring picture and annotation, then mirroring the crop, is cutting out the first picture."""
+    rng = np.random.default_rng(8)
+    image = rng.integers(0, 256, (200, 301, 3), np.uint8)
+    fields = whole_body(rng)
+    box = dict(box_size=150.0, box_rotation=0.0, ori_shape=(200, 301))
+    once = MeshAffine().transform(fields | box | dict(img=image, flip=True, box_center=np.array([140.0, 90])))
+    assert once['img'].shape == (512, 384, 3)
+    assert (once['has_left_hand_pose'], once['has_right_hand_pose']) == (1, 0)
+    mirrored = fields | mirror_pose(fields, SMPLX_LAYOUT)
+    mirrored['global_orient'] = fields['global_orient'] * np.float32([1, -1, -1])
+    for name in ('keypoints_2d', 'fitted_keypoints_2d'):
+        mirrored[name] = (fields[name] * [-1, 1, 1] + [300, 0, 0])[SMPLX_LAYOUT.joint_flip]
+    mirrored['keypoints_3d'] = (fields['keypoints_3d'] * [-1, 1, 1, 1])[SMPLX_LAYOUT.joint_flip]
+    left, top, right, bottom, known = fields['part_boxes'][[1, 0, 2]].T
+    mirrored['part_boxes'] = np.stack([300 - right, top, 300 - left, bottom, known], 1)
+    twice = MeshAffine().transform(
+        mirrored | box | dict(img=image[:, ::-1].copy(), flip=False, box_center=np.array([160.0, 90]))
+    )
+    compared = (*SMPLX_LAYOUT.keypoint_fields, *SMPLX_LAYOUT.rotations, 'global_orient')
+    for name in compared:
+        np.testing.assert_allclose(once[name], twice[name], atol=2e-5, err_msg=name)
+    for flag in SMPLX_LAYOUT.known_by:
+        assert once[flag] == twice[flag], flag
+    back = mirror_pose(mirrored, SMPLX_LAYOUT)
+    for name in back:
+        np.testing.assert_array_equal(back[name], fields[name], err_msg=name)
+
+
+def test_a_turned_box_surrounds_its_turned_corners():
+    fields = whole_body(np.random.default_rng(9))
+    fields['part_boxes'][1, 4] = 0
+    box = dict(box_size=200.0, box_center=np.array([100.0, 90]), box_rotation=90.0, flip=False)
+    made = MeshAffine().transform(
+        fields | box | dict(img=np.zeros((200, 200, 3), np.uint8), ori_shape=(200, 200))
+    )
+    left, top, right, bottom, _ = fields['part_boxes'][0]
+    # Counter-clockwise: what was to the right is up.
+    wanted = [top - 90, 100 - right, bottom - 90, 100 - left]
+    np.testing.assert_allclose(made['part_boxes'][0], [*(np.array(wanted) / 200), 1], atol=1e-5)
+    assert not made['part_boxes'][1].any()
 
 
 def test_convention_orientation_turns_with_the_picture():
@@ -130,7 +186,7 @@ def test_mirrored_body_has_mirrored_parts():
     pose = np.zeros((23, 3), np.float32)
     names = JOINT_SETS['smpl24'].names[1:]
     pose[names.index('left_elbow')] = 0.1, 0.2, 0.3
-    mirrored = mirror_pose(pose)
+    mirrored = mirror_pose(dict(body_pose=pose))['body_pose']
     np.testing.assert_allclose(mirrored[names.index('right_elbow')], [0.1, -0.2, -0.3])
     assert np.count_nonzero(mirrored) == 3
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from mmhier.datasets.transforms.mesh_crops import PARTS, UPPER_BODY, WHOLE_BODY, choose_part, part_box
-from mmhier.mesh_sample import JOINTS
+from mmhier.mesh_sample import SMPL_LAYOUT
+
+JOINTS = SMPL_LAYOUT.joints
 
 # How many of the 44 joints the official code keeps for each part.
 NUM_KEPT = {

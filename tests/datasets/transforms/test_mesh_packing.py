@@ -6,7 +6,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 
 from mmhier.datasets.transforms import MeshAffine, PackMeshInputs, RandomMeshBox
-from mmhier.mesh_sample import INSTANCE_SHAPES, JOINTS, LABEL_SHAPES, META_KEYS
+from mmhier.mesh_sample import META_KEYS, SMPL_LAYOUT, SMPLX_LAYOUT
 from mmhier.models.losses import MeshLoss
 from mmhier.models.pose_estimators.topdown_mesh import stack_targets
 
@@ -33,9 +33,9 @@ def test_fields_are_those_of_the_table():
     data = packed['data_samples']
     assert packed['inputs'].shape == (3, 256, 192)
     labels, instances = data.gt_instance_labels, data.gt_instances
-    assert {name: tuple(value.shape[1:]) for name, value in labels.items()} == LABEL_SHAPES
+    assert {name: tuple(value.shape[1:]) for name, value in labels.items()} == SMPL_LAYOUT.label_shapes
     assert all(value.dtype == np.float32 and len(value) == 1 for _, value in labels.items())
-    assert {name: value.shape[1:] for name, value in instances.items()} == INSTANCE_SHAPES
+    assert {name: value.shape[1:] for name, value in instances.items()} == SMPL_LAYOUT.instance_shapes
     assert set(data.metainfo_keys()) == set(META_KEYS)
     assert (data.input_size, data.img_shape) == ((192, 256), (256, 192))
 
@@ -46,7 +46,7 @@ def test_crop_matrix_and_labels_agree():
     placed = (pixels @ data.crop_matrix[:, :2].T + data.crop_matrix[:, 2]) / 256 - 0.5
     labels = data.gt_instance_labels.keypoints_2d[0, :, :2]
     if data.flip:
-        placed = placed[list(JOINTS.flip)]
+        placed = placed[SMPL_LAYOUT.joint_flip]
     np.testing.assert_allclose(placed, labels, atol=1e-5)
 
 
@@ -58,6 +58,18 @@ def test_batch_goes_through_the_losses():
     losses = MeshLoss()(predicted | dict(global_orient=eye[:, :1], body_pose=eye[:, 1:]), target)
     assert losses['loss_keypoints_2d'] == losses['loss_keypoints_3d'] == losses['loss_betas'] == 0
     assert losses['loss_body_pose'] > 0
+
+
+def test_whole_bodies_are_packed_by_their_layout():
+    rng = np.random.default_rng(0)
+    shapes = SMPLX_LAYOUT.annotation_shapes
+    fields = {name: rng.uniform(1, 99, shape).astype(np.float32) for name, shape in shapes.items()}
+    fields |= dict(layout=SMPLX_LAYOUT, scale=np.array([40, 80], np.float32))
+    data = sample(**fields)['data_samples']
+    labels, instances = data.gt_instance_labels, data.gt_instances
+    assert {name: tuple(value.shape[1:]) for name, value in labels.items()} == SMPLX_LAYOUT.label_shapes
+    assert {name: value.shape[1:] for name, value in instances.items()} == SMPLX_LAYOUT.instance_shapes
+    assert (data.layout, data.input_size, data.img_shape) == ('smplx', (384, 512), (512, 384))
 
 
 def test_wrong_shape_is_named():
