@@ -184,23 +184,11 @@ def measure(networks: dict[str, nn.Module], gmacs: dict[str, float], way, args) 
             ratio = ''
             if entry.against in times:
                 ratio = f'{statistics.median(times[entry.against]) / statistics.median(own):.2f}'
-            rows.append(
-                (
-                    name,
-                    'mmhier' if name in OURS else 'peer',
-                    *way,
-                    batch,
-                    args.threads,
-                    f'{1e3 * per_image:.2f}',
-                    f'{1e3 * min(own) / batch:.2f}',
-                    f'{gmacs[name]:.3f}',
-                    f'{1e9 * gmacs[name] / per_image / probe:.2f}',
-                    entry.against,
-                    ratio,
-                    entry.ap,
-                    entry.ap_source,
-                )  # fmt: skip
-            )
+            share = f'{1e9 * gmacs[name] / per_image / probe:.2f}'
+            whose = 'mmhier' if name in OURS else 'peer'
+            times_ms = [f'{1e3 * value:.2f}' for value in (per_image, min(own) / batch)]
+            row = (name, whose, *way, batch, args.threads, *times_ms, f'{gmacs[name]:.3f}', share)
+            rows.append((*row, entry.against, ratio, entry.ap, entry.ap_source))
             print(' '.join(f'{value!s:>17}' for value in rows[-1][:12]), flush=True)
     return rows
 
@@ -222,10 +210,8 @@ def draw(rows: list[dict], path: Path) -> None:
         axes.plot(times, [accuracy] * len(own), color=colour, linewidth=1, alpha=0.5, zorder=1)
         for time, row in zip(times, own):
             axes.scatter(time, accuracy, marker=markers[row['precision']], color=colour, zorder=2)
-        axes.annotate(
-            name, (min(times), accuracy), xytext=(0, 6 if name in OURS else -13), textcoords='offset points',
-            fontsize=8, color=colour,
-        )  # fmt: skip
+        offset = dict(xytext=(0, 6 if name in OURS else -13), textcoords='offset points')
+        axes.annotate(name, (min(times), accuracy), fontsize=8, color=colour, **offset)
     for precision, marker in markers.items():
         axes.scatter([], [], marker=marker, color='black', label=precision)
     axes.set(

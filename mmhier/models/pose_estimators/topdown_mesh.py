@@ -235,18 +235,8 @@ class TopdownMeshEstimator(BasePoseEstimator):
         return list(data_samples)
 
 
-<<<<<<< HEAD
-def stack_targets(data_samples: Sequence[PoseDataSample], device: torch.device) -> dict[str, Tensor]:
-    """The ground truth of a batch, as :class:`mmhier.models.losses.MeshLoss` reads it."""
-    labels = [sample.gt_instance_labels for sample in data_samples]
-    targets = {
-        name: torch.from_numpy(np.concatenate([label[name] for label in labels])).to(device)
-        for name in LABEL_SHAPES
-    }
-    for name in ('keypoints_2d', 'keypoints_3d'):
-=======
 def stack_targets(
-    data_samples: Sequence[PoseDataSample], layout: SampleLayout = SMPL_LAYOUT
+    data_samples: Sequence[PoseDataSample], device: torch.device, layout: SampleLayout = SMPL_LAYOUT
 ) -> dict[str, Tensor]:
     """The ground truth of a batch, as :class:`mmhier.models.losses.MeshLoss` reads it.
 
@@ -260,9 +250,11 @@ def stack_targets(
                 f'{layout.name!r}: give all data sets of a run layout={layout.name!r}'
             )
     labels = [sample.gt_instance_labels for sample in data_samples]
-    targets = {name: torch.cat([label[name] for label in labels]) for name in layout.label_shapes}
+    targets = {
+        name: torch.from_numpy(np.concatenate([label[name] for label in labels])).to(device)
+        for name in layout.label_shapes
+    }
     for name in layout.keypoint_fields:
->>>>>>> w-b
         targets[f'{name}_confidence'] = targets[name][..., -1]
         targets[name] = targets[name][..., :-1]
     return targets

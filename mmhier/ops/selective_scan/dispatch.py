@@ -209,7 +209,7 @@ def choose(name: str, device_type: str, float64: bool = False) -> str:
     return name
 
 
-# As torch.compiler.assume_constant_result marks it; that would import the compiler at once, which takes 0.3 s.
+# As torch.compiler.assume_constant_result marks it, which would import the compiler at once: 0.3 s.
 choose._dynamo_marked_constant = True
 
 
