@@ -12,6 +12,7 @@ from mmcv.transforms import BaseTransform
 from mmpose.registry import TRANSFORMS
 
 from mmhier.body_models.joint_sets import JOINT_SETS
+from mmhier.geometry.quaternions import turn_axis_angle
 from mmhier.mesh_sample import CROP_SIZE, INPUT_SIZE_WH, JOINTS
 
 # Columns of the square at the left of the input.
@@ -125,7 +126,5 @@ def turn_orientation(global_orient: np.ndarray, rotation: float) -> np.ndarray:
     """The orientation (1, 3) of a body whose picture is turned."""
     if not rotation:
         return global_orient
-    # By OpenCV: for one person geometry's functions take ten times as long to give the same.
-    turn, _ = cv2.Rodrigues(np.array([0.0, 0.0, -np.deg2rad(rotation)]))
-    matrix, _ = cv2.Rodrigues(global_orient[0].astype(np.float64))
-    return cv2.Rodrigues(turn @ matrix)[0].T.astype(np.float32)
+    turn = np.array([0.0, 0.0, -np.deg2rad(rotation)])
+    return turn_axis_angle(global_orient, turn).astype(np.float32)
