@@ -360,7 +360,6 @@ def world_joints(actor: Actor) -> np.ndarray:
     """(T, J, 3) joints in the world, metres."""
     frames, joints = actor.rotations.shape[:2]
     rest = np.broadcast_to(actor.rest_joints - actor.rest_joints[0], (frames, joints, 3))
-    _, posed = forward_kinematics(
-        quaternion_to_matrix(actor.rotations), rest.astype(np.float64), np.asarray(actor.parents)
-    )
+    matrices = quaternion_to_matrix(actor.rotations)
+    _, posed = forward_kinematics(matrices, rest.astype(np.float64), np.asarray(actor.parents))
     return posed + actor.root_positions[:, None]
