@@ -180,9 +180,9 @@ def test_rooms_that_stand_alone(room):
 HOMES = {
     r'class \w+\(pickle\._?Unpickler\)': {'safe_pickle.py'},
     r'def _?(?:axis_angle|matrix|quaternion|rotation_6d|euler)_to_\w+': {
-        'geometry/rotations.py', 'geometry/array_rotations.py'
+        'geometry/rotations.py', 'geometry/array_rotations.py', 'geometry/quaternions.py'
     },
-    r'cv2\.Rodrigues': {'datasets/transforms/mesh_affine.py'},
+    r'\bRodrigues\(|spatial\.transform|import transform as|getRotationMatrix': {'geometry/quaternions.py'},
     r'def \w*checked_faces': {'rasterizer/frame_buffer.py'},
     r'def \w*pose_joints': {'datasets/mesh/writer.py'},
     r'def \w*free_port|getsockname\(': {'network.py'},
@@ -203,3 +203,32 @@ def test_one_home_each(words):
         if re.search(words, path.read_text(encoding='utf-8'))
     }
     assert found == HOMES[words]
+
+
+def rotation_tables(tree):
+    """Lines with a 3 x 3 table, or three rows of a list, in which one thing that is not a number stands with
+    both signs: a turn about an axis, or the matrix of a cross product, whatever its terms are called."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.List | ast.Tuple) or len(node.elts) != 3:
+            continue
+        rows = [row.args[0] if isinstance(row, ast.Call) and row.args else row for row in node.elts]
+        if all(isinstance(row, ast.List | ast.Tuple) and len(row.elts) == 3 for row in rows):
+            terms = {ast.unparse(term) for row in rows for term in row.elts}
+            if any(f'-{term}' in terms for term in terms if not re.fullmatch(r'[-\d.e]+', term)):
+                yield node.lineno
+
+
+def test_matrices_of_rotations_are_written_out_in_geometry_only():
+    examples = (
+        'np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])',
+        'torch.stack([torch.stack([cos(a), -sin(a), o]), torch.stack([sin(a), o, o]), f([o, o, i])])',
+    )
+    assert all(list(rotation_tables(ast.parse(example))) for example in examples)
+    assert not list(rotation_tables(ast.parse('np.array([[f, 0, x], [0, f, y], [0, 0, -1]])')))
+    root = Path(mmhier.__file__).parent
+    found = {
+        path.relative_to(root).as_posix(): lines
+        for path in sorted(root.rglob('*.py'))
+        if (lines := list(rotation_tables(ast.parse(path.read_text(encoding='utf-8')))))
+    }
+    assert {name.partition('/')[0] for name in found} == {'geometry'}, found

@@ -7,6 +7,8 @@ Convention:
     positive counter-clockwise when the axis points at the viewer.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -60,7 +62,7 @@ def matrix_to_axis_angle(matrix: np.ndarray) -> np.ndarray:
     return (quaternion[..., 1:] * scale).astype(matrix.dtype)
 
 
-def euler_to_matrix(angles: np.ndarray, order: str = 'zyx') -> np.ndarray:
+def euler_to_matrix(angles: np.ndarray | Sequence[float], order: str = 'zyx') -> np.ndarray:
     """Rotations about the axes, one after the other.
 
     Args:
@@ -92,11 +94,19 @@ def cross_matrix(vector: np.ndarray) -> np.ndarray:
 
 
 def shortest_rotation(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Axis-angle (S, 3) of the smallest rotation that turns directions ``start`` (S, 3) into ``end`` (3,)."""
-    start = start / np.linalg.norm(start, axis=1, keepdims=True)
+    """The smallest rotations that turn one direction into another.
+
+    Args:
+        start: (S, 3) of any length.
+        end: (3,) or (S, 3) of any length.
+
+    Returns:
+        Axis-angle (S, 3).
+    """
+    start, end = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (start, end))
     axis = np.cross(start, end)
     sine = np.linalg.norm(axis, axis=1, keepdims=True)
-    return axis / np.maximum(sine, 1e-12) * np.arctan2(sine, (start @ end)[:, None])
+    return axis / np.maximum(sine, 1e-12) * np.arctan2(sine, (start * end).sum(axis=1, keepdims=True))
 
 
 def wrap_axis_angle(rotations: np.ndarray) -> np.ndarray:
@@ -104,20 +114,3 @@ def wrap_axis_angle(rotations: np.ndarray) -> np.ndarray:
     angle = np.linalg.norm(rotations, axis=1, keepdims=True)
     wrapped = (angle + np.pi) % (2 * np.pi) - np.pi
     return np.where(angle > np.pi, rotations * (wrapped / np.maximum(angle, 1e-12)), rotations)
-
-
-def continuous_quaternions(quaternions: np.ndarray) -> np.ndarray:
-    """Choose the signs such that each quaternion is on the side of the one before.
-
-    Programs that interpolate animations number by number then take the shortest arc.
-
-    Args:
-        quaternions: (T, ..., 4), in any order of the components.
-
-    Returns:
-        The same rotations, of the same shape; the first is unchanged.
-    """
-    quaternions = np.asarray(quaternions)
-    products = (quaternions[1:] * quaternions[:-1]).sum(axis=-1, keepdims=True)
-    signs = np.cumprod(np.where(products < 0, -1, 1).astype(quaternions.dtype), axis=0)
-    return np.concatenate([quaternions[:1], quaternions[1:] * signs])

@@ -22,15 +22,15 @@ Convention:
 
 import json
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from mmhier.atomic import new_file
+from mmhier.geometry.array_rotations import euler_to_matrix
+from mmhier.geometry.quaternions import quaternion_to_euler
 from mmhier.safe_files import read_text
 from mmhier.scene_files.motion import Actor, Motion, Scene, body_note, make_scene
 
@@ -184,11 +184,8 @@ def _numbers(values: np.ndarray) -> str:
 
 def _zxy_degrees(quaternions: np.ndarray) -> np.ndarray:
     """(T, J, 3) angles about z, x, y without jumps by full turns, of quaternions (T, J, 4)."""
-    with warnings.catch_warnings():
-        # With x at 90 degrees z and y are not unique; scipy's choice is as good as any.
-        warnings.filterwarnings('ignore', 'Gimbal lock', UserWarning)
-        angles = Rotation.from_quat(quaternions.reshape(-1, 4)).as_euler('ZXY', degrees=True)
-    return np.unwrap(angles.reshape(*quaternions.shape[:2], 3), axis=0, period=360.0)
+    angles = np.degrees(quaternion_to_euler(quaternions, 'zxy'))[..., [2, 0, 1]]
+    return np.unwrap(angles, axis=0, period=360.0)
 
 
 def _parse(tokens: list[str]) -> Bvh:
@@ -250,8 +247,9 @@ def _read_motion(
             if channel in _POSITIONS:
                 positions[:, joint, 'XYZ'.index(channel[0])] = values
             elif channel in _ROTATIONS:
-                turn = Rotation.from_euler(channel[0], values[:, None], degrees=True).as_matrix()
-                rotations[:, joint] = rotations[:, joint] @ turn
+                angles = np.zeros((frames, 3))
+                angles[:, 'XYZ'.index(channel[0])] = np.radians(values)
+                rotations[:, joint] = rotations[:, joint] @ euler_to_matrix(angles)
             else:
                 raise ValueError(f'channel {channel}')
     return Bvh(names, parents, offsets, positions, rotations, float(words[4]))

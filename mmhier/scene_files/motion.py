@@ -32,11 +32,15 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation, Slerp
 
 from mmhier.body_models.skinning import forward_kinematics
 from mmhier.body_models.smpl import SMPL
-from mmhier.geometry.array_rotations import continuous_quaternions
+from mmhier.geometry.quaternions import (
+    continuous_quaternions,
+    interpolate,
+    matrix_to_quaternion,
+    quaternion_to_matrix,
+)
 from mmhier.palette import PALETTE
 from mmhier.version import __version__
 
@@ -182,10 +186,7 @@ class Actor:
         if len(places) == 1:
             return np.repeat(self.rotations, len(wanted), 0), np.repeat(self.root_positions, len(wanted), 0)
         positions = np.stack([np.interp(wanted, places, axis) for axis in self.root_positions.T], axis=1)
-        joints = [
-            Slerp(places, Rotation.from_quat(joint))(wanted).as_quat()
-            for joint in self.rotations.transpose(1, 0, 2)
-        ]
+        joints = [interpolate(joint, places, wanted) for joint in self.rotations.transpose(1, 0, 2)]
         return continuous_quaternions(np.stack(joints, axis=1)), positions
 
 
@@ -334,12 +335,11 @@ def _actor(motion: Motion, colour: np.ndarray) -> Actor:
     rotations = np.array(motion.rotations, np.float64)
     rotations[:, 0] = CAMERA_TO_WORLD[:, None] * rotations[:, 0]
     positions = camera_to_world(rest_joints[0] + np.asarray(motion.transl, np.float64))
-    quaternions = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_quat()
     return Actor(
         motion,
         vertices.cpu().numpy(),
         rest_joints,
-        continuous_quaternions(quaternions.reshape(*rotations.shape[:2], 4)),
+        continuous_quaternions(matrix_to_quaternion(rotations)),
         positions,
         colour,
     )
@@ -359,7 +359,7 @@ def _floor_shift(actors: Sequence[Actor]) -> np.ndarray:
 def world_joints(actor: Actor) -> np.ndarray:
     """(T, J, 3) joints in the world, metres."""
     frames, joints = actor.rotations.shape[:2]
-    matrices = Rotation.from_quat(actor.rotations.reshape(-1, 4)).as_matrix().reshape(frames, joints, 3, 3)
     rest = np.broadcast_to(actor.rest_joints - actor.rest_joints[0], (frames, joints, 3))
+    matrices = quaternion_to_matrix(actor.rotations)
     _, posed = forward_kinematics(matrices, rest.astype(np.float64), np.asarray(actor.parents))
     return posed + actor.root_positions[:, None]

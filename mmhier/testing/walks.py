@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
 from mmhier.body_models.skinning import forward_kinematics
 from mmhier.body_models.smpl import SMPL
 from mmhier.datasets.synthetic.walking import Walk
 from mmhier.datasets.transforms.mesh_box import square_side
+from mmhier.geometry.array_rotations import axis_angle_to_matrix
 from mmhier.geometry.cameras import CROP_FOCAL_LENGTH, CROP_SIZE, translation_to_weak_perspective
 from mmhier.geometry.scene_camera import fit_translation, line_of_sight
 from mmhier.inference.crops import Crop
@@ -101,7 +101,7 @@ def seen_by_network(truth: Walk, body: SMPL, errors: Errors = PERFECT, seed: int
     rotations = truth.rotations.copy()
     rotations[:, 0] = turn.transpose(0, 2, 1) @ rotations[:, 0]
     vectors = np.radians(error(errors.joint_degrees, rotations.shape[1], 3))
-    wrong = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(rotations.shape)
+    wrong = axis_angle_to_matrix(vectors)
     rotations = torch.from_numpy(wrong @ rotations).float()
     betas = torch.from_numpy(error(errors.shape, body.num_betas)).float()
     joints = body(betas, rotations[:, 1:], rotations[:, :1]).joints

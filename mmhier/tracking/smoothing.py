@@ -8,7 +8,13 @@ irregular.
 import math
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+
+from mmhier.geometry.quaternions import (
+    matrix_to_quaternion,
+    quaternion_to_matrix,
+    turn_between,
+    turn_by,
+)
 
 # Of TrendFilter: how the first value is trusted, and farther off than so many deviations a value is cut.
 _FIRST_FPS, _FIRST_SPEED, _OUTLIER = 30.0, 0.15, 2.5
@@ -141,26 +147,25 @@ class RotationFilter:
         result = flat.copy()
         if not known.any():
             return result.reshape(rotations.shape)
-        new = Rotation.from_matrix(flat[known])
+        new = matrix_to_quaternion(flat[known])
         elapsed = time_s - self._time[known]
         bridged = (elapsed <= self.max_gap_s)[:, None]
         period = np.where(bridged, elapsed[:, None], 1.0)
-        before = Rotation.from_quat(self._raw[known])
-        smooth = Rotation.from_quat(self._smooth[known])
+        smooth = self._smooth[known]
 
         # Both arcs are in the frame of the parent, where a steady turn has a steady velocity.
-        turned = (new * before.inv()).as_rotvec() / period
+        turned = turn_between(self._raw[known], new) / period
         rate = _weight(period, self.derivative_cutoff)
         velocity = np.where(bridged, self._velocity[known] + rate * (turned - self._velocity[known]), 0.0)
         speed = np.linalg.norm(velocity, axis=1, keepdims=True)
         weight = np.where(bridged, _weight(period, self.min_cutoff + self.beta * speed), 1.0)
-        smooth = Rotation.from_rotvec(weight * (new * smooth.inv()).as_rotvec()) * smooth
+        smooth = turn_by(smooth, weight * turn_between(smooth, new))
 
         self._time[known] = time_s
         self._velocity[known] = velocity
-        self._raw[known] = new.as_quat()
-        self._smooth[known] = smooth.as_quat()
-        result[known] = smooth.as_matrix()
+        self._raw[known] = new
+        self._smooth[known] = smooth
+        result[known] = quaternion_to_matrix(smooth)
         return result.reshape(rotations.shape)
 
 
@@ -303,9 +308,9 @@ def smooth_rotations_both_ways(rotations: np.ndarray, times_s: np.ndarray) -> np
     times = np.asarray(times_s, dtype=np.float64)
     first = smooth_rotations(rotations, times)
     second = smooth_rotations(rotations[::-1], -times[::-1])[::-1]
-    start, end = (Rotation.from_matrix(way.reshape(-1, 3, 3)) for way in (first, second))
-    half = Rotation.from_rotvec((end * start.inv()).as_rotvec() / 2)
-    return (half * start).as_matrix().reshape(first.shape)
+    start, end = (matrix_to_quaternion(way.reshape(-1, 3, 3)) for way in (first, second))
+    half = turn_by(start, turn_between(start, end) / 2)
+    return quaternion_to_matrix(half).reshape(first.shape)
 
 
 def _weight(period: np.ndarray, cutoff: np.ndarray | float) -> np.ndarray:

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.spatial.transform import Rotation
+
+from mmhier.geometry.array_rotations import axis_angle_to_matrix, shortest_rotation
 
 LEGS = tuple(
     tuple(f'{side}_{part}' for part in ('hip', 'knee', 'ankle', 'foot')) for side in ('left', 'right')
@@ -167,17 +168,10 @@ def _bend(hip: np.ndarray, leg: np.ndarray, shift: np.ndarray) -> tuple[np.ndarr
     cosine, sine = 2 * _dot(fixed, across), 2 * _dot(fixed, sideways)
     right = distance**2 - _dot(fixed, fixed) - _dot(across, across)
     bent = np.arccos(np.clip(right / np.hypot(cosine, sine), -1, 1))
-    knee = Rotation.from_rotvec((np.arctan2(sine, cosine) + bent) * hinge)
-    aimed = _between(thigh + knee.apply(shin), wanted)
-    return aimed.as_matrix(), (aimed * knee).as_matrix()
-
-
-def _between(first: np.ndarray, second: np.ndarray) -> Rotation:
-    """The shortest turns from vectors (T, 3) to others."""
-    axis = np.cross(first, second)
-    sine = _length(axis)
-    angle = np.arctan2(sine, _dot(first, second))
-    return Rotation.from_rotvec(axis / np.maximum(sine, 1e-12) * angle)
+    knee = axis_angle_to_matrix((np.arctan2(sine, cosine) + bent) * hinge)
+    bent_leg = thigh + (knee @ shin[..., None])[..., 0]
+    aimed = axis_angle_to_matrix(shortest_rotation(bent_leg, wanted))
+    return aimed, aimed @ knee
 
 
 def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmhier.geometry.array_rotations import euler_to_matrix
+
 SUPERSAMPLING = 2
 HIP_HEIGHT = 0.9
 MIN_HEIGHT = 0.25
@@ -59,9 +61,7 @@ def sample_camera(rng: np.random.Generator, image_hw: tuple[int, int]) -> tuple[
     size = height * (rng.uniform(1.1, 1.9) if close else rng.uniform(0.4, 0.95))
     distance = max(focal * 1.7 / size, 1.2)
     level = np.array([[-1.0, 0, 0], [0, -1, 0], [0, 0, 1]])
-    tilt = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
-    spin = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
-    rotation = spin @ tilt @ level
+    rotation = euler_to_matrix([pitch, 0.0, roll]) @ level
     intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
     row = height * (rng.uniform(0.55, 1.05) if close else rng.uniform(0.45, 0.6))
     ray = rotation.T @ [0.0, (row - intrinsics[1, 2]) / focal, 1.0]

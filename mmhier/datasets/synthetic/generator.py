@@ -146,6 +146,17 @@ def parameters_of(folder: Path) -> dict[str, Any] | None:
         return None
 
 
+def differences(folder: Path, wanted: dict[str, Any]) -> tuple[str, str] | None:
+    """In what a data set differs from what is wanted, as it is and as it is wanted; None if in nothing."""
+    found = parameters_of(folder)
+    if found is None or found == wanted:
+        return None
+    changed = [name for name in wanted if wanted[name] != found.get(name)]
+    return _describe({name: found.get(name) for name in changed}), _describe(
+        {name: wanted[name] for name in changed}
+    )
+
+
 def _describe(parameters: dict[str, Any] | None) -> str:
     if parameters is None:
         return 'other files'

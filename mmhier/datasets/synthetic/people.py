@@ -13,6 +13,7 @@ from mmhier.body_models.skinning import forward_kinematics, skin
 from mmhier.body_models.smpl_file import COCO17_NAMES, BodyModelData
 from mmhier.datasets.synthetic.appearance import Landmarks, Outfit, surface_offsets
 from mmhier.datasets.synthetic.poses import Pose
+from mmhier.geometry.array_rotations import euler_to_matrix
 from mmhier.rasterizer import vertex_normals
 
 
@@ -74,9 +75,8 @@ class BodyKit:
         """Dress, shape and pose a person: pelvis above the world's origin, lowest point on the floor."""
         model = self.model
         betas = betas.astype(np.float32)
-        turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
         rotations = pose.rotations.copy()
-        rotations[0] = turn @ rotations[0]
+        rotations[0] = euler_to_matrix([0.0, yaw, 0.0]) @ rotations[0]
         rotations = rotations.astype(np.float32)[None]
         rest = (model.joint_template + model.joint_shapedirs @ betas)[None].astype(np.float32)
         world, joints = forward_kinematics(rotations, rest, model.parents)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmhier.geometry.array_rotations import euler_to_matrix
+
 
 class Prop(NamedTuple):
     """A mesh with flat colours: vertices (N, 3), triangles (F, 3), their normals (F, 3) and RGB (F, 3)."""
@@ -39,7 +41,7 @@ def make_box(centre: np.ndarray, size: np.ndarray, yaw: float, colours: np.ndarr
             faces += quad
             normals += [normal, normal]
             tones += [colours[axis]] * 2
-    turn = _yaw(yaw)
+    turn = euler_to_matrix([0.0, yaw, 0.0])
     return Prop(
         (signs * size / 2) @ turn.T + centre,
         np.asarray(faces),
@@ -130,8 +132,3 @@ def _colours(rng: np.random.Generator) -> np.ndarray:
     base = rng.uniform(0.08, 0.85, 3)
     grey = rng.uniform(0.3, 1.0) * (base - base.mean())
     return np.clip(base.mean() + grey + rng.normal(0.0, 0.07, (3, 1)), 0.03, 0.95)
-
-
-def _yaw(angle: float) -> np.ndarray:
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
 from mmhier.body_models.smpl import SMPL, BodyOutput
 from mmhier.body_models.smpl_file import JOINT_NAMES
+from mmhier.geometry.array_rotations import euler_to_matrix
 
 STRIDE_S, STANDING, LIFT = 1.0, 0.6, 0.12  # seconds of two steps, share in which a foot stands, metres
 
@@ -116,21 +116,21 @@ def walk(
         angles[:, joint(f'{name}_hip'), 0] = at_hip
         angles[:, joint(f'{name}_knee'), 0] = at_knee
         angles[:, joint(f'{name}_ankle'), 0] = -at_hip - at_knee
-    rotations = Rotation.from_rotvec(angles.reshape(-1, 3)).as_matrix().reshape(*angles.shape, 3)
+    rotations = euler_to_matrix(angles)
     swing = 0.5 * np.sin(2 * np.pi * (seconds / STRIDE_S + 0.2)) * min(speed, 1.0)
     for sign, name in ((-1, 'left'), (1, 'right')):
-        lowered = Rotation.from_euler('z', 1.2 * sign)
-        arms = Rotation.from_euler('x', -sign * swing[:, None]) * lowered
-        rotations[:, joint(f'{name}_shoulder')] = arms.as_matrix()
+        arms = np.column_stack([-sign * swing, np.zeros(frames), np.full(frames, 1.2 * sign)])
+        rotations[:, joint(f'{name}_shoulder')] = euler_to_matrix(arms, 'xyz')
 
     # The level camera's frame first: upright and facing the camera is half a turn about x.
-    turned = Rotation.from_euler('y', -heading, degrees=True) * Rotation.from_euler('x', np.pi)
-    direction = np.array([np.sin(np.radians(heading)), 0, -np.cos(np.radians(heading))])
+    heading = np.radians(heading)
+    turned = euler_to_matrix([np.pi, -heading, 0.0])
+    direction = np.array([np.sin(heading), 0, -np.cos(heading)])
     place = np.array([start[0], height - pelvis_height, start[1]]) + speed * seconds[:, None] * direction
-    looks_down = Rotation.from_euler('x', pitch, degrees=True)
-    rotations[:, 0] = (looks_down * turned).as_matrix()
-    floor = np.append(looks_down.apply([0.0, -1.0, 0.0]), height)
-    return Walk(rotations, looks_down.apply(place) - rest[0], stands, fps, focal, image_hw, floor)
+    looks_down = euler_to_matrix([np.radians(pitch), 0.0, 0.0])
+    rotations[:, 0] = looks_down @ turned
+    floor = np.append(looks_down @ [0.0, -1.0, 0.0], height)
+    return Walk(rotations, place @ looks_down.T - rest[0], stands, fps, focal, image_hw, floor)
 
 
 def _bend(upper: np.ndarray, lower: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpose.registry import TRANSFORMS
 
+from mmhier.geometry.quaternions import turn_axis_angle
 from mmhier.mesh_sample import PARTS, SMPL_LAYOUT, SampleLayout, layout_of
 
 _MIRRORED_AXES = np.array([1.0, -1.0, -1.0], np.float32)
@@ -149,7 +150,5 @@ def turn_orientation(global_orient: np.ndarray, rotation: float) -> np.ndarray:
     """The orientation (1, 3) of a body whose picture is turned."""
     if not rotation:
         return global_orient
-    # By OpenCV: for one person geometry's functions take ten times as long to give the same.
-    turn, _ = cv2.Rodrigues(np.array([0.0, 0.0, -np.deg2rad(rotation)]))
-    matrix, _ = cv2.Rodrigues(global_orient[0].astype(np.float64))
-    return cv2.Rodrigues(turn @ matrix)[0].T.astype(np.float32)
+    turn = np.array([0.0, 0.0, -np.deg2rad(rotation)])
+    return turn_axis_angle(global_orient, turn).astype(np.float32)
