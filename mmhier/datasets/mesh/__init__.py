@@ -1,6 +1,7 @@
 """Data sets of mesh recovery."""
 
 from mmhier.datasets.mesh.concat_dataset import ConcatMeshDataset
+from mmhier.datasets.mesh.human_data import HumanDataset
 from mmhier.datasets.mesh.mixed_dataset import DrawSampler, MixedDataset
 from mmhier.datasets.mesh.mocap import MocapDataset
 from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
@@ -12,6 +13,7 @@ from mmhier.datasets.mesh.tar_dataset import MeshTarDataset
 __all__ = [
     'ConcatMeshDataset',
     'DrawSampler',
+    'HumanDataset',
     'MeshNpzDataset',
     'MeshStreamDataset',
     'MeshTarDataset',

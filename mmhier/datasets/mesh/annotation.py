@@ -18,6 +18,7 @@ PROBLEMS = (
     'no box, or one narrower than a pixel',
     'a field of another shape (44 joints, 24 rotations and 10 betas are expected)',
     'a number that is not finite',
+    'a box outside of the image',
 )
 
 
