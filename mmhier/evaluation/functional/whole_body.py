@@ -11,6 +11,7 @@ Letters: B bodies, V vertices, K points.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,12 +40,15 @@ class WholeBodyPoints:
         parts: 'left_hand', 'right_hand', 'face' -> numbers of their vertices.
         hands: 'left_hand', 'right_hand' -> (21, V) regressor: wrist, then thumb to little finger to the tips.
         body: (14, V) regressor of the body's joints, if there is one.
+        landmarks: (127, V) regressor of the first 127 points of the set ``smplx144``, those without the
+            outline of the face, if the body has them all.
     """
 
     skeleton: Tensor
     parts: Mapping[str, Tensor]
     hands: Mapping[str, Tensor]
     body: Tensor | None = None
+    landmarks: Tensor | None = None
 
 
 def whole_body_points(model: BodyModelData) -> WholeBodyPoints:
@@ -78,12 +82,16 @@ def whole_body_points(model: BodyModelData) -> WholeBodyPoints:
                 names, matrix = (GROUP_NAMES['tips'], tips) if is_tip else (SMPLX_JOINT_NAMES, skeleton)
                 rows.append(matrix[names.index(joint)])
         hands[part] = torch.stack(rows)
-    body = model.regressors.get('j14')
+    body, face = model.regressors.get('j14'), ('surface', 'tips', 'face')
+    landmarks = None
+    if all(group in model.regressors for group in face):
+        landmarks = np.concatenate([model.J_regressor, *(model.regressors[group] for group in face)])
     return WholeBodyPoints(
         skeleton=skeleton,
         parts={part: torch.from_numpy(model.parts[part]).long() for part in (*HANDS, 'face')},
         hands=hands,
         body=None if body is None else torch.from_numpy(body).float(),
+        landmarks=None if landmarks is None else torch.from_numpy(landmarks).float(),
     )
 
 
