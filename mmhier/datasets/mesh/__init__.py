@@ -9,6 +9,7 @@ from mmhier.datasets.mesh.resume_hook import ResumeDrawsHook
 from mmhier.datasets.mesh.streaming import MeshStreamDataset
 from mmhier.datasets.mesh.synthetic_dataset import SyntheticMeshDataset, SyntheticPoses
 from mmhier.datasets.mesh.tar_dataset import MeshTarDataset
+from mmhier.datasets.mesh.whole_body_sets import WholeBodySet
 
 __all__ = [
     'ConcatMeshDataset',
@@ -22,4 +23,5 @@ __all__ = [
     'ResumeDrawsHook',
     'SyntheticMeshDataset',
     'SyntheticPoses',
+    'WholeBodySet',
 ]

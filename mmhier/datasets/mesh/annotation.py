@@ -19,6 +19,7 @@ PROBLEMS = (
     'a field of another shape (44 joints, 24 rotations and 10 betas are expected)',
     'a number that is not finite',
     'a box outside of the image',
+    'left out by the rules of its data set',
 )
 
 

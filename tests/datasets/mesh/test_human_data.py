@@ -56,8 +56,8 @@ def test_convention_fields_reach_the_sample(write):
         np.testing.assert_allclose(sample[name], parameters[name][3], rtol=1e-6)
     np.testing.assert_allclose(sample['global_orient'][0], parameters['global_orient'][3], rtol=1e-6)
     x, y, width, height, _ = file['bbox_xywh'][3]
-    np.testing.assert_allclose(sample['center'], [x + width / 2, y + height / 2], rtol=1e-6)
-    np.testing.assert_allclose(sample['scale'], [width, height], rtol=1e-6)
+    np.testing.assert_allclose(sample['center'], [x + (width - 1) / 2, y + (height - 1) / 2], rtol=1e-6)
+    np.testing.assert_allclose(sample['scale'], [width - 1, height - 1], rtol=1e-6)
     x, y, width, height, _ = file['rhand_bbox_xywh'][3]
     np.testing.assert_allclose(sample['part_boxes'][1], [x, y, x + width, y + height, 1], rtol=1e-6)
     for joint, number in (
@@ -74,6 +74,25 @@ def test_convention_fields_reach_the_sample(write):
     assert [dataset.get_data_info(number)['gender'] for number in (1, 2)] == [1, 0]
     flags = ('body_pose', 'left_hand_pose', 'right_hand_pose', 'jaw_pose', 'betas', 'expression', 'transl')
     assert all(sample[f'has_{name}'] == 1 for name in flags) and sample['has_camera'] == 0
+
+
+def test_boxes_are_cut_and_enlarged(write):
+    """By hand: 100 x 100 pixels, of which 20 lie left of the image; a hand of 31 x 21."""
+    file = random_human_data(1)
+    file['bbox_xywh'][0] = -20, 50, 100, 100, 1
+    file['lhand_bbox_xywh'][0] = 100, 100, 31, 21, 1
+    path = write(file)
+    cut = HumanDataset('x', str(path), padding=1.2).get_data_info(0)
+    assert cut['center'].tolist() == [39.5, 99.5]  # from 0 to 79
+    np.testing.assert_allclose(cut['scale'], [79 * 1.2, 99 * 1.2], rtol=1e-6)
+    assert cut['part_boxes'][0].tolist() == [100, 100, 131, 121, 1]
+    moved = HumanDataset('x', str(path), move_boxes=True, part_padding=1.2).get_data_info(0)
+    assert moved['center'].tolist() == [49.5, 99.5] and moved['scale'].tolist() == [99, 99]
+    # 30 x 20 around (115, 110) become 30 x 40, then 36 x 48.
+    assert moved['part_boxes'][0].tolist() == [97, 86, 133, 134, 1]
+    write(file | {'meta': None})
+    unknown = HumanDataset('x', str(path)).get_data_info(0)
+    assert unknown['center'].tolist() == [30, 100] and unknown['scale'].tolist() == [100, 100]
 
 
 def test_official_eyeballs(write):
