@@ -17,6 +17,7 @@ import math
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ MAX_JSON_BYTES = 4 << 30
 # A ZIP archive may unpack to this many bytes, or to this many times its own size if that is more.
 FREE_BYTES = 256 << 20
 MAX_RATIO = 32
+# In which the header of an .npy file ends; numpy reads none of more than 10,000 bytes.
+NPY_HEAD = 1 << 14
 
 _KINDS = {
     stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a pipe', stat.S_IFSOCK: 'a socket', stat.S_IFCHR: 'a device',
@@ -209,6 +212,63 @@ class Archive:
         except Exception as error:  # as above
             raise ValueError(f'{self.name} is damaged or encrypted: {member} ({_text(error)})') from error
         return content
+
+    def shape(self, member: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of an .npy member, by its header alone.
+
+        Raises:
+            ValueError: If it is damaged, or its shape does not fit its bytes.
+        """
+        with self._stream(member) as stream:
+            head = stream.read(NPY_HEAD)
+        return self._header(member, head)[:2]
+
+    def rows(self, member: str, count: int) -> Iterator[np.ndarray]:
+        """Read an .npy member some rows at a time; what lies in Fortran's order, or no rows has, at once.
+
+        Args:
+            member: Which.
+            count: How many rows.
+
+        Raises:
+            ValueError: If it is damaged or encrypted, its shape does not fit its bytes, or it holds Python
+                objects.
+        """
+        with self._stream(member) as stream:
+            head = stream.read(NPY_HEAD)
+            shape, dtype, is_fortran, start = self._header(member, head)
+            if dtype.hasobject:
+                raise ValueError(f'{self.name}: {member} holds Python objects, which are not read')
+            if not shape or (is_fortran and len(shape) > 1):
+                yield parse_npy(head + stream.read(), f'{self.name}: {member}')
+                return
+            left, row = head[start:], dtype.itemsize * math.prod(shape[1:])
+            for first in range(0, shape[0], count):
+                number = min(count, shape[0] - first)
+                # One byte more, so that the end is met and the checksum compared.
+                left += stream.read(max(0, number * row + 1 - len(left)))
+                content, left = left[: number * row], left[number * row :]
+                if len(content) < number * row:
+                    raise ValueError(f'{self.name} is damaged: {member} ends early')
+                yield np.frombuffer(content, dtype).reshape(number, *shape[1:])
+
+    @contextmanager
+    def _stream(self, member: str) -> Iterator[Any]:
+        """Open a member; what its damage raises says whose it is."""
+        try:
+            with self._zip.open(self._members[member]) as stream:
+                yield stream
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise ValueError(f'{self.name} is damaged or encrypted: {member} ({_text(error)})') from error
+
+    def _header(self, member: str, head: bytes) -> tuple[tuple[int, ...], np.dtype, bool, int]:
+        shape, is_fortran, dtype, start = npy_header(head, f'{self.name}: {member}')
+        if not dtype.hasobject and math.prod(shape) * dtype.itemsize != self.size(member) - start:
+            raise ValueError(
+                f'{self.name}: {member}: its shape {str(shape)[:60]} does not fit its '
+                f'{self.size(member) - start} bytes'
+            )
+        return shape, dtype, is_fortran, start
 
 
 @contextmanager

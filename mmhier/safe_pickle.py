@@ -388,6 +388,38 @@ def to_array(value: Any, what: str, depth: int = 0) -> np.ndarray:
         raise ValueError(f'{what} is not a usable array ({error}).') from error
 
 
+def to_texts(value: Any, what: str) -> list[str]:
+    """Text that a pickle holds: one, a list of it, or what it recorded of an array of it.
+
+    Args:
+        value: text, bytes, a list or tuple of them, or a stand-in of an array.
+        what: its name, for messages.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if type(value) is Array and value.state:
+        *_, dtype, is_fortran, raw = value.state
+        if isinstance(raw, list):  # an array of objects
+            value = raw
+        else:
+            code = dtype.args[0] if type(dtype) is Dtype and dtype.args else None
+            match = re.fullmatch(r'[<|=]?([US])(\d{1,6})', code) if isinstance(code, str) else None
+            size = int(match[2]) * (4 if match[1] == 'U' else 1) if match else 0
+            if not size or not isinstance(raw, bytes) or len(raw) % size or is_fortran:
+                raise ValueError(f'{what} is no text but an array of {str(code)[:20]!r}')
+            order = dtype.state[1] if dtype.state else '<'
+            value = np.frombuffer(raw, f'{">" if order == ">" else "<"}{match[1]}{match[2]}').tolist()
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    try:
+        values = [entry.decode() if isinstance(entry, bytes) else entry for entry in values]
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{what} is no text ({error})') from error
+    if not all(isinstance(entry, str) for entry in values):
+        raise ValueError(f'{what} holds something that is no text')
+    return values
+
+
 def _dtype(value: Any) -> np.dtype:
     code = value.args[0] if type(value) is Dtype and value.args else None
     match = re.fullmatch(r'([<>|=]?)([fiu][1248]|b1)', code) if isinstance(code, str) else None

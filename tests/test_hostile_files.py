@@ -170,6 +170,7 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmhier.convert.lightning import read_lightning_checkpoint
     from mmhier.datasets.mesh.benchmark_bodies import _read_fields
     from mmhier.datasets.mesh.benchmark_images import read_coco, read_lsp_extended
+    from mmhier.datasets.mesh.human_data_file import read_human_data
     from mmhier.datasets.mesh.npz_file import read_npz
     from mmhier.datasets.mesh.shard import list_samples
     from mmhier.datasets.transforms.mesh_filters import PosePrior
@@ -242,6 +243,7 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
         'mean_params': ('a.npz', read_mean_params),
         'pose_prior': ('a.npy', lambda path: PosePrior(str(path))),
         'mesh_npz': ('a.npz', lambda path: read_npz(path, ['a'], ['pose']) or no(path)),
+        'human_data': ('a.npz', lambda path: list(read_human_data(path))),
         'sequence': ('a.pkl', lambda path: _read_fields(path, ('a',), 'x')),
         'tar': ('a.tar', tar),
         'member_of_zip': ('a.zip', member),
@@ -365,6 +367,7 @@ RAW = {
     'testing/recipe_files.py': 'what it has just written',
     'datasets/mesh/tar_index.py': 'its own index, memory mapped after a check',
     'datasets/mesh/tar_dataset.py': 'the same',
+    'datasets/mesh/whole_body_index.py': 'the same',
     'zoo/archive_member.py': 'opened by the gate, read within a budget',
     'datasets/mesh/benchmark_images.py': 'joints.mat, opened by the gate',
     'media/image_file.py': 'an image in memory',

@@ -17,6 +17,8 @@ PROBLEMS = (
     'no box, or one narrower than a pixel',
     'a field of another shape than the layout of its samples has',
     'a number that is not finite',
+    'a box outside of the image',
+    'left out by the rules of its data set',
 )
 
 

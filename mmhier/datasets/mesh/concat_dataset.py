@@ -9,6 +9,7 @@ from mmpose.registry import DATASETS
 from torch.utils.data import Dataset
 
 from mmhier.datasets.mesh.mesh_dataset import MeshDataset
+from mmhier.datasets.mesh.mixed_dataset import check_joints
 
 
 @DATASETS.register_module()
@@ -19,7 +20,7 @@ class ConcatMeshDataset(Dataset):
         datasets: Data sets (:class:`MeshDataset` or configs of them).
 
     Raises:
-        ValueError: If there is none, or two have one name.
+        ValueError: If there is none, two have one name, or they have different joints.
     """
 
     def __init__(self, datasets: Sequence[dict | MeshDataset]):
@@ -27,6 +28,7 @@ class ConcatMeshDataset(Dataset):
         names = [dataset.name for dataset in self.datasets]
         if not names or len(set(names)) < len(names):
             raise ValueError(f'each data set needs a name of its own for the evaluator, got {names}')
+        check_joints(self.datasets)
         self.ends = list(accumulate(len(dataset) for dataset in self.datasets))
 
     @property

@@ -23,6 +23,7 @@ HMR2_WEIGHTS = {
     'h36m': 0.1, 'mpii': 0.1, 'coco': 0.1, 'coco_vitpose': 0.1, 'mpi_inf_3dhp': 0.02, 'ava': 0.19,
     'aic': 0.19, 'insta': 0.2,
 }  # fmt: skip
+STRATEGIES = ('balanced', 'concatenated')
 MIN_BLOCK = 1000
 
 
@@ -32,22 +33,28 @@ class MixedDataset(Dataset):
 
     Args:
         datasets: Data sets (:class:`MeshDataset` or configs of them).
-        weights: One per data set; or name -> weight, of those that ``datasets`` have. By default everybody in
-            all of them is equally likely.
+        weights: One per data set; or name -> weight, of those that ``datasets`` have; or 'balanced': all data
+            sets are equally likely, as in SMPLer-X's mixes; or 'concatenated', the default: everybody in all
+            of them is.
         epoch_size: Draws that count as an epoch; by default the number of people in all data sets.
 
     Raises:
-        ValueError: If weights do not belong to the data sets.
+        ValueError: If weights do not belong to the data sets, or those have different joints.
     """
 
     def __init__(
         self,
         datasets: Sequence[dict | MeshDataset],
-        weights: Sequence[float] | Mapping[str, float] | None = None,
+        weights: Sequence[float] | Mapping[str, float] | str | None = None,
         epoch_size: int | None = None,
     ):
         self.datasets = [DATASETS.build(item) if isinstance(item, dict) else item for item in datasets]
+        check_joints(self.datasets)
         sizes = [len(dataset) for dataset in self.datasets]
+        if isinstance(weights, str):
+            if weights not in STRATEGIES:
+                raise ValueError(f'weights={weights!r}: expected numbers or one of {", ".join(STRATEGIES)}')
+            weights = None if weights == 'concatenated' else [1.0] * len(sizes)
         if isinstance(weights, Mapping):
             names = [dataset.name for dataset in self.datasets]
             if set(names) != set(weights):
@@ -152,6 +159,24 @@ class DrawSampler(Sampler):
         while self.infinite or count < len(self):
             yield Draw(self.seed, first + count * self.world_size + self.rank)
             count += 1
+
+
+def check_joints(datasets: Sequence[MeshDataset]) -> None:
+    """Make sure that all data sets have samples of one kind, which a batch can hold.
+
+    Raises:
+        ValueError: If the joints of some are other ones.
+    """
+    kinds: dict[tuple, list[str]] = {}
+    for dataset in datasets:
+        joints = tuple(dataset.metainfo['keypoint_id2name'].values())
+        kinds.setdefault(joints, []).append(dataset.name)
+    if len(kinds) > 1:
+        text = '; '.join(f'{", ".join(names)}: {len(joints)} joints' for joints, names in kinds.items())
+        raise ValueError(
+            f'data sets of bodies (SMPL) and of whole bodies (SMPL-X) do not go into one batch ({text}): '
+            'read all of them as the one or the other'
+        )
 
 
 def _generator(seed: int, stream: int, part: int) -> np.random.Generator:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.safe_files import npy_header, open_zip, parse_npy
-from mmhier.safe_pickle import Array, read_pickle
+from mmhier.safe_pickle import Array, read_pickle, to_texts
 
 
 def read_npz(
@@ -48,22 +48,10 @@ def _read_numbers(content: bytes, source: str) -> np.ndarray:
 
 
 def _read_text(content: bytes, source: str) -> np.ndarray:
-    text = _texts(content, source)
-    if not all(isinstance(value, str) for value in text):
-        raise ValueError(f'{source} holds something that is no text')
-    return np.array(text, np.str_)
-
-
-def _texts(content: bytes, source: str) -> list:
     *_, dtype, start = npy_header(content, source)
     if dtype.hasobject:
         recorded = read_pickle(content[start:], source)
-        values = recorded.state[-1] if type(recorded) is Array and recorded.state else None
-        if not isinstance(values, list):
+        if type(recorded) is not Array:
             raise ValueError(f'{source} is no list of text')
-    else:
-        values = parse_npy(content, source).ravel().tolist()
-    try:
-        return [value.decode() if isinstance(value, bytes) else value for value in values]
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{source} is no text ({error})') from error
+        return np.array(to_texts(recorded, source), np.str_)
+    return np.array(to_texts(parse_npy(content, source).ravel().tolist(), source), np.str_)

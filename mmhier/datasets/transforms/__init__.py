@@ -7,6 +7,7 @@ from mmhier.datasets.transforms.mesh_colour import RandomChannelScale
 from mmhier.datasets.transforms.mesh_filters import SuppressBodyParameters, SuppressKeypoints
 from mmhier.datasets.transforms.mesh_loading import LoadMeshImage
 from mmhier.datasets.transforms.mesh_packing import PackMeshInputs
+from mmhier.datasets.transforms.whole_body_packing import PackWholeBodyInputs
 
 __all__ = [
     'LoadCheckedImage',
@@ -14,6 +15,7 @@ __all__ = [
     'MeshAffine',
     'MeshBox',
     'PackMeshInputs',
+    'PackWholeBodyInputs',
     'RandomChannelScale',
     'RandomMeshBox',
     'SuppressBodyParameters',

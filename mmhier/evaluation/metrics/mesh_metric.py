@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from mmengine.logging import print_log
 from mmpose.registry import METRICS
 from torch import Tensor
 
-from mmhier.body_models.joint_sets import JointSet, joint_set
+from mmhier.body_models.joint_sets import joint_set
 from mmhier.body_models.model_directory import load_body_model
 from mmhier.body_models.smpl import SMPL
 from mmhier.evaluation.functional.mesh import (
@@ -139,7 +140,7 @@ class MeshMetric(BaseMetric):
     ):
         super().__init__(collect_device, prefix)
         self.joint_set = joint_set(joints)
-        self.protocols = {name: _protocol(name, fields, self.joint_set) for name, fields in datasets.items()}
+        self.protocols = {name: self._protocol(name, fields) for name, fields in datasets.items()}
         self.body_model = body_model
         self.outfile_prefix = outfile_prefix
         self._body: SMPL | None = None
@@ -161,19 +162,22 @@ class MeshMetric(BaseMetric):
             name = sample.get('dataset_name')
             if name not in self.protocols:
                 raise ValueError(
-                    f'a sample is of the data set {name!r}, MeshMetric has protocols of '
+                    f'a sample is of the data set {name!r}, {type(self).__name__} has protocols of '
                     f'{sorted(self.protocols)}: add it to datasets of the evaluator'
                 )
-            protocol = self.protocols[name]
-            measure = dict(joints=self._joint_errors, mesh=self._mesh_error, image=self._image_distances)
-            result = dict(dataset=name)
-            for kind in protocol.measures:
-                result |= measure[kind](sample, protocol)
-            self.results.append(result)
+            self.results.append(dict(dataset=name) | self._measure(sample, self.protocols[name]))
+
+    def _measure(self, sample: dict, protocol: Protocol) -> dict:
+        """What a sample shows by its protocol."""
+        measure = dict(joints=self._joint_errors, mesh=self._mesh_error, image=self._image_distances)
+        result = {}
+        for kind in protocol.measures:
+            result |= measure[kind](sample, protocol)
+        return result
 
     def _joint_errors(self, sample: dict, protocol: Protocol) -> dict:
         """MPJPE and PA-MPJPE, NaN without ground truth, and the judged joints relative to the root."""
-        predicted = _tensor(sample['pred_instances']['keypoints_3d'])
+        predicted = as_tensor(sample['pred_instances']['keypoints_3d'])
         target, valid = _labels(sample)['keypoints_3d'].split([3, 1], -1)
         valid = valid[..., 0] > 0
         roots, judged = self._numbers(protocol)
@@ -198,7 +202,7 @@ class MeshMetric(BaseMetric):
         predicted = sample['pred_instances']
         roots, _ = self._numbers(protocol)
         vertices = relative_to_joint(
-            _tensor(predicted['vertices']), _tensor(predicted['keypoints_3d']), roots
+            as_tensor(predicted['vertices']), as_tensor(predicted['keypoints_3d']), roots
         )
         error = pve(vertices, relative_to_joint(target.vertices, target.joints, roots))
         return {'PVE': error.item(), 'has_mesh': True}
@@ -206,14 +210,28 @@ class MeshMetric(BaseMetric):
     def _image_distances(self, sample: dict, protocol: Protocol) -> dict:
         """Distances of the judged joints in parts of the longer side of the box, NaN without ground truth."""
         truth = sample['gt_instances']
-        target, confidence = _tensor(truth['keypoints']), _tensor(truth['keypoints_confidence'])
-        side = _tensor(truth['bbox_scales']).amax(-1)
+        target, confidence = as_tensor(truth['keypoints']), as_tensor(truth['keypoints_confidence'])
+        side = as_tensor(truth['bbox_scales']).amax(-1)
         _, judged = self._numbers(protocol)
-        predicted = _tensor(sample['pred_instances']['keypoints'])
+        predicted = as_tensor(sample['pred_instances']['keypoints'])
         distances = normalized_distances(
             predicted[:, judged], target[:, judged], confidence[:, judged], side
         )[0]
         return {'distances': distances, 'has_image': bool((~distances.isnan()).any())}
+
+    def _protocol(self, name: str, fields: Mapping) -> Protocol:
+        """Make a protocol from a config."""
+        protocol = read_protocol(name, fields, Protocol, MEASURES)
+        joints = self.joint_set
+        joints.indices([protocol.root] if isinstance(protocol.root, str) else protocol.root)
+        missing = (
+            set(joint_set(protocol.joints).landmarks) - set(joints.landmarks) if protocol.joints else None
+        )
+        if missing:
+            raise ValueError(
+                f'datasets.{name}.joints={protocol.joints!r} has joints that {joints.name} has not: {missing}'
+            )
+        return protocol
 
     def _numbers(self, protocol: Protocol) -> tuple[list[int], list[int]]:
         """Numbers of the root joints and of those that are judged, among the joints of the samples."""
@@ -340,34 +358,32 @@ def mean_pose_errors(targets: Tensor) -> dict[str, float]:
     return {'MPJPE': errors.mean().item(), 'PA-MPJPE': aligned_errors.mean().item()}
 
 
-def _protocol(name: str, fields: Mapping, joints: JointSet) -> Protocol:
-    """Make a protocol from a config."""
-    unknown = set(fields) - set(Protocol.__dataclass_fields__)
+def read_protocol(name: str, fields: Mapping, kind: type, measures: Sequence[str]) -> Any:
+    """Make a protocol of some kind from a config.
+
+    Raises:
+        ValueError: If it has unknown fields or measures.
+    """
+    unknown = set(fields) - set(kind.__dataclass_fields__)
     if unknown:
         raise ValueError(
-            f'datasets.{name} has unknown fields {sorted(unknown)}; known: '
-            f'{list(Protocol.__dataclass_fields__)}'
+            f'datasets.{name} has unknown fields {sorted(unknown)}; known: {list(kind.__dataclass_fields__)}'
         )
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
-    protocol = Protocol(**fields)
-    if not protocol.measures or set(protocol.measures) - set(MEASURES):
-        raise ValueError(f'datasets.{name}.measures must be some of {MEASURES}, got {protocol.measures}')
-    joints.indices([protocol.root] if isinstance(protocol.root, str) else protocol.root)
-    missing = set(joint_set(protocol.joints).landmarks) - set(joints.landmarks) if protocol.joints else None
-    if missing:
-        raise ValueError(
-            f'datasets.{name}.joints={protocol.joints!r} has joints that {joints.name} has not: {missing}'
-        )
+    protocol = kind(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    )
+    if not protocol.measures or set(protocol.measures) - set(measures):
+        raise ValueError(f'datasets.{name}.measures must be some of {measures}, got {protocol.measures}')
     return protocol
 
 
-def _tensor(value: np.ndarray | Tensor) -> Tensor:
+def as_tensor(value: np.ndarray | Tensor) -> Tensor:
     """What is stored of a person as an array or a tensor on any device."""
     return torch.as_tensor(value).float().cpu()
 
 
 def _labels(sample: dict) -> dict[str, Tensor]:
-    return {name: _tensor(value) for name, value in sample['gt_instance_labels'].items()}
+    return {name: as_tensor(value) for name, value in sample['gt_instance_labels'].items()}
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -19,7 +19,7 @@ from mmhier.body_models.model_directory import load_body_model
 from mmhier.body_models.smpl import SMPL
 from mmhier.datasets.mesh.npz_file import read_npz
 from mmhier.evaluation.functional.mesh import pve, relative_to_joint
-from mmhier.evaluation.metrics.mesh_metric import PARAMETERS, MeshMetric, Protocol, _tensor
+from mmhier.evaluation.metrics.mesh_metric import PARAMETERS, MeshMetric, Protocol, as_tensor
 
 JOINTS = 'smpl24'
 
@@ -70,7 +70,7 @@ class SmplBodyMetric(MeshMetric):
     def _with_skeletons(self, sample: dict) -> dict:
         """The sample with SMPL's joints in place of the 44, and the vertices of the ground truth."""
         predicted = sample['pred_instances']
-        skeleton = self.body(**{name: _tensor(predicted[name]) for name in PARAMETERS}).joints
+        skeleton = self.body(**{name: as_tensor(predicted[name]) for name in PARAMETERS}).joints
         fields = self._truths[sample['dataset_name']]
         row = _row_of(sample, len(fields['betas']))
         pose, betas = (torch.from_numpy(fields[name][row : row + 1]) for name in ('body_pose', 'betas'))
@@ -91,7 +91,7 @@ class SmplBodyMetric(MeshMetric):
         roots, _ = self._numbers(protocol)
         predicted, truth = sample['pred_instances'], sample['gt_instance_labels']
         error = pve(
-            relative_to_joint(_tensor(predicted['vertices']), predicted['keypoints_3d'], roots),
+            relative_to_joint(as_tensor(predicted['vertices']), predicted['keypoints_3d'], roots),
             relative_to_joint(truth['vertices'], truth['joints'], roots),
         )
         return {'PVE': error.item(), 'has_mesh': True}

@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from mmhier.datasets.mesh import ConcatMeshDataset, HumanDataset
 from mmhier.datasets.mesh.mesh_dataset import Draw, MeshDataset
 from mmhier.datasets.mesh.mixed_dataset import HMR2_WEIGHTS, DrawSampler, MixedDataset
+from mmhier.testing.human_data import write_human_data
+
+OFFICIAL_TOTALS = {5: 750_000, 10: 1_500_000, 20: 3_000_000, 32: 4_500_000}
 
 
 class Numbers(MeshDataset):
@@ -137,3 +141,33 @@ def test_global_random_state_has_no_influence():
         torch.manual_seed(seed)
         values.append(mix()[Draw(2, 7)])
     assert values[0] == values[1]
+
+
+@pytest.mark.parametrize(
+    ('count', 'total'), [(5, 750_000), (10, 1_500_000), (20, 3_000_000), (32, 4_500_000)]
+)
+def test_balanced_mixes_of_smplerx(count, total):
+    """Every data set gives the same number of the official total, small and large ones alike."""
+    sizes = [37 * (number + 1) for number in range(count)]
+    mixed = MixedDataset([Numbers(f'd{n}', size) for n, size in enumerate(sizes)], 'balanced', total)
+    assert len(mixed) == total
+    assert (mixed._drawn(total) == total // count).all() and total % count == 0
+    drawn = Counter(mixed.locate(Draw(0, number))[0] for number in range(mixed._block))
+    assert max(drawn.values()) - min(drawn.values()) <= 1 and len(drawn) == count
+
+
+def test_concatenated_is_the_default():
+    sizes = (30, 500, 1500)
+    assert mix(sizes, 'concatenated').shares.tolist() == mix(sizes, None).shares.tolist()
+    assert mix(sizes, 'balanced').shares.tolist() == [1 / 3] * 3
+    with pytest.raises(ValueError, match="weights='balance': expected numbers or one of balanced"):
+        mix(sizes, 'balance')
+
+
+def test_bodies_and_whole_bodies_do_not_mix(tmp_path):
+    write_human_data(tmp_path / 'x.npz')
+    whole = HumanDataset('whole', str(tmp_path / 'x.npz'))
+    for mixing in (MixedDataset, ConcatMeshDataset):
+        with pytest.raises(ValueError, match='body: 44 joints; whole: 137 joints.*read all of them'):
+            mixing([Numbers('body', 30), whole])
+    assert len(MixedDataset([whole, whole])) == 10
