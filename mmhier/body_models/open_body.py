@@ -238,7 +238,7 @@ def triangles(quads: np.ndarray) -> np.ndarray:
 
 
 def sample_bodies(source: AnnySource, vertices: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """(S, A, 3) adult bodies in Anny's rest pose, drawn from the phenotype space; or some of their vertices."""
+    """(S, A, 3) adult bodies in Anny's rest pose, of random phenotypes; or only ``vertices``."""
     rng = np.random.default_rng(0)
     phenotypes = {
         'gender': rng.beta(0.3, 0.3, NUM_SAMPLES),

@@ -231,7 +231,9 @@ def _rest(
         return np.stack([shaped[:, np.searchsorted(used, group)].mean(axis=1) for group in groups], axis=1)
 
     old_weights = merge_bones(source, [old_bones[name] for name in JOINT_NAMES])
-    ends = ['head'] * 3 + ['left_wrist'] * 15 + ['right_wrist'] * 15 + ['left_wrist'] * 5 + ['right_wrist'] * 5
+    ends = (
+        ['head'] * 3 + ['left_wrist'] * 15 + ['right_wrist'] * 15 + ['left_wrist'] * 5 + ['right_wrist'] * 5
+    )
     rigid = np.eye(len(JOINT_NAMES))[[JOINT_NAMES.index(name) for name in ends]]
     head = np.eye(len(JOINT_NAMES))[[JOINT_NAMES.index('head')] * len(helpers)]
     points = np.concatenate([shaped[:, np.searchsorted(used, [*told, *helpers])], means(cubes)], axis=1)
@@ -319,11 +321,12 @@ def _skinned(
 def _joint_regressor(
     body: BodyModelData, vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray, mirror: np.ndarray
 ) -> np.ndarray:
-    """(J, V): the open body's rows, but for wrists, whose vertices have turned, and the new joints."""
+    """(J, V): the open body's rows, but for elbows and wrists, some of whose vertices have turned."""
     regressor = np.zeros((len(SMPLX_JOINT_NAMES), len(vertices)))
     regressor[:22] = _padded(body.J_regressor[:22], len(vertices))
     for joint, name in enumerate(SMPLX_JOINT_NAMES):
-        if (name in JOINT_NAMES and name != 'left_wrist') or name.startswith('right_'):
+        kept = name in JOINT_NAMES and name not in ('left_elbow', 'left_wrist')
+        if kept or name.startswith('right_'):
             continue
         near = weights[:, joint] * weights[:, SMPLX_PARENTS[joint]] > 1e-3
         if name == 'left_eyeball':
@@ -409,13 +412,14 @@ def _contour(template: np.ndarray, weights: np.ndarray) -> np.ndarray:
     For each of 17 directions from the middle of the face, from eye to eye below the chin, it is the vertex
     that is furthest out as the camera sees it, of those on the front of the head.
     """
-    bridge, nose, chin = (template[FACE_VERTICES[n]] for n in ('nose_bridge1', 'nose_base', 'lip_bottom'))
+    bridge, nose, lip = (template[FACE_VERTICES[n]] for n in ('nose_bridge1', 'nose_base', 'lip_bottom'))
     x, y, z = template.T
     head = weights[:, [_joint('head'), _joint('jaw')]].sum(axis=1) > 0.6
     head[NUM_BODY_VERTICES:] = False
-    # In front of the ears and above the throat; not nose and mouth, which stand out when seen from the side.
-    front = (z > 0.35 * bridge[2]) & (z > 0.35 * bridge[2] + 1.2 * (chin[1] - 0.02 - y)) & (y < bridge[1] + 0.02)
-    middle = (np.abs(x) < 0.035) & (y > chin[1]) & (z > 0.6 * bridge[2])
+    # In front of the ears and above the line from chin to jaw's corner, below which the throat begins. Nose
+    # and mouth stand out when seen from the side and are no outline.
+    front = (z > 0.42 * bridge[2]) & (y > lip[1] - 0.03 + 0.42 * (lip[2] - 0.01 - z)) & (y < bridge[1] + 0.02)
+    middle = (np.abs(x) < 0.035) & (y > lip[1]) & (z > 0.6 * bridge[2])
     own = np.flatnonzero(head & front & ~middle)
     centre = np.array([0.0, nose[1], 0.6 * nose[2]])
     directions = np.radians(np.linspace(-180.0 - 25.0, 25.0, len(CONTOUR_NAMES)))

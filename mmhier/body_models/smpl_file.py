@@ -233,9 +233,7 @@ def body_from_arrays(arrays: Mapping[str, np.ndarray], source: str | Path) -> Bo
             for group in LANDMARK_GROUPS
             if f'{group}_regressor' in arrays
         },
-        parts={
-            part: get(f'{part}_vertices', np.int64, 1) for part in PARTS if f'{part}_vertices' in arrays
-        },
+        parts={part: get(f'{part}_vertices', np.int64, 1) for part in PARTS if f'{part}_vertices' in arrays},
         metadata=metadata,
         **{
             name: get(name, *spec)
