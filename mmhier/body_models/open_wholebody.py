@@ -169,6 +169,7 @@ def build_open_wholebody(source: AnnySource, body: BodyModelData) -> dict[str, n
         'units': 'metres',
         'axes': body.metadata['axes'],
         'joint_names': SMPLX_JOINT_NAMES,
+        'meshes': _meshes(source),
     }
     parents = np.where(np.asarray(SMPLX_PARENTS) < 0, ROOT_PARENT, SMPLX_PARENTS)
     faces = _faces(source, kept)
@@ -443,6 +444,13 @@ def _parts(template: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         parts[f'{side}_hand'] = np.flatnonzero(hand > 0.5)
     head = weights[:, [_joint(name) for name in ('head', 'jaw', 'left_eyeball', 'right_eyeball')]].sum(axis=1)
     return parts | {'face': np.flatnonzero(head > 0.5)}
+
+
+def _meshes(source: AnnySource) -> dict[str, list[int]]:
+    """First vertex, and the one after the last, of each mesh that is not the skin."""
+    ends = NUM_BODY_VERTICES + np.cumsum([0, *(len(source.groups[name]) for name in HELPERS)])
+    names = [name.removeprefix('helper-') for name in HELPERS]
+    return {name: [int(first), int(end)] for name, first, end in zip(names, ends, ends[1:], strict=True)}
 
 
 def _faces(source: AnnySource, kept: np.ndarray) -> np.ndarray:
