@@ -450,7 +450,7 @@ def _meshes(source: AnnySource) -> dict[str, list[int]]:
     """First vertex, and the one after the last, of each mesh that is not the skin."""
     ends = NUM_BODY_VERTICES + np.cumsum([0, *(len(source.groups[name]) for name in HELPERS)])
     names = [name.removeprefix('helper-') for name in HELPERS]
-    return {name: [int(first), int(end)] for name, first, end in zip(names, ends, ends[1:], strict=True)}
+    return {name: [int(first), int(end)] for name, first, end in zip(names, ends[:-1], ends[1:], strict=True)}
 
 
 def _faces(source: AnnySource, kept: np.ndarray) -> np.ndarray:

@@ -8,16 +8,17 @@ The format is that of MMHuman3D, which SMPLer-X is trained on; N people in the o
 | bbox_xywh                    | (N, 5)      | box of the visible mask: left, top, width, height, 1 |
 | {lhand,rhand,face}_bbox_xywh | (N, 5)      | box of what is seen of a part, and 1; zeros if it is hidden |
 | keypoints2d_smplx            | (N, 144, 3) | SMPL-X's points, pixels (also outside of the image), 1 |
-| keypoints3d_smplx            | (N, 144, 4) | the same, metres, camera frame (x right, y down, z forward), 1 |
+| keypoints3d_smplx            | (N, 144, 4) | the same, metres, camera frame, 1 |
 | keypoints{2,3}d_smplx_mask   | (144,)      | ones |
 | smplx                        | dictionary  | parameters of the open whole body, below |
-| meta                         | dictionary  | height, width (N,), focal_length, principal_point (N, 2), gender |
-| misc                         | dictionary  | body_model, flat_hand_mean, licence, what the data were made with |
+| meta                         | dictionary  | height, width, focal_length, principal_point, gender of each |
+| misc                         | dictionary  | body_model, flat_hand_mean, licence, what made the data |
 
 ``smplx`` holds global_orient (N, 3), body_pose (N, 21, 3), left_hand_pose and right_hand_pose (N, 15, 3),
 jaw_pose, leye_pose, reye_pose (N, 3), betas and expression (N, 10) and transl (N, 3), all float32, rotations
-as axis-angle in radians. Hands are relative to the mean hands, as those of SMPLer-X are: the layer that takes them has
-``add_hand_means=True``. As in all files of this format dictionaries are pickled arrays without axes.
+as axis-angle in radians, in the camera frame (x right, y down, z forward). Hands are relative to the mean
+hands, as those of SMPLer-X are: the layer that takes them has ``add_hand_means=True``.
+As in all files of this format, dictionaries are pickled arrays without axes.
 """
 
 from pathlib import Path
