@@ -289,7 +289,9 @@ def _paint_inside(
 ) -> None:
     """Eyeballs and the inside of the mouth."""
     nose, eye = marks.face['nose'], marks.joints['left_eyeball']
-    cavity = (np.abs(points - [0.0, nose[1] - 0.035, nose[2] - 0.055]) < [0.034, 0.035, 0.025]).all(axis=1)
+    # An ellipsoid that lies inside of the head.
+    offset = (points - [0.0, nose[1] - 0.036, nose[2] - 0.057]) / [0.030, 0.028, 0.030]
+    cavity = (offset * offset).sum(axis=1) < 1.0
     colour[cavity & (kinds == 0)] = MOUTH_COLOUR
     colour[kinds == TONGUE], colour[kinds == TEETH] = TONGUE_COLOUR, TEETH_COLOUR
     balls = np.flatnonzero(kinds == EYEBALL)
@@ -315,7 +317,8 @@ def _paint_face(
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     front = z > eye[2] - 0.045
     colour = colour.copy()
-    mouth_y = nose[1] - 0.043
+    # Where nothing inside of the mouth is painted, the lower lip alone looks like a closed mouth.
+    mouth_y, mouth_height = (nose[1] - 0.043, 0.0085) if with_eyes else (nose[1] - 0.0325, 0.0115)
 
     def blob(cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
         return front & (((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1.0)
@@ -325,7 +328,7 @@ def _paint_face(
     if outfit.beard:
         jaw = (y < nose[1] - 0.012) & (z > face['left_ear'][2] - 0.005) & (y > nose[1] - 0.13)
         colour[jaw & ~blob(0.0, mouth_y, 0.024, 0.008)] = outfit.hair
-    colour[blob(0.0, mouth_y, 0.025, 0.0085)] = outfit.skin * np.array([0.82, 0.48, 0.48])
+    colour[blob(0.0, mouth_y, 0.025, mouth_height)] = outfit.skin * np.array([0.82, 0.48, 0.48])
     colour[blob(eye[0], eye[1], 0.020, 0.013)] = outfit.skin * 0.72
     if with_eyes:
         colour[blob(eye[0], eye[1] - 0.002, 0.016, 0.0065)] = 0.82
