@@ -108,6 +108,17 @@ def body_folder(anny, tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
+def wholebody_folder(body_folder):
+    """The same folder with an open whole body."""
+    from mmhier.body_models.open_wholebody import load_open_wholebody, open_wholebody_path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MMHIER_BODY_MODELS', str(body_folder))
+        load_open_wholebody(body_folder / open_wholebody_path().name)
+    return body_folder
+
+
+@pytest.fixture(scope='session')
 def data_set(body_folder, tmp_path_factory):
     """A small data set made by two processes."""
     from mmhier.datasets.synthetic.generator import generate

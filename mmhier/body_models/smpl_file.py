@@ -23,6 +23,7 @@ Letters: V vertices, F faces, J joints (24 for SMPL), R vertices of the render m
 | hand_components    | (2, 45, 45) | optional: principal components of hand poses, one a row |
 | contour_vertices   | (79, 17, 3) | optional: corners of triangles with the face's outline (see below) |
 | contour_weights    | (79, 17, 3) | optional: barycentric coordinates in them |
+| left_hand_vertices, right_hand_vertices, face_vertices | (N) | optional: vertices of parts |
 | render_vertices    | (R,)        | optional: vertices kept by a lighter mesh for drawing |
 | render_faces       | (F', 3)     | optional: its triangles, indices into ``render_vertices`` |
 | metadata           | ()          | optional: JSON text (name, licence, source, units, axes) |
@@ -73,6 +74,7 @@ COCO17_NAMES = (
 ROOT_PARENT = np.uint32(4294967295)
 # Group of landmarks -> number of rows of its regressor.
 LANDMARK_GROUPS = {'surface': 11, 'j19': 19, 'h36m': 17, 'j14': 14, 'tips': 10, 'face': 51}
+PARTS = ('left_hand', 'right_hand', 'face')
 NUM_HAND_NUMBERS = 45  # 15 joints of a hand, axis-angle
 CONTOUR_SHAPE = (79, 17, 3)
 
@@ -89,7 +91,8 @@ _OPTIONAL = {
     'contour_weights': (np.float32, 3),
 }
 FIELDS = (
-    *_REQUIRED, *_OPTIONAL, *(f'{group}_regressor' for group in LANDMARK_GROUPS), 'metadata', *PUBLISHED
+    *_REQUIRED, *_OPTIONAL, *(f'{group}_regressor' for group in LANDMARK_GROUPS),
+    *(f'{part}_vertices' for part in PARTS), 'metadata', *PUBLISHED
 )  # fmt: skip
 
 
@@ -98,7 +101,7 @@ class BodyModelData:
     """Arrays of a SMPL-format body model; see the table of this module for shapes and units.
 
     ``regressors`` maps a group of :data:`LANDMARK_GROUPS` to its (K, V) regressor, if the file has it;
-    ``parts`` maps 'left_hand', 'right_hand' and 'face' to their vertices, if they are installed.
+    ``parts`` maps those of :data:`PARTS` to their vertices, if the file has them or they are installed.
     """
 
     v_template: np.ndarray
@@ -230,6 +233,7 @@ def body_from_arrays(arrays: Mapping[str, np.ndarray], source: str | Path) -> Bo
             for group in LANDMARK_GROUPS
             if f'{group}_regressor' in arrays
         },
+        parts={part: get(f'{part}_vertices', np.int64, 1) for part in PARTS if f'{part}_vertices' in arrays},
         metadata=metadata,
         **{
             name: get(name, *spec)
@@ -296,7 +300,9 @@ def _check_shapes(data: BodyModelData, source: str | Path) -> None:
             raise ValueError(f'{source}: "{name}" has shape {shape}, expected {wanted}.')
     if (data.contour_vertices is None) != (data.contour_weights is None):
         raise ValueError(f'{source}: "contour_vertices" and "contour_weights" come together, one is missing.')
-    for name, corners in (('f', data.faces), ('contour_vertices', data.contour_vertices)):
+    corners_of = {'f': data.faces, 'contour_vertices': data.contour_vertices}
+    corners_of |= {f'{part}_vertices': vertices for part, vertices in data.parts.items()}
+    for name, corners in corners_of.items():
         if corners is not None and corners.size and not 0 <= corners.min() <= corners.max() < num_vertices:
             raise ValueError(f'{source}: "{name}" refers to vertices outside 0..{num_vertices - 1}.')
     if any(not 0 <= parent < joint for joint, parent in enumerate(data.parents[1:], start=1)):

@@ -6,10 +6,12 @@ import sys
 from mmhier.body_models.joint_regressor import REGRESSOR_FILES, is_available
 from mmhier.body_models.joint_sets import JOINT_SETS
 from mmhier.body_models.model_directory import (
+    BUILT,
     INSTALLED,
     NAMES,
     PARTS,
     SITES,
+    body_file,
     install_body,
     install_parts,
     install_regressor,
@@ -25,7 +27,7 @@ from mmhier.body_models.model_files import (
     read_members,
     recognise,
 )
-from mmhier.body_models.open_body import cache_directory, open_body_path
+from mmhier.body_models.open_body import cache_directory
 
 # All that models and their data sets use, of the shape and of the expression.
 DEFAULT_NUM_BETAS = 10
@@ -146,7 +148,7 @@ def _list() -> int:
     print(f'Body models in {cache_directory()}')
     width = max(map(len, NAMES))
     for name in NAMES:
-        path = open_body_path() if name == 'open' else installed_path(name)
+        path = body_file(name)
         if path.is_file():
             data = load_body_data(name)
             sets = ', '.join(s for s, joints in JOINT_SETS.items() if is_available(joints, data))
@@ -154,7 +156,7 @@ def _list() -> int:
             if data.num_expressions:
                 components += f', {data.num_expressions} expression components'
             print(f'  {name:{width}} {path.name}: {components}; joint sets: {sets}')
-        elif name == 'open':
+        elif name in BUILT:
             print(f'  {name:{width}} built when it is first used')
         else:
             site = SITES[INSTALLED[name][0]]

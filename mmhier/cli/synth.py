@@ -33,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='simple: one person per image, facing the camera, nothing in front (default: %(default)s)',
     )
     parser.add_argument(
+        '--whole-body',
+        action='store_true',
+        help='people with fingers, jaws, eyes and expressions, seen from closer; writes HumanData for '
+        "SMPLer-X's models instead of SMPL parameters",
+    )
+    parser.add_argument(
         '--workers', type=_count, default=None, help='processes (default: number of CPU cores)'
     )
     parser.add_argument(
@@ -51,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         args.seed,
         args.image_size,
         args.scenes,
+        args.whole_body,
         args.workers,
         args.overwrite,
     )

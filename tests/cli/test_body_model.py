@@ -200,7 +200,8 @@ def test_a_missing_model_names_the_site_and_the_command(folder):
     with pytest.raises(FileNotFoundError, match=r'https://smpl\.is\.tue\.mpg\.de.*mmhier body-model setup'):
         load_body_model('neutral')
     with pytest.raises(
-        ValueError, match=r'no body model "nobody": open, neutral, male, female, smplx_neutral'
+        ValueError,
+        match=r'no body model "nobody": open, open-wholebody, neutral, male, female, smplx_neutral',
     ):
         load_body_model('nobody')
     with pytest.raises(FileNotFoundError, match=r'none\.pkl'):

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmhier.datasets.synthetic.camera import SUPERSAMPLING, Camera
 from mmhier.datasets.synthetic.people import BodyKit, Person
+from mmhier.datasets.synthetic.whole_body_annotation import WholeBodyKit, whole_body_truth
 from mmhier.geometry.array_rotations import matrix_to_axis_angle
 from mmhier.rasterizer import FrameBuffer, project
 
@@ -21,7 +22,7 @@ KEYPOINT_REACH = np.array(
 
 
 class Annotation(NamedTuple):
-    """The truth about one visible person; see the tables of :mod:`.dataset_format`."""
+    """The truth about one visible person: :mod:`.dataset_format`, or :mod:`.human_data_format`."""
 
     keypoints: np.ndarray
     bbox: list[float]
@@ -59,9 +60,14 @@ def keypoint_visibility(
 
 
 def annotate(
-    number: int, person: Person, buffer: FrameBuffer, camera: Camera, kit: BodyKit
+    number: int,
+    person: Person,
+    buffer: FrameBuffer,
+    camera: Camera,
+    kit: BodyKit,
+    whole: WholeBodyKit | None = None,
 ) -> Annotation | None:
-    """The truth about one person, or None when nothing of them is visible."""
+    """The truth about one person, or None when nothing of them is visible; ``whole`` of whole bodies."""
     height, width = camera.image_hw
     fine = (buffer.objects == number).reshape(height * SUPERSAMPLING, width * SUPERSAMPLING).view(
         np.uint8
@@ -71,22 +77,29 @@ def annotate(
     if area == 0:
         return None
     bbox = cv2.boundingRect(mask)
-    coco17, joints = camera.to_camera(person.coco17), camera.to_camera(person.joints)
+    coco17 = camera.to_camera(person.coco17)
     visible = keypoint_visibility(coco17, number, buffer, camera, kit)
     screen = project(coco17, camera.intrinsics)[:, :2]
     keypoints = np.concatenate([np.where(visible[:, None] > 0, screen, 0.0), visible[:, None]], axis=1)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     outlines = [contour.reshape(-1).astype(float).tolist() for contour in contours if len(contour) >= 3]
-    root = camera.rotation @ person.root
+    if whole is not None:
+        smpl = whole_body_truth(number, person, buffer, camera, kit, whole)
+    else:
+        seen = np.concatenate([screen, visible[:, None]], axis=1)
+        smpl = _smpl(person, camera) | {'coco17_3d': coco17, 'coco17_2d': seen}
+    return Annotation(keypoints, [float(value) for value in bbox], area, outlines, smpl)
+
+
+def _smpl(person: Person, camera: Camera) -> dict[str, np.ndarray]:
+    """Parameters and joints of a body of SMPL's skeleton."""
+    joints = camera.to_camera(person.joints)
     # The root turns about its own rest position, so the camera-frame translation is found from the pelvis.
     rest = person.joints[0] - person.transl
-    smpl = {
-        'global_orient': matrix_to_axis_angle(root),
+    return {
+        'global_orient': matrix_to_axis_angle(camera.rotation @ person.root),
         'body_pose': person.pose.body_pose,
         'betas': person.betas,
         'transl': joints[0] - rest,
         'joints3d': joints,
-        'coco17_3d': coco17,
-        'coco17_2d': np.concatenate([screen, visible[:, None]], axis=1),
     }
-    return Annotation(keypoints, [float(value) for value in bbox], area, outlines, smpl)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmhier.body_models.smpl_file import COCO17_NAMES, JOINT_NAMES, BodyModelData
+from mmhier.body_models.smpl_file import COCO17_NAMES, BodyModelData
 
 SKIN_TONES = np.array(
     [[0.88, 0.70, 0.60], [0.84, 0.63, 0.50], [0.78, 0.57, 0.42], [0.58, 0.39, 0.27], [0.36, 0.23, 0.16]]
@@ -47,12 +47,16 @@ TROUSER_TONES = np.array(
 # Clothes whose chromaticity is this close to the skin's would make people look bare.
 SKIN_DISTANCE = 0.045
 TOP_PATTERNS = {'plain': 0.45, 'stripes': 0.2, 'columns': 0.08, 'checks': 0.12, 'blocks': 0.1, 'dots': 0.05}
+# What a surface is, where it is not skin that may be covered: see :func:`paint`.
+EYEBALL, TEETH, TONGUE = 1, 2, 3
+MOUTH_COLOUR, TONGUE_COLOUR, TEETH_COLOUR = (0.30, 0.08, 0.08), (0.72, 0.33, 0.33), (0.92, 0.90, 0.84)
+IRIS_RADIUS, PUPIL_RADIUS = 0.0058, 0.0024
 BOTTOM_PATTERNS = {'plain': 0.86, 'columns': 0.05, 'checks': 0.05, 'stripes': 0.02, 'dots': 0.02}
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Places on the template body, metres: joints (24, 3) and COCO keypoints (17, 3) by name."""
+    """Places on the template body, metres: joints (J, 3) and COCO keypoints (17, 3) by name."""
 
     joints: dict[str, np.ndarray]
     face: dict[str, np.ndarray]
@@ -61,7 +65,7 @@ class Landmarks:
     def of(cls, model: BodyModelData) -> 'Landmarks':
         """Landmarks of a model's template."""
         keypoints = model.coco17_regressor @ np.concatenate([model.v_template, model.joint_template])
-        return cls(dict(zip(JOINT_NAMES, model.joint_template)), dict(zip(COCO17_NAMES, keypoints)))
+        return cls(dict(zip(model.joint_names, model.joint_template)), dict(zip(COCO17_NAMES, keypoints)))
 
 
 @dataclass(frozen=True)
@@ -229,13 +233,16 @@ def surface_offsets(outfit: Outfit, marks: Landmarks, points: np.ndarray) -> np.
     return offset
 
 
-def paint(outfit: Outfit, marks: Landmarks, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def paint(
+    outfit: Outfit, marks: Landmarks, points: np.ndarray, kinds: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Colour template points.
 
     Args:
         outfit: the person's outfit.
         marks: landmarks of the template.
         points: (P, 3) template coordinates.
+        kinds: (P,) 0 for skin, or ``EYEBALL``, ``TEETH``, ``TONGUE``; of bodies that have these.
 
     Returns:
         RGB albedo (P, 3), and gloss (P,), the strength of the highlight.
@@ -244,7 +251,7 @@ def paint(outfit: Outfit, marks: Landmarks, points: np.ndarray) -> tuple[np.ndar
     colour = np.broadcast_to(outfit.skin, points.shape).astype(np.float32)
     gloss = np.full(len(points), 0.12, np.float32)
     head = np.flatnonzero(points[:, 1] > marks.joints['neck'][1] - 0.02)
-    colour[head] = _paint_face(outfit, marks, points[head], colour[head])
+    colour[head] = _paint_face(outfit, marks, points[head], colour[head], with_eyes=kinds is None)
     for name, fabric in (('bottom', outfit.bottom), ('top', outfit.top)):
         chosen = np.flatnonzero(region[name])
         colour[chosen] = fabric.paint(points[chosen]) * _folds(outfit, points[chosen])
@@ -272,7 +279,27 @@ def paint(outfit: Outfit, marks: Landmarks, points: np.ndarray) -> tuple[np.ndar
         hat = (points[:, 1] > eye[1] + 0.05) & (np.abs(points[:, 0]) < 0.2)
         colour[hat] = outfit.hat * np.where(points[hat, 1:2] < eye[1] + 0.065, 0.7, 1.0)
         gloss[hat] = 0.03
+    if kinds is not None:
+        _paint_inside(marks, points, kinds, colour, gloss)
     return colour, gloss
+
+
+def _paint_inside(
+    marks: Landmarks, points: np.ndarray, kinds: np.ndarray, colour: np.ndarray, gloss: np.ndarray
+) -> None:
+    """Eyeballs and the inside of the mouth."""
+    nose, eye = marks.face['nose'], marks.joints['left_eyeball']
+    # An ellipsoid that lies inside of the head.
+    offset = (points - [0.0, nose[1] - 0.036, nose[2] - 0.057]) / [0.030, 0.028, 0.030]
+    cavity = (offset * offset).sum(axis=1) < 1.0
+    colour[cavity & (kinds == 0)] = MOUTH_COLOUR
+    colour[kinds == TONGUE], colour[kinds == TEETH] = TONGUE_COLOUR, TEETH_COLOUR
+    balls = np.flatnonzero(kinds == EYEBALL)
+    x, y, z = points[balls].T
+    off = np.where(z > eye[2], np.hypot(np.abs(x) - eye[0], y - eye[1]), 1.0)
+    colour[balls] = np.where(off < IRIS_RADIUS, 0.16, 0.86)[:, None]
+    colour[balls[off < PUPIL_RADIUS]] = 0.03
+    gloss[balls] = 0.5
 
 
 def _folds(outfit: Outfit, points: np.ndarray) -> np.ndarray:
@@ -281,14 +308,17 @@ def _folds(outfit: Outfit, points: np.ndarray) -> np.ndarray:
     return (1.0 + 0.05 * waves[:, :2].sum(axis=1) + 0.05 * waves[:, 2] * waves[:, 3])[:, None]
 
 
-def _paint_face(outfit: Outfit, marks: Landmarks, points: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Eyes, brows, mouth, cheeks and beard on head points."""
+def _paint_face(
+    outfit: Outfit, marks: Landmarks, points: np.ndarray, colour: np.ndarray, with_eyes: bool
+) -> np.ndarray:
+    """Eyes, brows, mouth, cheeks and beard on head points; of eyes only the lids if they are not painted."""
     face = marks.face
     eye, nose = face['left_eye'], face['nose']
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     front = z > eye[2] - 0.045
     colour = colour.copy()
-    mouth_y = nose[1] - 0.043
+    # Where nothing inside of the mouth is painted, the lower lip alone looks like a closed mouth.
+    mouth_y, mouth_height = (nose[1] - 0.043, 0.0085) if with_eyes else (nose[1] - 0.0325, 0.0115)
 
     def blob(cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
         return front & (((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1.0)
@@ -298,10 +328,11 @@ def _paint_face(outfit: Outfit, marks: Landmarks, points: np.ndarray, colour: np
     if outfit.beard:
         jaw = (y < nose[1] - 0.012) & (z > face['left_ear'][2] - 0.005) & (y > nose[1] - 0.13)
         colour[jaw & ~blob(0.0, mouth_y, 0.024, 0.008)] = outfit.hair
-    colour[blob(0.0, mouth_y, 0.025, 0.0085)] = outfit.skin * np.array([0.82, 0.48, 0.48])
+    colour[blob(0.0, mouth_y, 0.025, mouth_height)] = outfit.skin * np.array([0.82, 0.48, 0.48])
     colour[blob(eye[0], eye[1], 0.020, 0.013)] = outfit.skin * 0.72
-    colour[blob(eye[0], eye[1] - 0.002, 0.016, 0.0065)] = 0.82
-    colour[blob(eye[0] - 0.001, eye[1] - 0.001, 0.0075, 0.0075)] = 0.13
+    if with_eyes:
+        colour[blob(eye[0], eye[1] - 0.002, 0.016, 0.0065)] = 0.82
+        colour[blob(eye[0] - 0.001, eye[1] - 0.001, 0.0075, 0.0075)] = 0.13
     colour[blob(eye[0], eye[1] + 0.022, 0.021, 0.0042)] = outfit.hair * 0.7
     colour[front & (y < nose[1] - 0.006) & (y > nose[1] - 0.014) & (x < 0.013)] *= 0.6
     return colour

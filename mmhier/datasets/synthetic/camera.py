@@ -51,19 +51,46 @@ class Camera(NamedTuple):
         return fine
 
 
-def sample_camera(rng: np.random.Generator, image_hw: tuple[int, int]) -> tuple[Camera, float]:
+class Framing(NamedTuple):
+    """How large people are, and where their hips are, in heights of the image.
+
+    Attributes:
+        close_chance: share of cameras that are so close that a part of the person is outside of the image.
+        sizes: range of the height of a person, and ``close_sizes`` of one seen from close.
+        rows: range of the row of the hips, and ``close_rows`` from close.
+        keeps_head: the closer the camera the lower the hips, so that the head stays in the image.
+    """
+
+    close_chance: float
+    sizes: tuple[float, float]
+    close_sizes: tuple[float, float]
+    rows: tuple[float, float]
+    close_rows: tuple[float, float]
+    keeps_head: bool = False
+
+
+BODIES = Framing(0.15, (0.4, 0.95), (1.1, 1.9), (0.45, 0.6), (0.55, 1.05))
+# The hand of a person as high as the image is a tenth as high.
+WHOLE_BODIES = Framing(0.65, (0.85, 1.0), (1.15, 2.3), (0.49, 0.55), (0.04, 0.2), keeps_head=True)
+
+
+def sample_camera(
+    rng: np.random.Generator, image_hw: tuple[int, int], framing: Framing = BODIES
+) -> tuple[Camera, float]:
     """A camera that sees a person of 1.7 m at a random size and place; also that person's distance."""
     height, width = image_hw
     focal = max(image_hw) * rng.uniform(0.9, 1.9)
     pitch = np.radians(rng.uniform(-8, 12) if rng.random() < 0.65 else rng.uniform(12, 42))
     roll = np.radians(rng.normal(0.0, 2.5))
-    close = rng.random() < 0.15
-    size = height * (rng.uniform(1.1, 1.9) if close else rng.uniform(0.4, 0.95))
+    close = rng.random() < framing.close_chance
+    size = height * rng.uniform(*(framing.close_sizes if close else framing.sizes))
     distance = max(focal * 1.7 / size, 1.2)
     level = np.array([[-1.0, 0, 0], [0, -1, 0], [0, 0, 1]])
     rotation = euler_to_matrix([pitch, 0.0, roll]) @ level
     intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
-    row = height * (rng.uniform(0.55, 1.05) if close else rng.uniform(0.45, 0.6))
+    row = height * rng.uniform(*(framing.close_rows if close else framing.rows))
+    if close and framing.keeps_head:
+        row += size * (1.7 - HIP_HEIGHT) / 1.7
     ray = rotation.T @ [0.0, (row - intrinsics[1, 2]) / focal, 1.0]
     # High enough that the hip of the main person appears in that row.
     camera_height = max(HIP_HEIGHT - distance * ray[1], MIN_HEIGHT)

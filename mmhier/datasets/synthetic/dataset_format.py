@@ -22,16 +22,21 @@ visible mask; ``segmentation`` polygons; ``iscrowd`` 0.
 Vertices are ``pose_body(model, [global_orient, body_pose], betas, transl)`` with the open body
 (:mod:`mmhier.body_models.open_body`), and pixels are ``K @ point`` divided by depth. Clothes and hair that
 the images show are not part of the SMPL surface.
+
+People with whole bodies (``mmhier synth --whole-body``) have no ``smpl_{split}.npz`` but
+:mod:`.human_data_format`.
 """
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmhier.body_models.smpl_file import COCO17_NAMES
+from mmhier.datasets.synthetic.human_data_format import write_human_data
 
 SMPL_SHAPES = {
     'global_orient': (3,),
@@ -47,6 +52,7 @@ SKELETON = (
     (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9), (8, 10),
     (9, 11), (2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7),
 )  # fmt: skip
+LICENCE_TEXT = 'CC0-1.0, synthetic: no real person is shown'
 LICENCE = {'id': 1, 'name': 'CC0 1.0 Universal', 'url': 'https://creativecommons.org/publicdomain/zero/1.0/'}
 
 
@@ -73,20 +79,22 @@ def annotation_record(
     }
 
 
-def smpl_record(smpl: dict[str, np.ndarray], intrinsics: np.ndarray) -> dict[str, list[float]]:
+def smpl_record(
+    smpl: dict[str, np.ndarray], intrinsics: np.ndarray, names: Iterable[str] = SMPL_SHAPES
+) -> dict[str, list[float]]:
     """Flat float32 numbers of one person, ready for JSON."""
     values = {**smpl, 'K': intrinsics}
-    return {name: np.asarray(values[name], np.float32).ravel().tolist() for name in SMPL_SHAPES}
+    return {name: np.asarray(values[name], np.float32).ravel().tolist() for name in names}
 
 
 def write_split(folder: Path, split: str, entries: list[dict[str, Any]], parameters: dict[str, Any]) -> None:
-    """Write the two annotation files of a split.
+    """Write the two annotation files of a split; of whole bodies HumanData instead of the second one.
 
     Args:
         folder: the ``annotations`` folder.
         split: 'train' or 'val'.
         entries: one per image in order: 'image' and 'people', a list of {'coco', 'smpl'} records.
-        parameters: recorded under ``info``.
+        parameters: what the data set was made with, recorded in the files.
     """
     annotations, rows = [], []
     for entry in entries:
@@ -98,7 +106,7 @@ def write_split(folder: Path, split: str, entries: list[dict[str, Any]], paramet
             'description': f'mmhier synthetic people, {split}',
             'version': '1.0',
             'contributor': 'mmhier',
-            'licence': 'CC0-1.0, synthetic: no real person is shown',
+            'licence': LICENCE_TEXT,
             'parameters': parameters,
         },
         'licenses': [LICENCE],
@@ -115,6 +123,9 @@ def write_split(folder: Path, split: str, entries: list[dict[str, Any]], paramet
         'annotations': annotations,
     }
     (folder / f'person_keypoints_{split}.json').write_text(json.dumps(coco, separators=(',', ':')))
+    if parameters['whole_body']:
+        write_human_data(folder / f'human_data_{split}.npz', split, entries, parameters, LICENCE_TEXT)
+        return
     arrays = {
         'annotation_id': np.asarray([annotation['id'] for annotation in annotations], np.int64),
         'image_id': np.asarray([annotation['image_id'] for annotation in annotations], np.int64),

@@ -20,15 +20,19 @@ from tqdm import tqdm
 
 from mmhier.atomic import new_file
 from mmhier.body_models.open_body import load_open_body
+from mmhier.body_models.open_wholebody import load_open_wholebody
 from mmhier.datasets.synthetic.dataset_format import (
+    SMPL_SHAPES,
     annotation_record,
     image_record,
     smpl_record,
     write_split,
 )
+from mmhier.datasets.synthetic.human_data_format import HUMAN_SHAPES
 from mmhier.datasets.synthetic.people import BodyKit
 from mmhier.datasets.synthetic.rendering import render_image
 from mmhier.datasets.synthetic.scene import SCENE_STYLES
+from mmhier.datasets.synthetic.whole_body_annotation import WholeBodyKit
 from mmhier.digest import code_digest
 from mmhier.safe_files import read_json
 
@@ -39,6 +43,7 @@ PARAMETERS_FILE = 'synth.json'
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
 _kit: BodyKit | None = None
+_whole: WholeBodyKit | None = None
 
 
 def image_stream(seed: int, split: str, index: int) -> np.random.Generator:
@@ -53,6 +58,7 @@ def generate(
     seed: int = 0,
     image_size_wh: tuple[int, int] = (320, 256),
     scenes: str = 'varied',
+    whole_body: bool = False,
     workers: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -66,6 +72,7 @@ def generate(
         seed: seed of all random streams.
         image_size_wh: width and height of the images.
         scenes: a key of ``SCENE_STYLES``.
+        whole_body: people with fingers, jaws, eyes and expressions, seen from closer, with HumanData.
         workers: number of processes, the number of CPU cores by default.
         overwrite: replace a data set made with other parameters.
         progress: show a progress bar.
@@ -78,7 +85,7 @@ def generate(
         ValueError: if ``scenes`` is unknown.
     """
     out = Path(out)
-    parameters = data_set_parameters(num_train, num_val, seed, image_size_wh, scenes)
+    parameters = data_set_parameters(num_train, num_val, seed, image_size_wh, scenes, whole_body)
     if parameters_of(out) == parameters:
         return False
     if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
@@ -117,6 +124,7 @@ def data_set_parameters(
     seed: int,
     image_size_wh: tuple[int, int] = (320, 256),
     scenes: str = 'varied',
+    whole_body: bool = False,
 ) -> dict[str, Any]:
     """All that decides the bytes of a data set, this package's code and the body's source included.
 
@@ -129,12 +137,13 @@ def data_set_parameters(
         raise ValueError(f'scenes must be one of {sorted(SCENE_STYLES)}, got {scenes!r}')
     return {
         'code': code_digest(__name__),
-        'body': load_open_body().metadata['source'],
+        'body': (load_open_wholebody if whole_body else load_open_body)().metadata['source'],
         'num_train': num_train,
         'num_val': num_val,
         'seed': seed,
         'image_size_wh': list(image_size_wh),
         'scenes': scenes,
+        'whole_body': whole_body,
     }
 
 
@@ -188,7 +197,7 @@ def _render_all(partial: Path, parameters: dict[str, Any], workers: int, progres
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, '1'))
         try:
             context = multiprocessing.get_context('spawn')
-            with context.Pool(min(workers, len(tasks)), initializer=_start_worker) as pool:
+            with context.Pool(min(workers, len(tasks)), _start_worker, (parameters['whole_body'],)) as pool:
                 for count in pool.imap_unordered(_render_chunk, tasks):
                     bar.update(count)
         finally:
@@ -196,12 +205,13 @@ def _render_all(partial: Path, parameters: dict[str, Any], workers: int, progres
                 os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
 
-def _start_worker() -> None:
-    global _kit
+def _start_worker(whole_body: bool) -> None:
+    global _kit, _whole
     # Ctrl-C is for the parent, which then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
-    _kit = BodyKit(load_open_body())
+    _kit = BodyKit(load_open_wholebody() if whole_body else load_open_body())
+    _whole = WholeBodyKit(_kit) if whole_body else None
 
 
 def _render_chunk(task: tuple[Path, str, int, int, dict[str, Any]]) -> int:
@@ -209,17 +219,18 @@ def _render_chunk(task: tuple[Path, str, int, int, dict[str, Any]]) -> int:
     partial, split, start, stop, parameters = task
     width, height = parameters['image_size_wh']
     style = SCENE_STYLES[parameters['scenes']]
+    names = SMPL_SHAPES if _whole is None else HUMAN_SHAPES
     entries = []
     for index in range(start, stop):
         rng = image_stream(parameters['seed'], split, index)
-        image, intrinsics, annotations = render_image(rng, _kit, (height, width), style)
+        image, intrinsics, annotations = render_image(rng, _kit, (height, width), style, _whole)
         name = f'{index + 1:08d}.jpg'
         _, encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         (partial / 'images' / split / name).write_bytes(encoded.tobytes())
         people = [
             {
                 'coco': annotation_record(index + 1, a.keypoints, a.bbox, a.area, a.segmentation),
-                'smpl': smpl_record(a.smpl, intrinsics),
+                'smpl': smpl_record(a.smpl, intrinsics, names),
             }
             for a in annotations
         ]

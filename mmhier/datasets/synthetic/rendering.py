@@ -14,6 +14,7 @@ from mmhier.datasets.synthetic.background import render_background
 from mmhier.datasets.synthetic.camera import SUPERSAMPLING, Camera
 from mmhier.datasets.synthetic.people import BodyKit, Person
 from mmhier.datasets.synthetic.scene import SCENE_STYLES, Scene, SceneStyle, sample_scene
+from mmhier.datasets.synthetic.whole_body_annotation import WholeBodyKit
 from mmhier.rasterizer import FrameBuffer, project, vertex_normals
 
 
@@ -31,6 +32,7 @@ def render_image(
     kit: BodyKit,
     image_hw: tuple[int, int],
     style: SceneStyle = SCENE_STYLES['varied'],
+    whole: WholeBodyKit | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[Annotation]]:
     """Make one image.
 
@@ -39,6 +41,7 @@ def render_image(
         kit: the body.
         image_hw: height and width.
         style: how hard the image is.
+        whole: of a whole body: what the truth about hands and face needs.
 
     Returns:
         (H, W, 3) uint8 BGR image, intrinsics K (3, 3), one annotation per visible person.
@@ -47,7 +50,8 @@ def render_image(
     buffer = draw_scene(scene, kit)
     image = shade_scene(rng, scene, kit, buffer)
     found = [
-        annotate(number, person, buffer, scene.camera, kit) for number, person in enumerate(scene.people)
+        annotate(number, person, buffer, scene.camera, kit, whole)
+        for number, person in enumerate(scene.people)
     ]
     return image, scene.camera.intrinsics, [annotation for annotation in found if annotation is not None]
 
@@ -90,10 +94,11 @@ def shade_scene(rng: np.random.Generator, scene: Scene, kit: BodyKit, buffer: Fr
         surface = buffer.gather(number)
         if len(surface.pixels):
             normals = vertex_normals(person.vertices, kit.faces)
-            attributes = surface.interpolate(kit.faces, np.concatenate([kit.texture, normals], axis=1))
-            albedo, gloss = paint(person.outfit, kit.marks, attributes[:, :3])
+            attributes = surface.interpolate(kit.faces, np.concatenate([kit.attributes, normals], axis=1))
+            kinds = np.round(attributes[:, 3]) if kit.is_whole else None
+            albedo, gloss = paint(person.outfit, kit.marks, attributes[:, :3], kinds)
             view = camera.rotation[2].astype(np.float32)
-            canvas[surface.pixels] = _illuminate(light, albedo, gloss, attributes[:, 3:], view)
+            canvas[surface.pixels] = _illuminate(light, albedo, gloss, attributes[:, -3:], view)
     for number, prop in enumerate(props, start=len(people)):
         surface = buffer.gather(number)
         normals = prop.normals[surface.faces].astype(np.float32)

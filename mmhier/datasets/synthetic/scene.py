@@ -7,11 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmhier.datasets.synthetic.appearance import sample_outfit
-from mmhier.datasets.synthetic.camera import HIP_HEIGHT, Camera, sample_camera
+from mmhier.datasets.synthetic.appearance import Outfit, sample_outfit
+from mmhier.datasets.synthetic.camera import BODIES, HIP_HEIGHT, WHOLE_BODIES, Camera, sample_camera
+from mmhier.datasets.synthetic.hands import sample_expression, with_hands_and_face
 from mmhier.datasets.synthetic.people import BodyKit, Person
 from mmhier.datasets.synthetic.poses import sample_pose
 from mmhier.datasets.synthetic.props import Prop, make_seat, sample_prop
+from mmhier.rasterizer import project
+
+HAND_LENGTH = 0.18  # metres
+# Of whole bodies the main person takes other poses until a hand is seen that is so many image heights long.
+MIN_HAND_SHARE, MOST_POSES = 0.09, 6
+# Numbers of the joints of SMPL-X's left and right hand, wrist first.
+HANDS = np.array([[20, *range(25, 40)], [21, *range(40, 55)]])
 
 
 class SceneStyle(NamedTuple):
@@ -56,7 +64,7 @@ def sample_scene(
     style: SceneStyle = SCENE_STYLES['varied'],
 ) -> Scene:
     """Draw a scene of a style for images of the given height and width."""
-    camera, distance = sample_camera(rng, image_hw)
+    camera, distance = sample_camera(rng, image_hw, WHOLE_BODIES if kit.is_whole else BODIES)
     count = 1 + rng.choice(len(style.num_people_chances), p=style.num_people_chances)
     people, places = [], []
     for index in range(count):
@@ -70,11 +78,11 @@ def sample_scene(
         yaw = away + (rng.normal(0.0, style.facing_spread) if facing else rng.uniform(-np.pi, np.pi))
         outfit = sample_outfit(rng, kit.marks)
         betas = np.clip(rng.normal(0.0, 0.9, kit.model.num_betas), -2.5, 2.5)
-        person = kit.build(sample_pose(rng, style.lying_chance), betas, outfit, yaw)
-        shift = place - [person.joints[0, 0], 0.0, person.joints[0, 2]]
-        if person.pose.legs == 'jump':
-            shift[1] += rng.uniform(0.0, 0.4)
-        people.append(person.moved(shift.astype(np.float32)))
+        for _ in range(MOST_POSES):
+            person = _sample_person(rng, kit, style, betas, outfit, yaw, place)
+            if index or not kit.is_whole or _shows_a_hand(person, camera):
+                break
+        people.append(person)
     # Keep the main person in view when the hip is low, as in sitting or lying.
     camera = camera.raised(float(people[0].joints[0, 1]) - HIP_HEIGHT)
     props = _sample_props(rng, distance, places, style.occluder_chance)
@@ -84,6 +92,37 @@ def sample_scene(
         if _needs_seat(person)
     ]
     return Scene(camera, people, props, distance)
+
+
+def _sample_person(
+    rng: np.random.Generator,
+    kit: BodyKit,
+    style: SceneStyle,
+    betas: np.ndarray,
+    outfit: Outfit,
+    yaw: float,
+    place: np.ndarray,
+) -> Person:
+    """Somebody in a random pose at a place on the floor."""
+    pose, expression = sample_pose(rng, style.lying_chance), None
+    if kit.is_whole:
+        pose = with_hands_and_face(rng, pose)
+        expression = sample_expression(rng, kit.model.num_expressions)
+    person = kit.build(pose, betas, outfit, yaw, expression)
+    shift = place - [person.joints[0, 0], 0.0, person.joints[0, 2]]
+    if person.pose.legs == 'jump':
+        shift[1] += rng.uniform(0.0, 0.4)
+    return person.moved(shift.astype(np.float32))
+
+
+def _shows_a_hand(person: Person, camera: Camera) -> bool:
+    """Whether a whole hand is inside of the image, and as large as is asked for."""
+    camera = camera.raised(float(person.joints[0, 1]) - HIP_HEIGHT)
+    height, width = camera.image_hw
+    x, y, depth = np.moveaxis(project(camera.to_camera(person.joints[HANDS]), camera.intrinsics), -1, 0)
+    inside = (depth > 0.1) & (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1)
+    size = camera.intrinsics[0, 0] * HAND_LENGTH / np.maximum(depth.mean(axis=1), 0.1)
+    return bool((inside.all(axis=1) & (size >= MIN_HAND_SHARE * height)).any())
 
 
 def _needs_seat(person: Person) -> bool:
