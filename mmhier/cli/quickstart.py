@@ -7,16 +7,13 @@ training resumes from its last checkpoint.
 """
 
 import argparse
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mmhier.body_models.joint_sets import joint_set
+from mmhier.cli.steps import run_step
 from mmhier.cli.test import write_json
 from mmhier.datasets.synthetic.generator import data_set_parameters, parameters_of
 from mmhier.safe_files import read_json, read_npz
@@ -75,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     people = [f'--train={args.train}', f'--val={args.val}', f'--seed={args.seed}', f'--scenes={SCENES}']
     seconds = {}
     if not args.from_scratch:
-        seconds['demo'] = _step(['demo', '--out', str(out / 'demo'), '--no-show'])
-    seconds['people'] = _step(['synth', str(data), *people])
+        seconds['demo'] = run_step(['demo', '--out', str(out / 'demo'), '--no-show'])
+    seconds['people'] = run_step(['synth', str(data), *people])
 
     annotations = data / 'annotations' / 'person_keypoints_val.json'
     options = [f'data_root={data}/', *args.cfg_options]
@@ -122,7 +119,7 @@ def _train_and_test(
     folder, metrics = out / f'{prefix}train', out / f'{prefix}metrics.json'
     options = ['--cfg-options', *options]
     command = ['train', config, '--work-dir', str(folder), '--resume', *options]
-    seconds[f'{prefix}train'] = _step(command)
+    seconds[f'{prefix}train'] = run_step(command)
     best = max(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime, default=None)
     if best is None:
         raise FileNotFoundError(
@@ -130,7 +127,7 @@ def _train_and_test(
             f'default_hooks.checkpoint.save_best). Delete {folder} to train again'
         )
     command = ['test', config, str(best), '--work-dir', str(out / f'{prefix}test'), '--out', str(metrics)]
-    seconds[f'{prefix}test'] = _step([*command, *show, *options, *test_options])
+    seconds[f'{prefix}test'] = run_step([*command, *show, *options, *test_options])
     return best
 
 
@@ -201,16 +198,6 @@ def draw_upright(config: str, checkpoint: Path, data: Path) -> np.ndarray:
     pictures = [np.concatenate([result.draw(), result.draw_side()], axis=1) for result in results]
     height, width = CELL_HW
     return contact_sheet(pictures, UPRIGHT_COLUMNS, (height, 2 * width))
-
-
-def _step(arguments: list[str]) -> float:
-    """Run one ``mmhier`` command in a process of its own and return its seconds."""
-    print(f'\n$ mmhier {" ".join(arguments)}', flush=True)
-    start = time.monotonic()
-    # One core is left to the data loader: more threads than cores wait for each other most of the time.
-    threads = dict(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) - 1)), OMP_WAIT_POLICY='PASSIVE')
-    subprocess.run([sys.executable, '-m', 'mmhier', *arguments], check=True, env={**threads, **os.environ})
-    return time.monotonic() - start
 
 
 def _report(out: Path, seconds: dict[str, float], args: argparse.Namespace, wanted: dict) -> None:

@@ -72,6 +72,6 @@ def test_outside_the_repository_it_says_so(tmp_path):
 
 
 def test_training_without_a_score_is_an_error_with_a_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(quickstart, '_step', lambda command: 0.0)
+    monkeypatch.setattr(quickstart, 'run_step', lambda command: 0.0)
     with pytest.raises(FileNotFoundError, match='train has no best checkpoint.*to train again'):
         quickstart._train_and_test('config.py', tmp_path, '', [], [], [], {})
