@@ -1,5 +1,6 @@
 """``mmhier compare``: budgets that are equal, files, what is done only once, and what it refuses."""
 
+import argparse
 import csv
 import json
 import subprocess
@@ -12,6 +13,7 @@ from mmengine.config import Config
 
 from mmhier.cli import compare
 from mmhier.cli.main import main
+from mmhier.cli.steps import run_step
 from mmhier.datasets.synthetic.generator import generate
 from mmhier.zoo.names import resolve_config
 
@@ -64,14 +66,14 @@ def test_stages_are_compared_by_their_last_scores_and_trained_once(tmp_path, tra
     assert f'{S2}.py was compared with other settings: choose another folder' in capsys.readouterr().err
 
 
-def test_a_cut_fits_its_neck_and_a_schedule_its_epochs(tmp_path, trainings):
-    command = ['compare', 'swinpose_t_s3_coco', '--stages', '2', '4', '--seeds', '0', '--runs', '1']
-    assert main([*command, '--epochs', '21', '--out', str(tmp_path)]) == 0
-    two, four = (Config.fromfile(tmp_path / f'configs/swinpose_t_s{n}_coco.py') for n in (2, 4))
-    for cfg, name in ((two, 'swinpose_t_s2_coco'), (four, 'swinpose_t_s4_coco')):
-        shipped = Config.fromfile(resolve_config(name))
-        assert {key: cfg.model.neck[key] for key in shipped.model.neck} == shipped.model.neck
-        assert cfg.model.backbone.num_stages == shipped.model.backbone.num_stages
+def test_a_cut_fits_its_neck_and_a_schedule_its_epochs():
+    args = argparse.Namespace(stages=[2, 4], epochs=21, cfg_options=None)
+    found = dict(compare.variants(resolve_config('swinpose_t_s3_coco'), args))
+    assert list(found) == ['swinpose_t_s2_coco', 'swinpose_t_s4_coco']
+    for name, cfg in found.items():
+        shipped = Config.fromfile(resolve_config(name)).model
+        assert {key: cfg.model.neck[key] for key in shipped.neck} == shipped.neck
+        assert cfg.model.backbone.num_stages == shipped.backbone.num_stages
         assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == 21
         warm_up, drops = cfg.param_scheduler
         assert (warm_up.end, drops.end, drops.milestones) == (500, 21, [17, 20])
@@ -100,20 +102,12 @@ def test_what_cannot_be_compared_is_one_line(tmp_path, trainings, words, message
     assert not trainings and not (tmp_path / 'out').exists()
 
 
-def test_a_failed_training_ends_it_in_one_line(tmp_path, capfd):
-    command = [
-        'compare',
-        MICRO,
-        '--seeds',
-        '0',
-        '--out',
-        str(tmp_path),
-        '--cfg-options',
-        'data_root=nowhere/',
-    ]
-    assert main(command) == 1
-    *_, last = capfd.readouterr().err.splitlines()
-    assert 'mmhier train' in last and 'ended with status 1' in last
+def test_a_step_that_fails_ends_the_command_in_one_line(capfd):
+    with pytest.raises(
+        ValueError, match='^mmhier trane config.py ended with status 2, see what it says above$'
+    ):
+        run_step(['trane', 'config.py'])
+    assert "invalid choice: 'trane'" in capfd.readouterr().err
 
 
 @pytest.mark.slow

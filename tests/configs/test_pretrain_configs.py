@@ -15,6 +15,7 @@ from mmpose.registry import MODELS
 from mmhier.compat.checkpoint import load_checkpoint_file
 from mmhier.convert.key_table import fit
 from mmhier.convert.vit import fit_vit
+from mmhier.engine.preflight import check_config
 from mmhier.visualization.curves import read_scalars
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,12 +25,7 @@ ONE_STEP = (
     'train_dataloader.batch_size=2 train_dataloader.num_workers=0 train_dataloader.persistent_workers=False '
     'max_epochs=1 default_hooks.checkpoint.interval=1 default_hooks.logger.interval=1'
 ).split()
-MICRO_MAE = [
-    'model.backbone.arch.num_layers=1',
-    'model.neck.decoder_depth=1',
-    'model.backbone.arch.feedforward_channels=96',
-]
-SHALLOW_SWIN = ['model.backbone.arch={"embed_dims":32,"depths":[1,1,1],"num_heads":[1,2,4]}']
+SMALL_MAE = ['model.neck.decoder_depth=1']
 
 
 def pose_config(name):
@@ -73,13 +69,17 @@ def test_its_checkpoint_fits_the_pose_model_that_it_names(name):
 
 
 def write_aic(folder):
-    """AI Challenger: COCO's stand-in with its first 14 keypoints."""
+    """AI Challenger: people of COCO's stand-in with 14 keypoints."""
+    from mmpose.datasets import AicDataset
+    from mmpose.datasets.datasets.utils import parse_pose_metainfo
+
+    keypoints = parse_pose_metainfo(AicDataset.METAINFO)['keypoint_id2name']
+    names = [keypoints[index] for index in sorted(keypoints)]
     coco = json.loads((folder / 'data/coco/annotations/person_keypoints_train2017.json').read_text())
     for annotation in coco['annotations']:
-        annotation['keypoints'] = annotation['keypoints'][: 14 * 3]
+        annotation['keypoints'] = annotation['keypoints'][: 3 * len(names)]
         annotation['num_keypoints'] = sum(visible > 0 for visible in annotation['keypoints'][2::3])
-    coco['categories'][0]['keypoints'] = coco['categories'][0]['keypoints'][:14]
-    coco['categories'][0]['skeleton'] = []
+    coco['categories'] = [dict(id=1, name='person', keypoints=names, skeleton=[])]
     path = folder / 'data/aic/annotations/aic_train.json'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(coco))
@@ -99,10 +99,10 @@ def write_images(folder):
 @pytest.mark.parametrize(
     ('name', 'data', 'small', 'target'),
     [
-        ('mae_vit_s_coco_crops', None, MICRO_MAE, 'vitpose_s_coco'),
-        ('mae_vit_s_coco_aic_crops', write_aic, MICRO_MAE, None),
-        ('mae_vit_s_images', write_images, MICRO_MAE, None),
-        ('simmim_swin_t_s3_coco_crops', None, SHALLOW_SWIN, 'swinpose_t_s3_coco'),
+        ('mae_vit_s_coco_crops', None, SMALL_MAE, 'vitpose_s_coco'),
+        ('mae_vit_s_coco_aic_crops', write_aic, SMALL_MAE, None),
+        ('mae_vit_s_images', write_images, SMALL_MAE, None),
+        ('simmim_swin_t_s3_coco_crops', None, [], 'swinpose_t_s3_coco'),
         ('simmim_gmf_t_s3_coco_crops', None, [], None),
         ('simmim_vm_t_s3_coco_crops', None, [], None),
     ],
@@ -124,16 +124,18 @@ def test_it_runs_as_typed_and_the_pose_model_begins_from_it(name, data, small, t
         f'model.backbone.init_cfg.checkpoint=work_dirs/{name}/epoch_1.pth',
         'optim_wrapper.optimizer.lr=1e-9',
     ]
-    shape = [option for option in small if 'backbone' in option]
-    if name.startswith('mae_'):
-        shape = [
-            'model.backbone.arch={"embed_dims":384,"num_layers":1,"num_heads":12,"feedforward_channels":96}'
-        ]
-    workshop.run(
-        'tools/train.py', f'configs/hpe/{target}.py', '--no-validate', '--cfg-options', *pose, *shape
-    )
+    workshop.run('tools/train.py', f'configs/hpe/{target}.py', '--no-validate', '--cfg-options', *pose)
     begun = load_checkpoint_file(workshop.folder / 'work_dirs' / target / 'epoch_1.pth')['state_dict']
     compared = [key for key in begun if key in trained and key.endswith('weight') and 'backbone' in key]
     assert len(compared) > 5
     for key in compared:
         torch.testing.assert_close(begun[key], trained[key], atol=1e-6, rtol=0, msg=key)
+
+
+def test_a_folder_of_pictures_that_is_missing_is_one_line(tmp_path, monkeypatch):
+    cfg = Config.fromfile(CONFIGS['mae_vit_s_images'])
+    monkeypatch.chdir(tmp_path)
+    for prefix in (dict(img_path='train/'), 'train/'):
+        cfg.train_dataloader.dataset.data_prefix = prefix
+        with pytest.raises(FileNotFoundError, match=r'^data/imagenet/train/ does not exist \(.*img_path'):
+            check_config(cfg, ('train_dataloader',))

@@ -17,7 +17,7 @@ train_dataloader = dict(
     dataset=dict(
         type='mmpretrain.CustomDataset',
         data_root=data_root,
-        data_prefix='train/',
+        data_prefix=dict(img_path='train/'),
         with_label=False,
         pipeline=train_pipeline,
     ),
