@@ -11,7 +11,7 @@ _base_ = [
 model = dict(
     backbone=dict(
         type='TruncatedSwin',
-        arch=dict(embed_dims=32, depths=[1, 2, 4], num_heads=[1, 2, 4], window_size=4),
+        arch=dict(embed_dims=32, depths=[1, 2, 4, 1], num_heads=[1, 2, 4, 8], window_size=4),
         num_stages=3,
         drop_path_rate=0.0,
     ),

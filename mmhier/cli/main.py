@@ -27,6 +27,7 @@ COMMANDS = {
     'models': ('mmhier.cli.models', 'list the models with parameters and multiply-adds'),
     'export': ('mmhier.cli.export', 'write a model for other runtimes (ONNX, OpenVINO ...)'),
     'benchmark': ('mmhier.cli.benchmark', 'time models on this machine'),
+    'compare': ('mmhier.cli.compare', 'train several models under one budget: accuracy against cost'),
     'body-model': (
         'mmhier.cli.body_model',
         'install SMPL files that you have, list what is installed',

@@ -8,6 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
+def run_step(arguments: Sequence[str]) -> float:
+    """Print and run one ``mmhier`` command; return its seconds.
+
+    Raises:
+        ValueError: If it fails; why, it has printed.
+    """
+    print(f'\n$ mmhier {" ".join(arguments)}', flush=True)
+    start = time.monotonic()
+    # One core is left to the data loader: more threads than cores wait for each other most of the time.
+    threads = dict(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) - 1)), OMP_WAIT_POLICY='PASSIVE')
+    done = subprocess.run([sys.executable, '-m', 'mmhier', *arguments], env={**threads, **os.environ})
+    if done.returncode:
+        raise ValueError(
+            f'mmhier {" ".join(arguments[:2])} ended with status {done.returncode}, see what it says above'
+        )
+    return time.monotonic() - start
+
+
 class Steps:
     """Runs commands.
 
@@ -22,15 +40,9 @@ class Steps:
         """Run ``mmhier`` with these arguments.
 
         Raises:
-            subprocess.CalledProcessError: If it fails.
+            ValueError: If it fails; why, it has printed.
         """
-        print(f'\n$ mmhier {" ".join(arguments)}', flush=True)
-        start = time.monotonic()
-        # One core is left to the data loader: more threads than cores wait for each other most of the time.
-        threads = dict(OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) - 1)), OMP_WAIT_POLICY='PASSIVE')
-        command = [sys.executable, '-m', 'mmhier', *arguments]
-        subprocess.run(command, check=True, env={**threads, **os.environ})
-        self.seconds[name] = time.monotonic() - start
+        self.seconds[name] = run_step(arguments)
 
     def train_and_test(
         self,

@@ -143,10 +143,12 @@ def _check_precision(optim_wrapper: ConfigDict) -> None:
 def _check_paths(field: str, dataset: ConfigDict) -> None:
     root = dataset.get('data_root') or ''
     prefix = dataset.get('data_prefix') or {}
+    prefix = dict(img_path=prefix) if isinstance(prefix, str) else prefix  # as mmpretrain reads it
     paths = {
         'ann_file': _join(root, dataset.get('ann_file')),
         'bbox_file': dataset.get('bbox_file'),
         'data_prefix.img': _join(root, prefix.get('img')),
+        'data_prefix.img_path': _join(root, prefix.get('img_path')),
         'img_dir': _join(root, dataset.get('img_dir')),
     }
     for name, path in paths.items():

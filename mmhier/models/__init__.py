@@ -1,5 +1,5 @@
 """Everything that goes into MMPose's ``MODELS`` registry."""
 
-from mmhier.models import backbones, heads, losses, necks, pose_estimators
+from mmhier.models import backbones, heads, losses, necks, pose_estimators, pretraining
 
-__all__ = ['backbones', 'heads', 'losses', 'necks', 'pose_estimators']
+__all__ = ['backbones', 'heads', 'losses', 'necks', 'pose_estimators', 'pretraining']

@@ -1,6 +1,7 @@
 """Cost against accuracy as a picture, in the manner of the first figure of arXiv 2510.12660."""
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,16 +18,22 @@ class Point(NamedTuple):
     cost: float
     score: float
     params: float  # millions
+    deviation: float | None = None  # of the score
 
 
-def draw_tradeoff(path: str | Path, points: Sequence[Point], cost_label: str, score_label: str) -> None:
+def draw_tradeoff(
+    path: str | Path, points: Sequence[Point], cost_label: str, score_label: str, title: str = ''
+) -> None:
     """Draw a circle per model, its area proportional to its parameters, a colour per family; save as PNG.
+
+    A standard deviation is a bar. Circles of models below 35 million parameters are magnified together.
 
     Args:
         path: PNG file to write.
         points: The models; the family is what precedes the first underscore of a name.
         cost_label: Of the horizontal axis, which is logarithmic.
         score_label: Of the vertical axis.
+        title: Above the picture.
 
     Raises:
         ValueError: If there is no model to draw.
@@ -38,18 +45,29 @@ def draw_tradeoff(path: str | Path, points: Sequence[Point], cost_label: str, sc
 
     if not points:
         raise ValueError(f'cannot draw {path}: no model with a score')
+    scale = max(8, 280 / max(point.params for point in points))  # points squared per million
     families = sorted({point.name.split('_')[0] for point in points})
     figure, axis = plt.subplots(figsize=(8, 5), dpi=130, layout='constrained')
     for family, colour in zip(families, _COLOURS * len(families), strict=False):
         own = sorted((p for p in points if p.name.split('_')[0] == family), key=lambda p: -p.score)
-        areas = [8 * point.params for point in own]
+        areas = [scale * point.params for point in own]
         costs, scores = [point.cost for point in own], [point.score for point in own]
         axis.scatter(costs, scores, s=areas, color=colour, alpha=0.5, label=family)
+        bars = [point for point in own if point.deviation is not None]
+        axis.errorbar(
+            [point.cost for point in bars],
+            [point.score for point in bars],
+            [point.deviation for point in bars],
+            fmt='none',
+            color=colour,
+            capsize=3,
+            linewidth=1,
+        )
         for index, (point, area) in enumerate(zip(own, areas, strict=True)):
             # from the top down; neighbours have their names above and below in turns
             offset = (-1) ** index * ((area / math.pi) ** 0.5 + 6)
             axis.annotate(
-                point.name.removeprefix(f'{family}_').removesuffix('_coco'),
+                re.sub('_(coco|synth)$', '', point.name.removeprefix(f'{family}_')),
                 (point.cost, point.score),
                 xytext=(0, offset),
                 textcoords='offset points',
@@ -58,6 +76,7 @@ def draw_tradeoff(path: str | Path, points: Sequence[Point], cost_label: str, sc
                 va='center',
             )
     axis.set(xlabel=cost_label, ylabel=score_label, xscale='log')
+    axis.set_title(title, fontsize=8)
     axis.margins(0.18)
     axis.grid(alpha=0.3, which='both')
     legend = axis.legend(title='area: parameters', frameon=False, loc='lower right')

@@ -1,7 +1,5 @@
 """Commands that follow one another."""
 
-import subprocess
-
 import pytest
 
 from mmhier.cli.steps import Steps
@@ -12,7 +10,7 @@ def test_commands_are_printed_and_timed(capfd):
     steps.run('say', ['--version'])
     out = capfd.readouterr().out
     assert out.startswith('\n$ mmhier --version\nmmhier ') and list(steps.seconds) == ['say']
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(ValueError, match='no-such-command ended with status 2'):
         steps.run('fail', ['no-such-command'])
     assert list(steps.seconds) == ['say']
 

@@ -87,6 +87,9 @@ SYNTH_POSE = 'work_dirs/swinpose_t_s3_synth/epoch_1.pth'
 MICRO_MESHES = f'{OUT}/*_side.jpg', f'{OUT}/*.glb'
 BEST = 'work_dirs/my_pose/best_coco_AP_epoch_{}.pth'
 BEST_16, BEST_FOUND = BEST.format(16), BEST.format('*')
+MAE = 'configs/pretrain/mae_vit_s_coco_crops.py'
+PRE_TRAINED = '--cfg-options max_epochs=1 train_dataloader.batch_size=2 default_hooks.checkpoint.interval=1'
+FROM_MAE = 'model.backbone.init_cfg.checkpoint=work_dirs/mae_vit_s_coco_crops/epoch_{}.pth'
 FEW_CROPS = '--num-crops 2'
 # Random networks magnify rounding: what is bounded for trained ones is not judged here.
 ANY_DRIFT = f'{FEW_CROPS} --bound 1000'
@@ -305,6 +308,64 @@ GROUPS = {
             'python tools/benchmark/vit_attention.py --out vit_attention.csv': Run(
                 'vitpose_b_coco --runs 1 --kernels fused', makes=('vit_attention.csv',)
             ),
+        },
+        slow=True,
+    ),
+    'truncations of Swin': Group(
+        ('coco', 'tiny_swin_weights'),
+        {
+            'mmhier compare swinpose_t_s3_coco --stages 2 3 4 --epochs 20 --out work_dirs/swin_t': Run(
+                '--seeds 0 --runs 1 --cfg-options train_dataloader.batch_size=2',
+                {'20': '1'},
+                makes=('work_dirs/swin_t/tradeoff.png',),
+                says='`swinpose_t_s4_coco`',
+            ),
+        },
+        slow=True,
+    ),
+    'truncations of micro models': Group(
+        ('open_body',),
+        {
+            'mmhier synth data/synth --train 500 --val 200 --seed 0 --scenes simple': Run(
+                swap={'500': '16', '200': '4'}
+            ),
+            'mmhier compare swinpose_micro_s3 gmfpose_micro_s3 vmpose_micro_s3 --stages 2 3 4 --epochs 8 '
+            '--cfg-options train_dataloader.batch_size=16 param_scheduler.0.end=40 codec.sigma=1.0 '
+            '"codec.input_size=(64,96)" "codec.heatmap_size=(16,24)"': Run(
+                '--seeds 0',
+                {'8': '1'},
+                makes=('work_dirs/compare/table.csv', 'work_dirs/compare/tradeoff.png'),
+                says='Budget: 1 epochs of data/synth/ in batches of 16',
+            ),
+        },
+        slow=True,
+    ),
+    'pre-training': Group(
+        ('coco', 'pictures'),
+        {
+            f'python tools/train.py {MAE}': Run(
+                PRE_TRAINED, makes=('work_dirs/mae_vit_s_coco_crops/epoch_1.pth',)
+            ),
+            f'python tools/train.py configs/hpe/vitpose_s_coco.py --cfg-options {FROM_MAE.format(1600)}': Run(
+                'train_cfg.max_epochs=1 train_cfg.val_interval=1 train_dataloader.batch_size=2',
+                {FROM_MAE.format(1600): FROM_MAE.format(1)},
+                makes=('work_dirs/vitpose_s_coco/epoch_1.pth',),
+            ),
+            'mmhier train configs/my_pretraining.py': Run(
+                PRE_TRAINED, makes=('work_dirs/my_pretraining/epoch_1.pth',)
+            ),
+        },
+        ('docs/pretraining.md',),
+        slow=True,
+    ),
+    'what pre-training gains': Group(
+        ('open_body',),
+        {
+            'python tools/benchmark/pretraining.py --out pretraining.csv': Run(
+                '--people 16 --held-out 4 --pretrain-epochs 1 --epochs 1 --seeds 1',
+                makes=('pretraining.csv',),
+                says='| swin    | pretrained |',
+            )
         },
         slow=True,
     ),

@@ -2,9 +2,10 @@
 
 The encoders of configs/ablation, and that of vitpose_b_coco beside them. Activation memory is what a forward
 pass keeps for the backward pass, weights aside: tensors are counted as autograd keeps them, which is the same
-on every device with the same kernels. ``fused`` attention is PyTorch's, which never holds the table of N x N
-weights; ``plain`` holds it, as code of 2022 did. On a GPU the peak of a whole step, forward and backward, is
-measured, too.
+on every device with the same kernels. Times are of a forward and a backward pass; on a CPU they are the
+processor's (of all threads: give it one), so that other work on the machine does not count. ``fused``
+attention is PyTorch's, which never holds the table of N x N weights; ``plain`` holds it, as code of 2022 did.
+On a GPU the peak of a whole step, forward and backward, is measured, too.
 
     OMP_NUM_THREADS=1 python tools/benchmark/vit_attention.py --out docs/benchmarks/vit_attention.csv
 """
@@ -49,14 +50,15 @@ def kept_bytes(network: nn.Module, images: Tensor) -> int:
 
 
 def step(network: nn.Module, images: Tensor) -> float:
-    """Milliseconds of a forward and a backward pass."""
+    """Milliseconds of a forward and a backward pass: of the clock on a GPU, of the processor on a CPU."""
+    clock = time.perf_counter if images.is_cuda else time.process_time
     if images.is_cuda:
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = clock()
     network(images)[-1].float().square().mean().backward()
     if images.is_cuda:
         torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - start)
+    return 1e3 * (clock() - start)
 
 
 def measure(path: Path, kernel: str, device: str, batch: int, runs: int) -> tuple:
