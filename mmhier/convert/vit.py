@@ -281,8 +281,8 @@ def choose_dataset(state_dict: Mapping[str, Tensor], dataset: str | None) -> dic
     """Pick a data set of a ViTPose+, or leave all of it as it is with ``dataset='all'``.
 
     Raises:
-        ValueError: If it is ViTPose+ and none is named; if ``'all'`` is asked of one that has been split for a data
-            set, or of a file that is no ViTPose+; else as :func:`pick_dataset`.
+        ValueError: If it is ViTPose+ and none is named; if ``'all'`` is asked of another file, or of one that
+            was split for a data set; else as :func:`pick_dataset`.
     """
     is_plus = any('.mlp.experts.' in key for key in state_dict)
     if dataset is None and is_plus:

@@ -1,7 +1,8 @@
 """Thin MMEngine metrics over :mod:`mmhier.evaluation.functional`."""
 
 from mmhier.evaluation.metrics.coco_phi_metric import CocoPhiMetric
+from mmhier.evaluation.metrics.many_datasets_metric import ManyDatasetsMetric
 from mmhier.evaluation.metrics.mesh_metric import MeshMetric
 from mmhier.evaluation.metrics.smpl_body_metric import SmplBodyMetric
 
-__all__ = ['CocoPhiMetric', 'MeshMetric', 'SmplBodyMetric']
+__all__ = ['CocoPhiMetric', 'ManyDatasetsMetric', 'MeshMetric', 'SmplBodyMetric']
