@@ -20,9 +20,8 @@ COLUMNS = ('AP', 'AP .5', 'AP .75', 'AP (M)', 'AP (L)', 'AP (E)', 'AP (H)', 'AR'
 class ManyDatasetsMetric(BaseMetric):
     """A metric per data set, by the name that samples have in ``dataset_name``.
 
-    Scores are called ``NAME/AP``. MMPose's ``MultiDatasetEvaluator`` gathers the results of each metric by
-    itself, which is wrong on several processes: how many of a data set are on each is not what a sampler
-    makes of it. Here all samples are gathered in their order and then divided.
+    Scores are called ``NAME/AP``. MMPose's ``MultiDatasetEvaluator`` tells data sets apart by their class, so
+    that AP-10K and APT-36K would be one.
 
     Args:
         metrics: Data set -> its metric, such as ``dict(type='CocoMetric', ann_file=...)``.
