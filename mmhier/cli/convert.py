@@ -71,17 +71,17 @@ def _file_of(source: str) -> Path:
 
 def _convert(weights: dict, kept: tuple, args: argparse.Namespace):
     from mmhier.convert import VIT, convert, convert_whole_model, find_family
-    from mmhier.convert.vit import pick_dataset, without_heads
+    from mmhier.convert.vit import choose_dataset, without_heads
 
     if args.whole_model:
         if any(option is not None for option in kept):
             raise ValueError('--whole-model goes without --model, --num-stages, --out-indices and --prefix')
         return convert_whole_model(weights, args.dataset, args.source)
     family = find_family(weights, args.source, args.prefix)
-    if args.dataset is not None:
-        if family is not VIT:
-            raise ValueError(f'--dataset is for ViTPose+, {args.source} holds a {family.name}')
-        weights = pick_dataset(without_heads(weights), args.dataset)
+    if args.dataset is not None and family is not VIT:
+        raise ValueError(f'--dataset is for ViTPose+, {args.source} holds a {family.name}')
+    if family is VIT:
+        weights = choose_dataset(without_heads(weights), args.dataset)
     return convert(family, weights, *kept, args.source)
 
 

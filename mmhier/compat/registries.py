@@ -13,7 +13,12 @@ import wrapt
 # Name in mmpose.registry -> packages of mmhier that register into it.
 LOCATIONS = {
     'MODELS': ('mmhier.models', 'mmhier.distillation'),
-    'DATASETS': ('mmhier.datasets.coco', 'mmhier.datasets.mesh', 'mmhier.datasets.repeated_views'),
+    'DATASETS': (
+        'mmhier.datasets.coco',
+        'mmhier.datasets.many_datasets',
+        'mmhier.datasets.mesh',
+        'mmhier.datasets.repeated_views',
+    ),
     'DATA_SAMPLERS': ('mmhier.datasets.mesh',),
     'TRANSFORMS': ('mmhier.datasets.transforms',),
     'KEYPOINT_CODECS': ('mmhier.codecs',),

@@ -5,7 +5,8 @@ have: the name here, or why the key has none. A key that is in no table is an er
 does not have is left out and reported. Nothing is guessed and nothing is loaded in part.
 
 Placeholders of the tables: ``{i}`` stage, ``{i-1}`` the stage before, ``{j}`` block, ``{last}`` the last
-stage in the file, ``{p}`` weight or bias, ``{b}`` any entry of a batch normalisation.
+stage in the file, ``{p}`` weight or bias, ``{b}`` any entry of a batch normalisation, ``{d}`` a data
+set.
 """
 
 import logging
@@ -28,6 +29,7 @@ _PLACEHOLDERS = {
     '{i}': r'(?P<i>\d+)',
     '{j}': r'(?P<j>\d+)',
     '{p}': r'(?P<p>weight|bias)',
+    '{d}': r'(?P<d>\w+)',
     '{b}': f'(?P<b>{"|".join(_BATCH_NORM)})',
 }
 

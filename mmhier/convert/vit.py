@@ -12,7 +12,8 @@ Shape rules:
   14 x 14).
 * Hugging Face stores query, key and value apart; here they are the thirds of ``qkv``.
 * ViTPose+ computes the last outputs of each MLP by one of six experts, one per data set. :func:`pick_dataset`
-  joins one of them to the rest, which gives an ordinary ViT.
+  joins one of them to the rest, which gives an ordinary ViT; ``dataset='all'`` keeps them, for a ``ViT`` with
+  ``experts``, and every decoder of the file. Weights without experts give each expert the same last rows.
 
 MAE's closing norm is left out, as ViTPose's loader does in effect (it has another name there): ``ln1`` starts
 at 1 and 0.
@@ -56,6 +57,15 @@ TOKEN_KEYS = ('knowledge_token', 'token_projection.{p}')
 
 # ViTPose+: data set -> number of its expert, and its joints.
 DATASETS = dict(coco=(0, 17), aic=(1, 14), mpii=(2, 16), ap10k=(3, 17), apt36k=(4, 17), wholebody=(5, 133))
+ALL = 'all'  # of them
+EXPERT_KEY = _BLOCK + 'ffn.experts.{d}.{p}'
+
+
+def _expert_rows(theirs: str) -> dict[str, str]:
+    return {
+        theirs.replace('{e}', str(number)): EXPERT_KEY.replace('{d}', name)
+        for name, (number, _) in DATASETS.items()
+    }
 
 
 def grid_hw(rows: int) -> tuple[int, int] | None:
@@ -111,7 +121,7 @@ _MAE_DECODER = (
 # Format -> key -> our name for it.
 TABLES: dict[str, dict[str, Target]] = dict(
     openmmlab={
-        **{key: key for key in (*STEM_KEYS, *BLOCK_KEYS, 'ln1.{p}', *TOKEN_KEYS)},
+        **{key: key for key in (*STEM_KEYS, *BLOCK_KEYS, 'ln1.{p}', *TOKEN_KEYS, EXPERT_KEY)},
         'pos_embed': Shaped('pos_embed', _without_odd_row),
         'cls_token': Drop('class token'),
     },
@@ -145,6 +155,10 @@ TABLES: dict[str, dict[str, Target]] = dict(
         'layernorm.{p}': 'ln1.{p}',
     },
 )
+TABLES |= dict(
+    vitpose_plus=TABLES['vitpose'] | _expert_rows('blocks.{j}.mlp.experts.{e}.{p}'),
+    huggingface_plus=TABLES['huggingface'] | _expert_rows('encoder.layer.{j}.mlp.experts.{e}.{p}'),
+)
 
 # The key by which a format is known. What stands before it is the prefix of the backbone in the file.
 ANCHORS = {
@@ -168,15 +182,24 @@ HEADS = dict(
         'head.conv.': 'head.final_layer.',
     },
 )
+# Of ViTPose+'s own files: one decoder per data set.
+HEADS['vitpose_plus'] = {
+    f'{"associate_keypoint_heads." + str(number - 1) if number else "keypoint_head"}.{part}': (
+        f'head.heads.{name}.{part}'
+    )
+    for name, (number, _) in DATASETS.items()
+    for part in ('deconv_layers.', 'final_layer.')
+}
+# Of transformers' files: that of COCO.
+HEADS['huggingface_plus'] = {
+    key: ours.replace('head.', 'head.heads.coco.', 1) for key, ours in HEADS['huggingface'].items()
+}
 
 
 def _refine(name: str, keys: Sequence[str]) -> str:
-    """Tell MAE from ViTPose where both names fit, and refuse ViTPose+ before a data set is picked."""
+    """Tell MAE from ViTPose where both names fit, and both ViTPose and Hugging Face's from ViTPose+."""
     if any('.mlp.experts.' in key for key in keys):
-        raise ValueError(
-            f'this is ViTPose+, which has one expert per data set: choose one of {sorted(DATASETS)} with '
-            'dataset=, in init_cfg or for mmhier.convert.vit.pick_dataset'
-        )
+        return f'{name}_plus'
     if name != 'vitpose':
         return name
     pose = 'last_norm.weight' in keys
@@ -203,7 +226,7 @@ VIT = Family(
     mark=r'(^|\.)(pos_embed|embeddings\.position_embeddings)$',
     stem_keys=STEM_KEYS,
     block_keys=BLOCK_KEYS,
-    optional_keys=('ln1.{p}', *TOKEN_KEYS),
+    optional_keys=('ln1.{p}', *TOKEN_KEYS, EXPERT_KEY),
     block=r'layers\.(?P<j>\d+)\.',
     describe=_describe,
     remedy='set arch, img_size and in_channels accordingly',
@@ -254,6 +277,31 @@ def pick_dataset(state_dict: Mapping[str, Tensor], dataset: str = 'coco') -> dic
     return plain
 
 
+def choose_dataset(state_dict: Mapping[str, Tensor], dataset: str | None) -> dict[str, Tensor]:
+    """Pick a data set of a ViTPose+, or leave all of it as it is with ``dataset='all'``.
+
+    Raises:
+        ValueError: If it is ViTPose+ and none is named; if ``'all'`` is asked of another file, or of one that
+            was split for a data set; else as :func:`pick_dataset`.
+    """
+    is_plus = any('.mlp.experts.' in key for key in state_dict)
+    if dataset is None and is_plus:
+        raise ValueError(
+            f'this is ViTPose+, which has one expert per data set: choose one of {sorted(DATASETS)} with '
+            "dataset=, in init_cfg or for mmhier.convert.vit.pick_dataset, or 'all' for a ViT with experts"
+        )
+    if dataset not in (None, ALL):
+        return pick_dataset(state_dict, dataset)
+    if dataset == ALL and not is_plus:
+        raise ValueError("this is no ViTPose+, it has no experts: leave out dataset='all'")
+    if is_plus and _is_split(state_dict):
+        raise ValueError(
+            'this ViTPose+ file was split for one data set, whose expert is part of its last layers: choose '
+            'that with dataset=, or take the file that was split'
+        )
+    return dict(state_dict)
+
+
 def without_heads(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The encoder of a pose model: everything but its decoders."""
     heads = ('head.', 'keypoint_head.', 'associate_keypoint_heads.')
@@ -263,6 +311,10 @@ def without_heads(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _is_whole(state_dict: Mapping[str, Tensor], key: str) -> bool:
     """Whether a last layer of an MLP has all of its rows: an expert has been joined to it."""
     return len(state_dict[key]) == state_dict[re.sub(r'fc2\.\w+$', 'fc1.weight', key)].shape[1]
+
+
+def _is_split(state_dict: Mapping[str, Tensor]) -> bool:
+    return any(_is_whole(state_dict, key) for key in state_dict if key.endswith('.mlp.fc2.weight'))
 
 
 def _check_split(state_dict: Mapping[str, Tensor], dataset: str) -> None:
@@ -290,7 +342,7 @@ def _check_head(state_dict: Mapping[str, Tensor], dataset: str) -> None:
         return
     lasts = ('keypoint_head.final_layer.weight', 'head.final_layer.weight', 'head.conv.weight')
     last = next((state_dict[key] for key in lasts if key in state_dict), None)
-    split = any(_is_whole(state_dict, key) for key in state_dict if key.endswith('.mlp.fc2.weight'))
+    split = _is_split(state_dict)
     if last is not None and not (dataset == 'coco' or (split and len(last) == joints)):
         raise ValueError(
             f'this ViTPose+ file has no decoder for {dataset}, which has {joints} joints: its only decoder '
@@ -306,17 +358,17 @@ def convert_vitpose_model(
 
     Args:
         state_dict: Weights of ViTPose 0.x, MMPose 1.x or Hugging Face's VitPose.
-        dataset: Of ViTPose+, see :func:`pick_dataset`.
+        dataset: Of ViTPose+, see :func:`choose_dataset`.
         source: Where the weights come from, for messages.
 
     Returns:
-        Converted: Weights for a model of ``configs/hpe/vitpose_*``.
+        Converted: Weights for a model of ``configs/hpe/vitpose_*``; with ``'all'``, of
+        ``configs/multi/vitpose_plus_*``, with those decoders that the file has.
 
     Raises:
         ValueError: If the format or a key is unknown, or a key is missing.
     """
-    if dataset is not None:
-        state_dict = pick_dataset(state_dict, dataset)
+    state_dict = choose_dataset(state_dict, dataset)
     backbone = {key: value for key, value in state_dict.items() if key.startswith('backbone.')}
     name, _ = detect_format(VIT, backbone, 'backbone.', source)
     if name not in HEADS:
@@ -328,6 +380,9 @@ def convert_vitpose_model(
         if not ours:
             raise ValueError(f'{source} has a key that no pose model of {name} has: {key}')
         converted[ours[0]] = state_dict[key]
+    if dataset == ALL:
+        for key in [key for key in converted if '.final_layer.' in key]:
+            converted[key] = converted[key][: DATASETS[key.split('.')[2]][1]]
     return Converted(converted, name, found.dropped)
 
 
@@ -355,9 +410,12 @@ def fit_vit(
     Raises:
         ValueError: If keys are unknown or missing, or shapes differ.
     """
-    weights = unwrap(checkpoint, source)
-    if dataset is not None:
-        weights = pick_dataset(without_heads(weights), dataset)
+    weights, experts = unwrap(checkpoint, source), _experts_of(expected)
+    if any('.mlp.experts.' in key for key in weights):
+        chosen = ALL if dataset is None and experts else dataset
+        weights = choose_dataset(without_heads(weights), chosen)
+    elif dataset is not None:
+        weights = pick_dataset(weights, dataset)
     found = convert(VIT, weights, prefix=prefix, source=source)
     (depth,) = VIT.depths(expected)
     beyond = {key for key in found.state_dict if (block := _block_of(key)) is not None and block >= depth}
@@ -365,9 +423,51 @@ def fit_vit(
     table = kept['pos_embed']
     if table.shape[1] != map_hw[0] * map_hw[1] and grid_hw(table.shape[1]):
         kept['pos_embed'] = resize_positions(table, grid_hw(table.shape[1]), map_hw)
+    kept, unused = _fit_experts(kept, experts, expected, source)
     kept, report = fit(VIT, kept, expected, source=source)
-    dropped = {**found.dropped, **{key: f'only {depth} blocks are kept' for key in sorted(beyond)}}
+    dropped = {**found.dropped, **unused, **{key: f'only {depth} blocks are kept' for key in sorted(beyond)}}
     return kept, report._replace(format=found.format, dropped=dropped)
+
+
+def _experts_of(state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Data sets that have experts, by our names."""
+    found = (re.fullmatch(r'layers\.0\.ffn\.experts\.(\w+)\.weight', key) for key in state_dict)
+    return [match[1] for match in found if match]
+
+
+def _fit_experts(
+    weights: dict[str, Tensor], names: Sequence[str], expected: Mapping[str, Tensor], source: str
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Give a network its experts; return what it does not have, with reasons.
+
+    Weights without experts give each the rows that it stands for.
+
+    Raises:
+        ValueError: If a data set of the network has no expert among those of the file.
+    """
+    available = _experts_of(weights)
+    if not names:
+        if available:
+            raise ValueError(
+                f'{source} has experts for {", ".join(available)}, the network none: set experts= of the '
+                'backbone, or join one to the rest (mmhier convert --dataset NAME)'
+            )
+        return weights, {}
+    if not available:
+        for key in [key for key in weights if '.ffn.layers.1.' in key]:
+            shared = len(expected[key]) if key in expected else len(weights[key])
+            for name in names:
+                weights[key.replace('.layers.1.', f'.experts.{name}.')] = weights[key][shared:].clone()
+            weights[key] = weights[key][:shared]
+        return weights, {}
+    if lacking := [name for name in names if name not in available]:
+        raise ValueError(
+            f'{source} has no expert for {", ".join(lacking)}, only for {", ".join(available)}: leave it out '
+            'of experts= of the backbone, or start from weights without experts'
+        )
+    unused = {key for key in weights if '.experts.' in key and key.split('.')[4] not in names}
+    kept = {key: value for key, value in weights.items() if key not in unused}
+    return kept, {key: 'expert of a data set that the network is not for' for key in sorted(unused)}
 
 
 def load_vit(backbone: nn.Module, path: str, prefix: str | None = None, dataset: str | None = None) -> Report:

@@ -30,6 +30,7 @@ from mmhier.datasets.coco_values import CocoFile
 from mmhier.datasets.keypoint_set import check_keypoint_set, read_keypoint_set, words_of
 from mmhier.datasets.mesh.npz_dataset import MeshNpzDataset
 from mmhier.datasets.mesh.npz_file import read_npz
+from mmhier.engine.many_preflight import Part, parts_of
 from mmhier.student import without_teacher
 from mmhier.suggestions import similar_path
 
@@ -49,9 +50,10 @@ def data_sets(dataset: ConfigDict | None, field: str) -> Iterator[tuple[str, Con
         return
     if isinstance(dataset.get('dataset'), dict):
         yield from data_sets(dataset['dataset'], f'{field}.dataset')
-    elif isinstance(dataset.get('datasets'), list | tuple):
-        for index, child in enumerate(dataset['datasets']):
-            yield from data_sets(child, f'{field}.datasets.{index}')
+    elif isinstance(dataset.get('datasets'), list | tuple | dict):
+        children = dataset['datasets']
+        for name, child in children.items() if isinstance(children, dict) else enumerate(children):
+            yield from data_sets(child, f'{field}.datasets.{name}')
     else:
         yield field, dataset
 
@@ -67,25 +69,30 @@ def check_data(cfg: Config, loader: str) -> None:
         FileNotFoundError: If a picture or a file is missing.
         ValueError: If an entry of a file is wrong, or files do not fit each other or the model.
     """
+    for part in parts_of(cfg, loader):
+        _check_part(cfg.get('model') or {}, loader, part)
+
+
+def _check_part(model: ConfigDict, loader: str, part: Part) -> None:
     training = loader == 'train_dataloader'
-    whole = cfg[loader].get('dataset')
+    whole = part.dataset
     files = []
-    for field, dataset in data_sets(whole, f'{loader}.dataset'):
+    for field, dataset in data_sets(whole, part.field):
         kind = _coco_type(dataset)
         if kind is not None:
             count = _check_keypoints(field, dataset, kind)
-            _check_mode(field, dataset, without_teacher(cfg.get('model') or {}).get('type'))
+            _check_mode(field, dataset, without_teacher(model).get('type'))
             _check_converter(field, dataset, count)
             if _is_local(dataset.get('ann_file')):
                 files.append(_check_file(field, dataset, kind, count, training, whole))
         elif _is_mesh_npz(dataset):
             _check_mesh_pictures(field, dataset, training)
-    count = _delivered(whole, f'{loader}.dataset')
+    count = _delivered(whole, part.field)
     if count is not None:
-        _check_head(cfg.get('model') or {}, count, loader)
+        _check_head(model, count, loader, part)
     if files and not training:
-        for evaluator in _coco_evaluators(cfg, loader):
-            _check_evaluator(evaluator, files, whole, loader)
+        for evaluator in _coco_evaluators(part.evaluator):
+            _check_evaluator(evaluator, files, part)
 
 
 def _coco_type(dataset: ConfigDict) -> type | None:
@@ -122,7 +129,10 @@ def _check_keypoints(field: str, dataset: ConfigDict, kind: type) -> int:
 
 
 def _check_mode(field: str, dataset: ConfigDict, model: str | None) -> None:
-    if model == 'TopdownPoseEstimator' and dataset.get('data_mode', 'topdown') != 'topdown':
+    if (
+        model in ('TopdownPoseEstimator', 'ManyDatasetsEstimator')
+        and dataset.get('data_mode', 'topdown') != 'topdown'
+    ):
         raise ValueError(
             f'{field}.data_mode is {dataset.data_mode!r}, but model.type={model!r} looks at one person at a '
             "time: set data_mode='topdown'"
@@ -174,8 +184,8 @@ def _delivered(dataset: ConfigDict | None, field: str) -> int | None:
     return converter['num_keypoints'] if converter else count
 
 
-def _check_head(model: ConfigDict, count: int, loader: str) -> None:
-    head = model.get('head') or {}
+def _check_head(model: ConfigDict, count: int, loader: str, part: Part) -> None:
+    head = part.head
     argument = _CHANNELS.get(head.get('type'))
     channels = head.get(argument) if argument else None
     combined = (head.get('decoder') or {}).get('heatmap_type', 'gaussian') != 'gaussian'
@@ -183,8 +193,8 @@ def _check_head(model: ConfigDict, count: int, loader: str) -> None:
     if channels is None or combined or (converts and loader != 'train_dataloader') or channels == count:
         return
     raise ValueError(
-        f'model.head.{argument} is {channels}, but {loader}.dataset has {count} keypoints: set both to the '
-        'same, by metainfo of the data set or by the head'
+        f'{part.head_field}.{argument} is {channels}, but {part.field} has {count} keypoints: set '
+        'both to the same, by metainfo of the data set or by the head'
     )
 
 
@@ -374,9 +384,9 @@ def _loading_step(dataset: ConfigDict) -> ConfigDict | None:
 # ---------------------------------------------------------------- evaluators
 
 
-def _coco_evaluators(cfg: Config, loader: str) -> list[ConfigDict]:
+def _coco_evaluators(evaluators: ConfigDict | list | None) -> list[ConfigDict]:
     """Those that compare with one annotation file."""
-    evaluators = cfg.get(loader.replace('dataloader', 'evaluator')) or []
+    evaluators = evaluators or []
     evaluators = evaluators if isinstance(evaluators, list | tuple) else [evaluators]
     found = []
     for evaluator in evaluators:
@@ -387,13 +397,11 @@ def _coco_evaluators(cfg: Config, loader: str) -> list[ConfigDict]:
     return found
 
 
-def _check_evaluator(
-    evaluator: ConfigDict, files: Sequence[CocoFile], whole: ConfigDict, loader: str
-) -> None:
-    name = loader.replace('dataloader', 'evaluator')
+def _check_evaluator(evaluator: ConfigDict, files: Sequence[CocoFile], part: Part) -> None:
+    name = part.evaluator_field
     if evaluator.get('format_only'):
         return
-    for field, dataset in data_sets(whole, f'{loader}.dataset'):
+    for field, dataset in data_sets(part.dataset, part.field):
         if dataset.get('indices') is not None or dataset.get('sample_interval', 1) != 1:
             logger.warning('%s is a part of its file; what is left out counts as missed in %s', field, name)
     path = evaluator.get('ann_file')
@@ -405,8 +413,8 @@ def _check_evaluator(
         )
     if not path and len({osp.realpath(file.path) for file in files}) > 1:
         raise ValueError(
-            f'{name} has no ann_file and {loader} reads several: it would compare all with the last. Give '
-            "each its evaluator (type='MultiDatasetEvaluator')"
+            f'{name} has no ann_file and {part.field} reads several: it would compare all with the last. '
+            "Give each its evaluator (type='MultiDatasetEvaluator')"
         )
     judge = check_coco(path) if path else files[0]
     if not judge.people:
@@ -421,10 +429,10 @@ def _check_evaluator(
                 'neither area nor box: nothing would be near enough. Give it a bbox (x, y, width, height), '
                 'or iscrowd 1'
             )
-    _check_same_images(judge, files, name, loader)
+    _check_same_images(judge, files, name, part.field)
 
 
-def _check_same_images(judge: CocoFile, files: Sequence[CocoFile], name: str, loader: str) -> None:
+def _check_same_images(judge: CocoFile, files: Sequence[CocoFile], name: str, field: str) -> None:
     """Refuse an evaluator that judges other pictures than the data sets give."""
     owners: dict[int, tuple[CocoFile, dict]] = {}
     for file in dict((osp.realpath(file.path), file) for file in files).values():
@@ -437,7 +445,7 @@ def _check_same_images(judge: CocoFile, files: Sequence[CocoFile], name: str, lo
                 )
             owners[image['id']] = file, image
     images = {image['id']: image for image in judge.content['images']}
-    remedy = f'set {name}.ann_file to the file of {loader}.dataset'
+    remedy = f'set {name}.ann_file to the file of {field}'
     for number, (file, image) in owners.items():
         if number not in images:
             raise ValueError(

@@ -16,6 +16,7 @@ from mmengine.registry import Registry
 
 from mmhier.compat.installation import advice
 from mmhier.engine.config_keys import find, known_keys, meant, names_in, registries
+from mmhier.engine.many_preflight import HEADS, heads_of
 
 logger = logging.getLogger('mmhier')
 
@@ -130,15 +131,32 @@ def _check(place: Any, path: list[str]) -> None:
     for key, child in place.items():
         if key == 'metainfo':  # types of keypoints are other ones
             continue
+        if path == ['model'] and key == 'head' and _is_many(child):
+            _check_type(child, 'model.head', 'MODELS')
+            _check_keys(child, ['model', 'head'], 'model.head', 'MODELS')
+            for name, head in heads_of(place).items():
+                _check(head, ['model', 'head', 'heads', str(name)])
+            continue
         if isinstance(child, Mapping | list | tuple) or _home([*path, str(key)]):
             _check(child, [*path, str(key)])
 
 
 def _home(path: list[str]) -> str | None:
     """Registry of what is built at a place."""
+    if path[:3] == ['model', 'head', 'heads']:  # each is one decoder
+        path = ['model', 'head', *path[4:]]
+    if len(path) > 1 and not path[-1].isdecimal():
+        if path[-2] == 'datasets' and path[0].endswith('_dataloader'):
+            return 'DATASETS'
+        if path[-2] == 'metrics' and path[0].endswith('_evaluator'):
+            return 'METRICS'
     parts = ['#' if part.isdecimal() else part for part in path]
     ends = ('.'.join(parts), '.'.join(parts[-2:]) if len(parts) > 1 else '')
     return next((_HOMES[end] for end in ends if end in _HOMES), None)
+
+
+def _is_many(head: Any) -> bool:
+    return isinstance(head, Mapping) and head.get('type') == HEADS
 
 
 def _registry(name: str) -> Registry:

@@ -19,6 +19,7 @@ from torch import nn
 from mmhier.engine.config_keys import find
 from mmhier.engine.data_preflight import check_data, data_sets
 from mmhier.engine.initial_weights import check_initial_weights, check_teacher, fetch_checkpoint
+from mmhier.engine.many_preflight import Part, heads_of, parts_of
 from mmhier.engine.name_preflight import check_names
 from mmhier.engine.schedule_preflight import check_schedule
 from mmhier.models.backbones.truncation import TruncatedEncoder
@@ -62,7 +63,8 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
     for field, codec in _codecs(cfg.get('model', {})):
         _check_codec(field, codec)
     model = without_teacher(cfg.get('model') or {})
-    check_channels(_without_weights(model.get('backbone') or {}), model)
+    for head in heads_of(model).values():
+        check_channels(_without_weights(model.get('backbone') or {}), {**model, 'head': head})
     _check_pipelines(cfg, loaders)
     for loader in loaders:
         if cfg.get(loader):
@@ -187,30 +189,35 @@ def _check_pipelines(cfg: Config, loaders: tuple[str, ...]) -> None:
     Raises:
         ValueError: If they are not.
     """
-    decoder = ((cfg.get('model') or {}).get('head') or {}).get('decoder')
-    if not isinstance(decoder, dict) or 'input_size' not in decoder:
-        return
     for loader in loaders:
-        for field, dataset in data_sets((cfg.get(loader) or {}).get('dataset'), f'{loader}.dataset'):
-            for number, transform in enumerate(dataset.get('pipeline') or ()):
-                where = f'{field}.pipeline.{number}'
-                if transform['type'] == 'GenerateTarget':
-                    _check_encoder(decoder, transform.get('encoder'), where)
-                elif transform['type'] == 'TopdownAffine':
-                    size_wh, decoder_wh = tuple(transform['input_size']), tuple(decoder['input_size'])
-                    if size_wh != decoder_wh:
-                        raise ValueError(
-                            f'{where}.input_size is {size_wh}, that of model.head.decoder {decoder_wh}; make '
-                            'both from one codec'
-                        )
+        for part in parts_of(cfg, loader) if cfg.get(loader) else ():
+            decoder = part.head.get('decoder')
+            if isinstance(decoder, dict) and 'input_size' in decoder:
+                _check_pipeline(part, decoder)
 
 
-def _check_encoder(decoder: ConfigDict, encoder: ConfigDict | list | None, where: str) -> None:
+def _check_pipeline(part: Part, decoder: ConfigDict) -> None:
+    named = f'{part.head_field}.decoder'
+    for field, dataset in data_sets(part.dataset, part.field):
+        for number, transform in enumerate(dataset.get('pipeline') or ()):
+            where = f'{field}.pipeline.{number}'
+            if transform['type'] == 'GenerateTarget':
+                _check_encoder(decoder, transform.get('encoder'), where, named)
+            elif transform['type'] == 'TopdownAffine':
+                size_wh, decoder_wh = tuple(transform['input_size']), tuple(decoder['input_size'])
+                if size_wh != decoder_wh:
+                    raise ValueError(
+                        f'{where}.input_size is {size_wh}, that of {named} {decoder_wh}; make both from one '
+                        'codec'
+                    )
+
+
+def _check_encoder(decoder: ConfigDict, encoder: ConfigDict | list | None, where: str, named: str) -> None:
     encoders = [one for one in (encoder if isinstance(encoder, list | tuple) else [encoder]) if one]
     alike = [one for one in encoders if one['type'] == decoder['type']]
     if encoders and not alike:
         raise ValueError(
-            f'{where}.encoder is a {encoders[0]["type"]}, model.head.decoder a {decoder["type"]}; make both '
+            f'{where}.encoder is a {encoders[0]["type"]}, {named} a {decoder["type"]}; make both '
             'from one codec'
         )
     different = [
@@ -219,7 +226,7 @@ def _check_encoder(decoder: ConfigDict, encoder: ConfigDict | list | None, where
     if different and all(different):
         key = min(different[0])
         raise ValueError(
-            f'{where}.encoder has {key}={alike[0].get(key)!r}, model.head.decoder '
+            f'{where}.encoder has {key}={alike[0].get(key)!r}, {named} '
             f'{key}={decoder.get(key)!r}: what is learned is not what is read; make both from one codec'
         )
 
@@ -229,11 +236,11 @@ def _join(root: str, path: str | None) -> str | None:
 
 
 def _codecs(model: ConfigDict) -> Iterator[tuple[str, ConfigDict]]:
-    head = model.get('head') or {}
-    decoder = head.get('decoder')
     neck = model.get('neck') or {}
-    if isinstance(decoder, dict) and 'heatmap_size' in decoder and neck.get('type') == 'ResolutionNeck':
-        yield 'codec', ConfigDict(decoder, upsampling=2 ** len(head.get('deconv_out_channels') or ()))
+    for head in heads_of(model).values():
+        decoder = head.get('decoder')
+        if isinstance(decoder, dict) and 'heatmap_size' in decoder and neck.get('type') == 'ResolutionNeck':
+            yield 'codec', ConfigDict(decoder, upsampling=2 ** len(head.get('deconv_out_channels') or ()))
 
 
 def _check_codec(field: str, codec: ConfigDict) -> None:

@@ -119,7 +119,9 @@ def test_combined_data_sets_whose_images_share_numbers(cfg, people):
     cfg.train_dataloader = cfg.val_dataloader
     check_config(cfg, ('train_dataloader',))  # where numbers of images do not matter
     cfg.val_evaluator.ann_file = None
-    with pytest.raises(ValueError, match='val_evaluator has no ann_file and val_dataloader reads several'):
+    with pytest.raises(
+        ValueError, match='val_evaluator has no ann_file and val_dataloader.dataset reads several'
+    ):
         _check(cfg)
 
 

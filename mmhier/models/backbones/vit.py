@@ -13,6 +13,9 @@ SMPLer-X and Hugging Face are converted by :mod:`mmhier.convert.vit`.
 * Depth. The map does not shrink, so what other encoders call a stage is a single block here: ``num_stages=6``
   keeps 6 blocks, ``out_indices`` and ``frozen_stages`` count blocks. The one closing norm is applied to every
   returned map, so that a network cut after a block returns what the full one returns there.
+* Experts (ViTPose+, arXiv 2212.04246). The last ``expert_dims`` outputs of each MLP come from a layer of the
+  data set that an image is of, all others from layers that are shared. In evaluation both are one product of
+  matrices, that of the plain network to which :func:`mmhier.convert.vit.pick_dataset` joins them.
 * Task tokens (SMPLer-X, arXiv 2309.17448). Learned tokens that stand before the patches in every block and
   have no position; what the last block makes of them is returned behind the maps.
 
@@ -35,7 +38,7 @@ from torch.utils.checkpoint import checkpoint
 from mmhier.convert.vit import load_token, load_vit, resize_positions
 from mmhier.models.backbones.truncation import FeatureInfo, TruncatedEncoder, Truncation
 from mmhier.ops.in_place import add
-from mmhier.ops.linear import Linear
+from mmhier.ops.linear import Linear, linear
 from mmhier.ops.map_windows import windowed_attention
 
 ARCHS = dict(
@@ -122,23 +125,62 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and an MLP, both pre-normed, residual and subject to stochastic depth."""
+    """Attention and an MLP, both pre-normed, residual and subject to stochastic depth.
 
-    def __init__(self, dims: int, heads: int, hidden_dims: int, drop_path: float, **windows: Any):
+    Args:
+        dims: C.
+        heads: Of the attention.
+        hidden_dims: Between the two layers of the MLP.
+        drop_path: Rate of stochastic depth.
+        experts: Data sets that have a layer of their own for the last outputs of the MLP.
+        expert_dims: How many outputs that are.
+        **windows: Of :class:`Attention`.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        heads: int,
+        hidden_dims: int,
+        drop_path: float,
+        experts: Sequence[str] = (),
+        expert_dims: int = 0,
+        **windows: Any,
+    ):
         super().__init__()
         self.ln1 = nn.LayerNorm(dims, NORM_EPS)
         self.attn = Attention(dims, heads, **windows)
         self.ln2 = nn.LayerNorm(dims, NORM_EPS)
         # `ffn.layers.0.0` is the name in OpenMMLab's checkpoints.
         hidden = nn.Sequential(Linear(dims, hidden_dims, gelu=True))
-        self.ffn = nn.ModuleDict(dict(layers=nn.Sequential(hidden, Linear(hidden_dims, dims))))
+        self.ffn = nn.ModuleDict(dict(layers=nn.Sequential(hidden, Linear(hidden_dims, dims - expert_dims))))
+        if experts:
+            self.ffn['experts'] = nn.ModuleDict({name: Linear(hidden_dims, expert_dims) for name in experts})
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tensor, map_hw: tuple[int, int]) -> Tensor:
-        """Map tokens (B, N, C) of a map of this size to the same shape."""
+    def forward(self, x: Tensor, map_hw: tuple[int, int], counts: Sequence[int] | None = None) -> Tensor:
+        """Map tokens (B, N, C) of a map of this size to the same shape.
+
+        With experts, ``counts`` says how many images are of each data set; the images are in this order.
+        """
         mlp = self.ffn['layers']
         x = self._join(x, self.attn(self.ln1(x), map_hw), self.attn)
-        return self._join(x, mlp(self.ln2(x)), mlp)
+        normed = self.ln2(x)
+        return self._join(x, mlp(normed) if counts is None else self._of_experts(normed, counts), mlp)
+
+    def _of_experts(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """The MLP with the expert of each image's data set."""
+        first, shared = self.ffn['layers']
+        hidden = first(x)
+        pairs = list(zip(self.ffn['experts'].values(), hidden.split(list(counts)), strict=True))
+        if self.training:  # experts without images take part, with gradients of zero: all processes agree
+            return torch.cat([shared(hidden), torch.cat([expert(part) for expert, part in pairs])], dim=2)
+        parts = [
+            linear(part, torch.cat([shared.weight, one.weight]), torch.cat([shared.bias, one.bias]))
+            for one, part in pairs
+            if len(part)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _join(self, x: Tensor, branch: Tensor, module: nn.Module) -> Tensor:
         """Add the branch that a module returned, after dropping it for some of the images."""
@@ -194,6 +236,8 @@ class ViT(TruncatedEncoder):
             ``knowledge_token=PATH_OR_URL`` that token is a trained one, and ``checkpoint`` may be None. By
             default weights of linear layers and positions are drawn with a deviation of 0.02.
         frozen_parts: ``'attention'``, ``'mlp'`` or both: these do not learn in any block; norms do.
+        experts: Names of data sets that have experts, in the order of these.
+        expert_dims: Outputs of an expert; by default a quarter of the width, as in ViTPose+.
 
     Attributes:
         feature_info: Channels and stride of each returned map.
@@ -221,6 +265,8 @@ class ViT(TruncatedEncoder):
         knowledge_token: int | None = None,
         init_cfg: dict | list | None = None,
         frozen_parts: str | Sequence[str] = (),
+        experts: Sequence[str] = (),
+        expert_dims: int | None = None,
     ):
         settings = resolve_arch(arch)
         dims = settings['embed_dims']
@@ -249,8 +295,12 @@ class ViT(TruncatedEncoder):
             self.task_tokens = nn.Parameter(torch.empty(1, num_task_tokens, dims))
             trunc_normal_(self.task_tokens, std=0.02)
             self.undecayed = (*self.undecayed, 'task_tokens')
+        arguments = self._experts(experts, expert_dims, dims)
+        arguments |= dict(
+            dims=dims, heads=settings['num_heads'], hidden_dims=settings['feedforward_channels']
+        )
         self.layers = ModuleList(
-            Block(dims, settings['num_heads'], settings['feedforward_channels'], rate, **windows(index))
+            Block(drop_path=rate, **arguments, **windows(index))
             for index, (rate,) in enumerate(truncation.drop_path_rates(drop_path_rate, drop_path_span))
         )
         self.ln1 = nn.LayerNorm(dims, NORM_EPS)
@@ -301,24 +351,27 @@ class ViT(TruncatedEncoder):
             if self.task_tokens is not None:
                 self.task_tokens.requires_grad_(False)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor, data_sets: Sequence[str] | None = None) -> tuple[Tensor, ...]:
         """Encode images of any size.
 
         Args:
             images: (B, in_channels, height, width).
+            data_sets: With experts, the name of each image's data set.
 
         Returns:
             One map (B, C, ceil(height / stride), ceil(width / stride)) per output, then the task tokens
             (B, T, C) of the last output if there are any.
 
         Raises:
-            ValueError: If the images are no images, or their map is smaller than a window.
+            ValueError: If the images are no images, their map is smaller than a window, or ``data_sets`` does
+                not go with the experts.
         """
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ValueError(
                 f'expected images (B, {self.in_channels}, height, width), got {tuple(images.shape)}'
             )
-        x = self.patch_embed(images)
+        order, counts = self._route(data_sets, len(images))
+        x = self.patch_embed(images if order is None else images[order])
         map_hw = tuple(x.shape[2:])
         self._check_window(map_hw)
         x = x.flatten(2).transpose(1, 2) + self.positions(map_hw)  # float32 under autocast
@@ -329,16 +382,58 @@ class ViT(TruncatedEncoder):
         outputs = []
         for index, block in enumerate(self.layers):
             if self.with_cp and torch.is_grad_enabled():
-                x = checkpoint(block, x, map_hw, use_reentrant=False)
+                x = checkpoint(block, x, map_hw, counts, use_reentrant=False)
             else:
-                x = block(x, map_hw)
+                x = block(x, map_hw, counts)
             if index in self.truncation.out_indices:
                 closed = self.ln1(x)
                 patches = closed[:, first:] if first else closed
                 outputs.append(patches.transpose(1, 2).unflatten(2, map_hw).contiguous())
         if self.task_tokens is not None:
             outputs.append(closed[:, :first])
+        if order is not None:
+            back = order.argsort()
+            outputs = [output[back] for output in outputs]
         return tuple(outputs)
+
+    def _experts(self, names: Sequence[str], expert_dims: int | None, dims: int) -> dict[str, Any]:
+        """Check the names of the experts; return the arguments of blocks."""
+        if isinstance(names, str) or len(set(names)) != len(names) or any('.' in name for name in names):
+            raise ValueError(f'experts must be different names of data sets, without points, got {names!r}')
+        self.experts = tuple(names)
+        if not self.experts:
+            if expert_dims is not None:
+                raise ValueError(f'expert_dims={expert_dims!r} needs experts=(names of data sets)')
+            return {}
+        expert_dims = dims // 4 if expert_dims is None else expert_dims
+        if not isinstance(expert_dims, int) or not 1 <= expert_dims < dims:
+            raise ValueError(f'expert_dims must be 1 to {dims - 1}, a part of the width, got {expert_dims!r}')
+        return dict(experts=self.experts, expert_dims=expert_dims)
+
+    def _route(
+        self, data_sets: Sequence[str] | None, images: int
+    ) -> tuple[Tensor | None, tuple[int, ...] | None]:
+        """Order in which images of the same expert follow each other (None: as it is), and their numbers."""
+        if not self.experts and data_sets is None:
+            return None, None
+        if not self.experts or data_sets is None or len(data_sets) != images:
+            given = 'none' if data_sets is None else f'{len(data_sets)}'
+            raise ValueError(
+                f'a ViT with {len(self.experts)} experts got {images} images and {given} names of their data '
+                'sets: each image has one where there are experts. For a single data set join its expert to '
+                'the rest (mmhier convert --dataset NAME)'
+            )
+        if unknown := sorted(set(data_sets) - set(self.experts)):
+            raise ValueError(
+                f'images of {", ".join(unknown)}, for which there is no expert: there are those of '
+                f'{", ".join(self.experts)}'
+            )
+        numbers = [self.experts.index(name) for name in data_sets]
+        counts = tuple(map(numbers.count, range(len(self.experts))))
+        if numbers == sorted(numbers):
+            return None, counts
+        order = torch.tensor(sorted(range(images), key=numbers.__getitem__), device=self.pos_embed.device)
+        return order, counts
 
     def _windows(self, attention: str, window_size: tuple[int, int]) -> Callable[[int], dict[str, Any]]:
         """Arguments of the attention by the number of its block."""

@@ -1,0 +1,22 @@
+# python tools/test.py configs/eval/vitpose_b_mpii.py CHECKPOINT
+# MPII val: 93.3 PCKh (ViTPose's repository). Not run by us yet.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/many_256x192.py',
+    '../_base_/models/pose_classic.py',
+]
+
+model = dict(
+    backbone=dict(
+        type='ViT',
+        arch='base',
+        img_size=(256, 192),
+    ),
+    neck=dict(in_channels=768, in_stride=16, out_channels=768),
+    head=dict(in_channels=768, out_channels=_base_.keypoints['mpii'], decoder=_base_.codec),
+)
+test_dataloader = dict(dataset=dict(_delete_=True, **_base_.val_sets['mpii']))
+test_evaluator = dict(_delete_=True, **_base_.metrics['mpii'])
+test_cfg = dict()
+train_dataloader = val_dataloader = val_evaluator = None
+train_sets = val_sets = msra_sets = metrics = None
