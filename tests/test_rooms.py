@@ -101,7 +101,7 @@ ARROWS = {
     'media': '',
     'tracking': 'geometry',
     'detection': 'compat geometry zoo',
-    'datasets': 'body_models geometry media rasterizer',
+    'datasets': 'body_models geometry media rasterizer scene_files',
     'compat': 'geometry',
     'convert': 'compat',
     'models': 'body_models convert geometry ops',

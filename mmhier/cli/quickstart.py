@@ -17,6 +17,7 @@ from mmhier.datasets.synthetic.generator import data_set_parameters, differences
 from mmhier.datasets.synthetic.upright import upright_images
 from mmhier.visualization.curves import plot_training, read_scalars
 from mmhier.visualization.sheets import draw_predictions, pair_sheet
+from mmhier.zoo.names import resolve_config
 
 SCENES = 'simple'
 NUM_UPRIGHT = 12
@@ -28,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--from-scratch', action='store_true', help='random initial weights, more epochs, no demonstration'
     )
     parser.add_argument(
-        '--config', metavar='FILE', help='pose model (default: configs/hpe/swinpose_micro_s3_*.py)'
+        '--config', metavar='NAME', help='pose model, or its file (default: swinpose_micro_s3_*)'
     )
     parser.add_argument(
         '--mesh-config',
-        metavar='FILE',
-        help='mesh model with the same encoder (default: configs/hmr/swinhmr2_micro_s3_*.py)',
+        metavar='NAME',
+        help='mesh model with the same encoder (default: swinhmr2_micro_s3_*)',
     )
     parser.add_argument('--no-mesh', action='store_true', help='stop after the pose model')
     parser.add_argument('--out', default='work_dirs/quickstart', help='default: %(default)s')
@@ -48,11 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run all steps; the results lie in ``args.out``."""
     recipe = 'synth' if args.from_scratch else 'finetune'
-    config = args.config or f'configs/hpe/swinpose_micro_s3_{recipe}.py'
-    mesh_config = args.mesh_config or f'configs/hmr/swinhmr2_micro_s3_{recipe}.py'
+    config = args.config or f'swinpose_micro_s3_{recipe}'
+    mesh_config = args.mesh_config or f'swinhmr2_micro_s3_{recipe}'
     for name in (config, mesh_config):
-        if not Path(name).is_file():
-            raise FileNotFoundError(f'{name} does not exist; run from the root of the repository')
+        resolve_config(name)
     out = Path(args.out)
     data = out / 'data'
     people = data_set_parameters(args.train, args.val, args.seed, scenes=SCENES)
@@ -75,9 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
     panels = None
     if not args.no_mesh:
-        options.insert(1, f'model.mocap.ann_file={data}/annotations/smpl_train.npz')
         if args.from_scratch:
-            options.insert(2, f'model.backbone.init_cfg.checkpoint={checkpoint}')
+            options.insert(1, f'model.backbone.init_cfg.checkpoint={checkpoint}')
         written = [f'test_evaluator.outfile_prefix={out}/mesh_table']
         show = ['--show-dir', 'meshes', '--interval', str(args.val)]  # the first batch
         config = mesh_config

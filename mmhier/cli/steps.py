@@ -56,7 +56,7 @@ class Steps:
         """Train a model, or go on with it, and evaluate it.
 
         Args:
-            config: Of the model.
+            config: Of the model: its name or file.
             out: Where the folders ``train`` and ``test`` and the file ``metrics.json`` go.
             prefix: Of their names and of those of the steps.
             options: ``--cfg-options`` of both.

@@ -9,7 +9,9 @@ import cv2
 import pytest
 import torch
 
+from mmhier.cli.main import main
 from mmhier.compat.checkpoint import load_checkpoint_file
+from mmhier.zoo.names import resolve_config
 from mmhier.zoo.registry import SHIPPED
 
 TINY = ['train_cfg.max_epochs=1', 'param_scheduler.1.end=1', 'default_hooks.logger.interval=1']
@@ -18,10 +20,10 @@ TINY = ['train_cfg.max_epochs=1', 'param_scheduler.1.end=1', 'default_hooks.logg
 @pytest.mark.parametrize('start', ['shipped', pytest.param('scratch', marks=pytest.mark.slow)])
 def test_quickstart_leaves_scores_and_pictures(repo_root, tmp_path, start):
     out = tmp_path / 'quickstart'
-    command = [sys.executable, 'tools/quickstart.py', f'--out={out}']
+    command = [sys.executable, str(repo_root / 'tools/quickstart.py'), f'--out={out}']
     command += ['--from-scratch'] if start == 'scratch' else []
     command += ['--train=48', '--val=8', '--cfg-options', *TINY, 'train_cfg.val_interval=1']
-    first = subprocess.run(command, cwd=repo_root, capture_output=True, text=True)
+    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr[-3000:]
     metrics = json.loads((out / 'metrics.json').read_text())
     assert 0 <= metrics['coco/AP'] <= 1
@@ -53,18 +55,18 @@ def test_quickstart_leaves_scores_and_pictures(repo_root, tmp_path, start):
     for picture in ('predictions.png', 'meshes.png', 'loss_curve.png'):
         assert cv2.imread(str(out / picture)).std() > 10
     *_, line = (line for line in first.stdout.splitlines() if line.startswith('next: mmhier infer'))
-    assert all(Path(repo_root, word).exists() for word in line.split()[3::2]), line
-    again = subprocess.run([*command, '--no-mesh'], cwd=repo_root, capture_output=True, text=True)
+    folder, boxes, model, weights = line.split()[3::2]
+    assert all(Path(word).exists() for word in (folder, boxes, weights)) and resolve_config(model), line
+    again = subprocess.run([*command, '--no-mesh'], cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr[-3000:]
     assert 'Reused' in again.stdout
     assert json.loads((out / 'metrics.json').read_text()) == metrics, 'nothing was trained again'
-    other = subprocess.run([*command, '--train=40'], cwd=repo_root, capture_output=True, text=True)
+    other = subprocess.run([*command, '--train=40'], cwd=tmp_path, capture_output=True, text=True)
     assert other.returncode == 1
     assert 'holds a quickstart with num_train 48, asked for num_train 40: delete it' in other.stderr
 
 
-def test_outside_the_repository_it_says_so(tmp_path):
-    command = [sys.executable, '-m', 'mmhier', 'quickstart']
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 1
-    assert 'root of the repository' in result.stderr
+def test_a_misspelt_model_is_said_before_anything_runs(tmp_path, capsys):
+    out = tmp_path / 'out'
+    assert main(['quickstart', '--config', 'swinpose_mikro_s3_synth', '--out', str(out)]) == 1
+    assert 'swinpose_micro_s3_synth' in capsys.readouterr().err and not out.exists()
