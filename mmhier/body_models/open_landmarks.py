@@ -60,7 +60,7 @@ def landmark_regressors(
     for name in ('left_hip', 'left_knee', 'left_ankle', 'left_shoulder', 'left_elbow', 'left_wrist'):
         joint_modes = np.einsum('v,vkc->kc', joints[name], vertex_modes)
         joint = JOINT_NAMES.index(name)
-        joints[name] = _ring(vertex_modes - joint_modes, weights[:, joint], weights[:, PARENTS[joint]])
+        joints[name] = ring(vertex_modes - joint_modes, weights[:, joint], weights[:, PARENTS[joint]])
         joints[mirror_name(name)] = _mirrored(joints[name], mirror)
     surface = _surface(template, weights, coco_regressor, mirror, left_toes)
     crown = _patch(template, np.flatnonzero(weights[:, JOINT_NAMES.index('head')] > 0.9), [0.0, 1.0, 0.0])
@@ -100,7 +100,7 @@ def fit_weights(modes: np.ndarray, target: np.ndarray) -> np.ndarray:
     return solution / solution.sum()
 
 
-def _ring(relative: np.ndarray, share: np.ndarray, parent_share: np.ndarray) -> np.ndarray:
+def ring(relative: np.ndarray, share: np.ndarray, parent_share: np.ndarray) -> np.ndarray:
     """(V,) convex weights of a ring of vertices around a joint.
 
     Args:

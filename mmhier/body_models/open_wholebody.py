@@ -50,6 +50,7 @@ from mmhier.body_models.open_body import (
     to_t_pose,
     triangles,
 )
+from mmhier.body_models.open_landmarks import ring
 from mmhier.body_models.skinning import skin
 from mmhier.body_models.smpl_file import (
     CONTOUR_SHAPE,
@@ -329,10 +330,13 @@ def _joint_regressor(
         kept = name in JOINT_NAMES and name not in ('left_elbow', 'left_wrist')
         if kept or name.startswith('right_'):
             continue
-        near = weights[:, joint] * weights[:, SMPLX_PARENTS[joint]] > 1e-3
-        if name == 'left_eyeball':
-            near = weights[:, joint] == 1.0
-        row = joint_row(vertices, joints[joint], near)
+        share, parent_share = weights[:, joint], weights[:, SMPLX_PARENTS[joint]]
+        if name.removeprefix('left_')[:-1] in FINGERS:
+            # Stays at the joint when fingers bend, as hands are judged by the joints of posed vertices.
+            row = ring(vertices - joints[joint], share, parent_share)
+        else:
+            near = share == 1.0 if name == 'left_eyeball' else share * parent_share > 1e-3
+            row = joint_row(vertices, joints[joint], near)
         mirrored = np.zeros_like(row)
         np.add.at(mirrored, mirror, row)
         if name == 'jaw':

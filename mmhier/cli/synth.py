@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
         args.seed,
         args.image_size,
         args.scenes,
-        args.whole_body,
         args.workers,
         args.overwrite,
+        whole_body=args.whole_body,
     )
     people = {}
     for split in ('train', 'val'):

@@ -131,6 +131,16 @@ def test_convention_fingers_bend_towards_the_palm(layer):
         np.testing.assert_array_equal(fist[f'{other}_index4'], straight[f'{other}_index4'])
 
 
+def test_joints_of_fingers_are_found_on_bent_hands(model):
+    """Hands are judged by joints that a regressor finds among posed vertices."""
+    pose = np.zeros((2, 55, 3))
+    pose[0, 25:37, 2], pose[1, 25:37, 2] = -0.9, -0.3
+    pose[:, 40:52, 2] = 0.6
+    bent = pose_body(model, pose, np.random.default_rng(0).normal(size=(2, 10)))
+    found = np.einsum('jv,bvc->bjc', model.J_regressor[25:], bent.vertices)
+    assert np.linalg.norm(found - bent.joints[:, 25:], axis=-1).max() < 0.004
+
+
 def test_mean_hands_are_a_little_bent(model):
     flat, _ = posed(SMPLX(model))
     relaxed, _ = posed(SMPLX(model, add_hand_means=True))

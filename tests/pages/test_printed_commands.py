@@ -396,8 +396,13 @@ GROUPS = {
         },
     ),
     'whole bodies': Group(
-        ('smplerx',),
-        {'python wholebody.py': Run(says='torch.Size([1, 137, 3]) torch.Size([1, 3, 4])')},
+        ('smplerx', 'open_body'),
+        {
+            'python wholebody.py': Run(says='torch.Size([1, 137, 3]) torch.Size([1, 3, 4])'),
+            'mmhier synth data/whole --train 4000 --val 300 --seed 0 --whole-body --image-size 384x384': Run(
+                swap={'4000': '2', '300': '1'}, makes=('data/whole/annotations/human_data_train.npz',)
+            ),
+        },
         slow=True,
     ),
     'mix of HMR2.0': Group(

@@ -35,7 +35,7 @@ class SyntheticMeshDataset(MeshDataset):
         kwargs: See :class:`MeshDataset`.
 
     Raises:
-        ValueError: If the two annotation files do not belong together.
+        ValueError: If the two annotation files do not belong together, or the people are whole bodies.
     """
 
     def __init__(
@@ -52,6 +52,10 @@ class SyntheticMeshDataset(MeshDataset):
         folder = os.path.join(data_root, 'annotations')
         smpl_file = os.path.join(folder, f'smpl_{split}.npz')
         coco_file = os.path.join(folder, f'person_keypoints_{split}.json')
+        if os.path.isfile(os.path.join(folder, f'human_data_{split}.npz')):
+            raise ValueError(
+                f'{data_root} holds whole bodies, which SMPL does not have; make people without --whole-body'
+            )
         for path in (smpl_file, coco_file):
             if not os.path.isfile(path):
                 raise FileNotFoundError(f'{path} does not exist; make people: mmhier synth {data_root}')

@@ -58,10 +58,10 @@ def generate(
     seed: int = 0,
     image_size_wh: tuple[int, int] = (320, 256),
     scenes: str = 'varied',
-    whole_body: bool = False,
     workers: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    whole_body: bool = False,
 ) -> bool:
     """Make a data set, or reuse the one that is there.
 
@@ -72,10 +72,10 @@ def generate(
         seed: seed of all random streams.
         image_size_wh: width and height of the images.
         scenes: a key of ``SCENE_STYLES``.
-        whole_body: people with fingers, jaws, eyes and expressions, seen from closer, with HumanData.
         workers: number of processes, the number of CPU cores by default.
         overwrite: replace a data set made with other parameters.
         progress: show a progress bar.
+        whole_body: people with fingers, jaws, eyes and expressions, seen from closer, with HumanData.
 
     Returns:
         True if images were made, False if ``out`` already holds this data set.

@@ -93,3 +93,6 @@ def test_errors_name_file_and_remedy(people, tmp_path):
         (folder / name).write_bytes((source / other).read_bytes())
     with pytest.raises(ValueError, match='not of the same people'):
         SyntheticMeshDataset(str(tmp_path), 'train')
+    (folder / 'human_data_train.npz').write_bytes(b'')
+    with pytest.raises(ValueError, match='without --whole-body'):
+        SyntheticMeshDataset(str(tmp_path), 'train')
