@@ -123,7 +123,7 @@ def write_split(folder: Path, split: str, entries: list[dict[str, Any]], paramet
         'annotations': annotations,
     }
     (folder / f'person_keypoints_{split}.json').write_text(json.dumps(coco, separators=(',', ':')))
-    if parameters['whole_body']:
+    if parameters.get('whole_body'):
         write_human_data(folder / f'human_data_{split}.npz', split, entries, parameters, LICENCE_TEXT)
         return
     arrays = {
