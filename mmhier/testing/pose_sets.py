@@ -78,6 +78,7 @@ def _coco(names: list[str], people: list[np.ndarray], whole_body: bool) -> dict:
                 keypoints=labelled.ravel().tolist(),
                 bbox=[*low.tolist(), width, height],
                 area=width * height,
+                segmentation=[],
                 **fields,
             )
         )
