@@ -153,7 +153,7 @@ def _check_score(cfg: Config) -> None:
     for evaluator in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
         parts = {evaluator.get('prefix'): evaluator}
         if evaluator.get('type') == METRIC:
-            parts = evaluator.get('metrics') or {}
+            parts = evaluator.get('judges') or {}
         for name, part in parts.items():
             kind = part.get('type')
             kind = METRICS.get(kind) if isinstance(kind, str) else kind

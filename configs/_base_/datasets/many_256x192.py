@@ -132,7 +132,7 @@ val_dataloader = dict(
     dataset=dict(type='ManyDatasets', datasets=dict()),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='ManyDatasetsMetric', metrics=dict())
+val_evaluator = dict(type='ManyDatasetsMetric', judges=dict())
 test_evaluator = val_evaluator
 
 del _coco, _aic, _mpii, _crowdpose, _ap10k, _apt36k, _wholebody, _ochuman, _boxes, _one, _name, _metric

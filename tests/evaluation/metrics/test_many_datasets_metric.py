@@ -63,7 +63,7 @@ def test_each_data_set_is_judged_by_its_own_metric(tmp_path):
     errors = dict(coco=2.0, aic=0.0, mpii=6.0)
     meta = metas()
     many = METRICS.build(
-        dict(type='ManyDatasetsMetric', metrics=METRIC, outfile_prefix=str(tmp_path / 'out' / 'table'))
+        dict(type='ManyDatasetsMetric', judges=METRIC, outfile_prefix=str(tmp_path / 'out' / 'table'))
     )
     many.dataset_meta = dict(datasets=meta)
     own = {name: samples(name, 3 if name == 'coco' else 2, error) for name, error in errors.items()}
@@ -87,12 +87,12 @@ def test_each_data_set_is_judged_by_its_own_metric(tmp_path):
 
 
 def test_what_has_no_counterpart_is_named():
-    many = METRICS.build(dict(type='ManyDatasetsMetric', metrics=METRIC))
+    many = METRICS.build(dict(type='ManyDatasetsMetric', judges=METRIC))
     meta = metas()
     del meta['aic']
     with pytest.raises(ValueError, match=r'coco, mpii are read .*, aic, coco, mpii are judged'):
         many.dataset_meta = dict(datasets=meta)
     with pytest.raises(ValueError, match="of the data set 'lsp', there are metrics of coco, aic, mpii"):
         many.process({}, [dict(dataset_name='lsp')])
-    with pytest.raises(ValueError, match='metrics of ManyDatasetsMetric are a dictionary'):
-        METRICS.build(dict(type='ManyDatasetsMetric', metrics=[]))
+    with pytest.raises(ValueError, match='judges of ManyDatasetsMetric are a dictionary'):
+        METRICS.build(dict(type='ManyDatasetsMetric', judges=[]))
