@@ -14,16 +14,9 @@ model = dict(
         num_stages=3,
     ),
     neck=dict(in_channels=384, in_stride=16, out_channels=384),
-    head=dict(in_channels=384, out_channels=_base_.keypoints['ap10k'], decoder=_base_.codec),
+    head=dict(in_channels=384, out_channels=_base_.keypoints['ap10k_test'], decoder=_base_.codec),
 )
-test_dataloader = dict(
-    dataset=dict(
-        _delete_=True, **dict(_base_.val_sets['ap10k'], ann_file='annotations/ap10k-test-split1.json')
-    )
-)
-test_evaluator = dict(
-    _delete_=True, **dict(_base_.metrics['ap10k'], ann_file='data/ap10k/annotations/ap10k-test-split1.json')
-)
+test_dataloader = dict(dataset=dict(_delete_=True, **_base_.val_sets['ap10k_test']))
+test_evaluator = dict(_delete_=True, **_base_.metrics['ap10k_test'])
 test_cfg = dict()
 train_dataloader = val_dataloader = val_evaluator = None
-train_sets = val_sets = msra_sets = metrics = None

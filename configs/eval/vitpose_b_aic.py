@@ -1,9 +1,10 @@
 # python tools/test.py configs/eval/vitpose_b_aic.py CHECKPOINT
-# AIC val, annotated boxes (ViTPose: its test set): 32.0 AP (ViTPose's repository). Not run by us yet.
+# AIC val, annotated boxes (ViTPose: its test set): 32.0 AP (ViTPose). Not run by us yet.
 # As ViTPose evaluates it: targets without UDP, mirrored heatmaps shifted by a pixel.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/many_256x192.py',
+    '../_base_/datasets/msra_256x192.py',
     '../_base_/models/pose_classic.py',
 ]
 
@@ -17,8 +18,9 @@ model = dict(
     head=dict(in_channels=768, out_channels=_base_.keypoints['aic'], decoder=_base_.msra_codec),
     test_cfg=dict(shift_heatmap=True),
 )
-test_dataloader = dict(dataset=dict(_delete_=True, **_base_.msra_sets['aic']))
+test_dataloader = dict(
+    dataset=dict(_delete_=True, **dict(_base_.val_sets['aic'], pipeline=_base_.msra_pipeline))
+)
 test_evaluator = dict(_delete_=True, **_base_.metrics['aic'])
 test_cfg = dict()
 train_dataloader = val_dataloader = val_evaluator = None
-train_sets = val_sets = msra_sets = metrics = None

@@ -1,9 +1,10 @@
 # python tools/test.py configs/eval/vitpose_b_ap10k.py CHECKPOINT
-# AP-10K test, annotated boxes: 74.5 AP (ViTPose+) (ViTPose's repository). Not run by us yet.
+# AP-10K test, annotated boxes: 74.5 AP (ViTPose+). Not run by us yet.
 # As ViTPose evaluates it: targets without UDP, mirrored heatmaps shifted by a pixel.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/many_256x192.py',
+    '../_base_/datasets/msra_256x192.py',
     '../_base_/models/pose_classic.py',
 ]
 
@@ -14,17 +15,12 @@ model = dict(
         img_size=(256, 192),
     ),
     neck=dict(in_channels=768, in_stride=16, out_channels=768),
-    head=dict(in_channels=768, out_channels=_base_.keypoints['ap10k'], decoder=_base_.msra_codec),
+    head=dict(in_channels=768, out_channels=_base_.keypoints['ap10k_test'], decoder=_base_.msra_codec),
     test_cfg=dict(shift_heatmap=True),
 )
 test_dataloader = dict(
-    dataset=dict(
-        _delete_=True, **dict(_base_.msra_sets['ap10k'], ann_file='annotations/ap10k-test-split1.json')
-    )
+    dataset=dict(_delete_=True, **dict(_base_.val_sets['ap10k_test'], pipeline=_base_.msra_pipeline))
 )
-test_evaluator = dict(
-    _delete_=True, **dict(_base_.metrics['ap10k'], ann_file='data/ap10k/annotations/ap10k-test-split1.json')
-)
+test_evaluator = dict(_delete_=True, **_base_.metrics['ap10k_test'])
 test_cfg = dict()
 train_dataloader = val_dataloader = val_evaluator = None
-train_sets = val_sets = msra_sets = metrics = None

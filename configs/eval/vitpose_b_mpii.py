@@ -1,5 +1,5 @@
 # python tools/test.py configs/eval/vitpose_b_mpii.py CHECKPOINT
-# MPII val: 93.3 PCKh (ViTPose's repository). Not run by us yet.
+# MPII val: 93.3 PCKh (ViTPose). Not run by us yet.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/many_256x192.py',
@@ -19,4 +19,3 @@ test_dataloader = dict(dataset=dict(_delete_=True, **_base_.val_sets['mpii']))
 test_evaluator = dict(_delete_=True, **_base_.metrics['mpii'])
 test_cfg = dict()
 train_dataloader = val_dataloader = val_evaluator = None
-train_sets = val_sets = msra_sets = metrics = None

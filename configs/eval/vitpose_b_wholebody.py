@@ -1,9 +1,10 @@
 # python tools/test.py configs/eval/vitpose_b_wholebody.py CHECKPOINT
-# COCO-WholeBody val, detector's boxes: 57.4 AP (ViTPose+) (ViTPose's repository). Not run by us yet.
+# COCO-WholeBody val, detector's boxes: 57.4 AP (ViTPose+). Not run by us yet.
 # As ViTPose evaluates it: targets without UDP, mirrored heatmaps shifted by a pixel.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/many_256x192.py',
+    '../_base_/datasets/msra_256x192.py',
     '../_base_/models/pose_classic.py',
 ]
 
@@ -17,8 +18,9 @@ model = dict(
     head=dict(in_channels=768, out_channels=_base_.keypoints['wholebody'], decoder=_base_.msra_codec),
     test_cfg=dict(shift_heatmap=True),
 )
-test_dataloader = dict(dataset=dict(_delete_=True, **_base_.msra_sets['wholebody']))
+test_dataloader = dict(
+    dataset=dict(_delete_=True, **dict(_base_.val_sets['wholebody'], pipeline=_base_.msra_pipeline))
+)
 test_evaluator = dict(_delete_=True, **_base_.metrics['wholebody'])
 test_cfg = dict()
 train_dataloader = val_dataloader = val_evaluator = None
-train_sets = val_sets = msra_sets = metrics = None

@@ -20,4 +20,3 @@ test_dataloader = dict(dataset=dict(_delete_=True, **_base_.val_sets['wholebody'
 test_evaluator = dict(_delete_=True, **_base_.metrics['wholebody'])
 test_cfg = dict()
 train_dataloader = val_dataloader = val_evaluator = None
-train_sets = val_sets = msra_sets = metrics = None

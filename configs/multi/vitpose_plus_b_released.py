@@ -2,7 +2,7 @@
 # python tools/test.py configs/multi/vitpose_plus_b_released.py plus_b.pth
 # Released ViTPose+ weights, all data sets in one run: COCO 77.0 AP (ViTPose's repository). Not run by us yet.
 # Its targets of all but COCO and MPII are MSRA's, without UDP.
-_base_ = './vitpose_plus_b.py'
+_base_ = ['./vitpose_plus_b.py', '../_base_/datasets/msra_256x192.py']
 
 msra = ['aic', 'ap10k', 'apt36k', 'wholebody']
 model = dict(

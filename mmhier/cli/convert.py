@@ -31,9 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--whole-model',
         action='store_true',
-        help='a ViTPose or HMR2.0 model with its decoder, for tools/test.py',
+        help='a model with its decoder, for tools/test.py: ViTPose, HMR2.0, ours of many data sets',
     )
-    parser.add_argument('--dataset', help='which expert of a ViTPose+ file: coco, aic, mpii ...')
+    parser.add_argument(
+        '--dataset',
+        help='which data set of a ViTPose+ file, or of a model of ours for many: coco, aic, mpii ...; '
+        "all keeps ViTPose+'s experts and decoders",
+    )
     add_trust_option(parser)
     parser.add_argument('--prefix', help='what the keys of the backbone begin with, if it holds several')
 

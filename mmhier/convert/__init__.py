@@ -7,6 +7,7 @@ from pkgutil import iter_modules
 
 from torch import Tensor
 
+from mmhier.convert.data_sets import is_many, pick_decoder
 from mmhier.convert.gmf import GMF
 from mmhier.convert.hmr2 import convert_hmr2
 from mmhier.convert.key_table import Converted, Family, Report, convert, detect_format, fit, load, unwrap
@@ -60,12 +61,15 @@ def convert_whole_model(
 
     Args:
         weights: State dictionary.
-        dataset: Of ViTPose+, see :func:`mmhier.convert.vit.pick_dataset`.
+        dataset: Of ViTPose+, see :func:`mmhier.convert.vit.choose_dataset`, or of a model of ours for many
+            data sets, see :func:`mmhier.convert.data_sets.pick_decoder`.
         source: Where they come from, for messages.
 
     Raises:
         ValueError: If they are of none, or may be of several; if a key is unknown or missing.
     """
+    if is_many(weights):
+        return pick_decoder(weights, dataset, source)
     if is_smplerx(weights):
         return convert_smplerx(weights, source)
     decoders = ('keypoint_head.', 'associate_keypoint_heads.', 'head.')

@@ -58,7 +58,8 @@ TOKEN_KEYS = ('knowledge_token', 'token_projection.{p}')
 # ViTPose+: data set -> number of its expert, and its joints.
 DATASETS = dict(coco=(0, 17), aic=(1, 14), mpii=(2, 16), ap10k=(3, 17), apt36k=(4, 17), wholebody=(5, 133))
 ALL = 'all'  # of them
-EXPERT_KEY = _BLOCK + 'ffn.experts.{d}.{p}'
+EXPERTS = '.ffn.experts.'
+EXPERT_KEY = 'layers.{j}' + EXPERTS + '{d}.{p}'
 
 
 def _expert_rows(theirs: str) -> dict[str, str]:
@@ -277,13 +278,34 @@ def pick_dataset(state_dict: Mapping[str, Tensor], dataset: str = 'coco') -> dic
     return plain
 
 
+def join_expert(state_dict: Mapping[str, Tensor], dataset: str, source: str = 'checkpoint') -> dict:
+    """Join the expert of a data set to the rest, in weights with our names, and leave out the others.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    available = sorted({key.split(EXPERTS)[1].split('.')[0] for key in state_dict if EXPERTS in key})
+    if dataset not in available:
+        raise ValueError(f'{source} has no expert for {dataset!r}, only for {", ".join(available)}')
+    joined = {}
+    for key, value in state_dict.items():
+        if EXPERTS not in key:
+            own = key.replace('.ffn.layers.1.', f'{EXPERTS}{dataset}.')
+            joined[key] = torch.cat([value, state_dict[own]]) if '.ffn.layers.1.' in key else value
+    return joined
+
+
 def choose_dataset(state_dict: Mapping[str, Tensor], dataset: str | None) -> dict[str, Tensor]:
     """Pick a data set of a ViTPose+, or leave all of it as it is with ``dataset='all'``.
+
+    Weights with our names and experts, of :mod:`mmhier.convert.data_sets`, are taken as well.
 
     Raises:
         ValueError: If it is ViTPose+ and none is named; if ``'all'`` is asked of another file, or of one that
             was split for a data set; else as :func:`pick_dataset`.
     """
+    if any(EXPERTS in key for key in state_dict):
+        return dict(state_dict) if dataset in (None, ALL) else join_expert(state_dict, dataset)
     is_plus = any('.mlp.experts.' in key for key in state_dict)
     if dataset is None and is_plus:
         raise ValueError(
@@ -411,7 +433,7 @@ def fit_vit(
         ValueError: If keys are unknown or missing, or shapes differ.
     """
     weights, experts = unwrap(checkpoint, source), _experts_of(expected)
-    if any('.mlp.experts.' in key for key in weights):
+    if any('.experts.' in key for key in weights):
         chosen = ALL if dataset is None and experts else dataset
         weights = choose_dataset(without_heads(weights), chosen)
     elif dataset is not None:

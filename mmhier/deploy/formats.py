@@ -34,6 +34,9 @@ Network = Callable[[Tensor], tuple[Tensor, ...]]
 ENDINGS = {'onnx': '.onnx', 'torchscript': '.pt', 'exported-program': '.pt2', 'openvino': '.xml'}
 INPUT_NAME = 'images'
 _QUANTISED = ('Conv', 'Gemm', 'MatMul')
+# How much of the spread of activations nncf moves into weights. This and ranges from the smallest to the
+# largest value, instead of their means over crops, move our micro models a third less than its defaults.
+_SMOOTHING = 0.8
 _PACKAGES = {
     'onnx': 'onnx onnxscript onnxruntime',
     'openvino': 'openvino onnx onnxscript',
@@ -123,7 +126,7 @@ def _is_part(node, parts: Sequence[str]) -> bool:
     """Whether a node belongs to a module, by what PyTorch notes on each node."""
     noted = {entry.key: entry.value for entry in node.metadata_props}
     scopes = ast.literal_eval(noted.get('pkg.torch.onnx.name_scopes', '[]'))
-    return any(part in scopes for part in parts)
+    return any(scope == part or scope.endswith(f'.{part}') for scope in scopes for part in parts)
 
 
 def write_onnx(
@@ -192,6 +195,7 @@ def quantise(model, calibration: Tensor, kept: Sequence[str]):
     """Quantise an OpenVINO model by what it computes for the crops, but for some nodes of its ONNX."""
     with needs('int8 of openvino'):
         import nncf
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
     nncf.set_log_level(logging.ERROR)
     crops = nncf.Dataset([crop.numpy() for crop in calibration.split(1)])
     names = [op.get_friendly_name() for op in model.get_ops()]  # NAME or NAME/WithoutBiases
@@ -203,6 +207,10 @@ def quantise(model, calibration: Tensor, kept: Sequence[str]):
             subset_size=len(calibration),
             model_type=nncf.ModelType.TRANSFORMER,
             ignored_scope=ignored,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING),
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+            ),
         )
 
 

@@ -171,7 +171,8 @@ class MeshGraph(nn.Module):
         self.neck = model.neck if model.with_neck else nn.Identity()
         self.body = model.body() if vertices else None
         self.outputs = ('global_orient', 'body_pose', 'betas', 'camera')
-        self.float_parts = ('neck', 'head', 'body')
+        # The last layers of the encoder's MLPs as well: a small error of angles adds up along the limbs.
+        self.float_parts = ('neck', 'head', 'body', 'ffn.layers.1', 'mlp.1', 'mlp.fc2')
         if vertices:
             self.outputs += ('vertices', 'joints_3d')
 

@@ -66,12 +66,12 @@ def parts_of(cfg: Config, loader: str) -> Iterator[Part]:
     if evaluator is not None:
         if not isinstance(evaluator, Mapping) or evaluator.get('type') != METRIC:
             raise ValueError(f'{name_of_evaluator}.type={METRIC!r} judges {loader}.dataset.type={MANY!r}')
-        metrics = evaluator.get('metrics') or {}
-        _check_counterparts(field, datasets, f'{name_of_evaluator}.metrics', metrics, 'metric')
+        metrics = evaluator.get('judges') or {}
+        _check_counterparts(field, datasets, f'{name_of_evaluator}.judges', metrics, 'metric')
     for name, dataset in datasets.items():
         head = heads[name], f'model.head.heads.{name}'
         yield Part(
-            name, f'{field}.{name}', dataset, *head, metrics.get(name), f'{name_of_evaluator}.metrics.{name}'
+            name, f'{field}.{name}', dataset, *head, metrics.get(name), f'{name_of_evaluator}.judges.{name}'
         )
 
 

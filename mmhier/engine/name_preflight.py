@@ -148,7 +148,7 @@ def _home(path: list[str]) -> str | None:
     if len(path) > 1 and not path[-1].isdecimal():
         if path[-2] == 'datasets' and path[0].endswith('_dataloader'):
             return 'DATASETS'
-        if path[-2] == 'metrics' and path[0].endswith('_evaluator'):
+        if path[-2] == 'judges' and path[0].endswith('_evaluator'):
             return 'METRICS'
     parts = ['#' if part.isdecimal() else part for part in path]
     ends = ('.'.join(parts), '.'.join(parts[-2:]) if len(parts) > 1 else '')

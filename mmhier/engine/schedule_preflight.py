@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmpose.evaluation.metrics import CocoMetric
 from mmpose.registry import METRICS
 
+from mmhier.engine.many_preflight import METRIC
 from mmhier.evaluation.metrics import CocoPhiMetric
 
 logger = logging.getLogger('mmhier')
@@ -150,12 +151,16 @@ def _check_score(cfg: Config) -> None:
         return
     scores: list[str] = []
     for evaluator in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
-        kind = evaluator.get('type')
-        kind = METRICS.get(kind) if isinstance(kind, str) else kind
-        if not isinstance(kind, type):
-            return
-        prefix = evaluator.get('prefix') or getattr(kind, 'default_prefix', None)
-        scores += [f'{prefix}/{name}' if prefix else name for name in _scores_of(kind, evaluator)]
+        parts = {evaluator.get('prefix'): evaluator}
+        if evaluator.get('type') == METRIC:
+            parts = evaluator.get('judges') or {}
+        for name, part in parts.items():
+            kind = part.get('type')
+            kind = METRICS.get(kind) if isinstance(kind, str) else kind
+            if not isinstance(kind, type):
+                return
+            prefix = name or getattr(kind, 'default_prefix', None)
+            scores += [f'{prefix}/{score}' if prefix else score for score in _scores_of(kind, part)]
     for one in best if isinstance(best, list | tuple) else [best]:
         if not any(fnmatchcase(one, score) and ('/' in score or '/' not in one) for score in scores):
             raise ValueError(

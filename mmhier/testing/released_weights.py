@@ -5,7 +5,7 @@ theirs) and takes the state dictionary of a whole network, all of its stages.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from mmpose.registry import MODELS
@@ -130,6 +130,22 @@ def vit_of_mae(state: Mapping[str, Tensor], side: int = MAE_GRID) -> State:
     dims = state['pos_embed'].shape[-1]
     table = torch.randn(1, 1 + side**2, dims)
     return renamed | {'cls_token': torch.randn(1, 1, dims), 'pos_embed': table}
+
+
+def vitpose_plus(state: Mapping[str, Tensor], names: Sequence[str]) -> State:
+    """A model of ``configs/multi/vitpose_plus_*`` -> the file of ViTPose+; ``names`` are the data sets in order."""
+    heads = [f'associate_keypoint_heads.{number}.' for number in range(-1, len(names) - 1)]
+    heads[0] = 'keypoint_head.'
+    decoders = {
+        heads[names.index(key.split('.')[2])] + key.split('.', 3)[3]: value
+        for key, value in state.items()
+        if key.startswith('head.')
+    }
+    encoder = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('back')}
+    experts = (r'ffn\.experts\.(\w+)\.', lambda match: f'mlp.experts.{names.index(match[1])}.')
+    renamed = rename(encoder, [experts, *_VIT, (r'^ln1\.', 'last_norm.')])
+    renamed['pos_embed'] = torch.cat([torch.zeros_like(renamed['pos_embed'][:, :1]), renamed['pos_embed']], 1)
+    return {f'backbone.{key}': value for key, value in renamed.items()} | decoders
 
 
 def pvt_of_authors(state: Mapping[str, Tensor]) -> State:

@@ -26,8 +26,9 @@ from mmhier.suggestions import did_you_mean, similar_path
 # Beside the package in a clone, inside of it in an installed wheel.
 _PLACES = (Path(__file__).parents[2] / 'configs', Path(__file__).parents[1] / 'configs')
 
-# Folders of configs: keypoints, meshes, both with a teacher, what ViTPose's paper compares, pre-training.
-TASKS = ('hpe', 'hmr', 'distill', 'ablation', 'pretrain')
+# Folders of configs: keypoints, meshes, both with a teacher, what ViTPose's paper compares, pre-training,
+# keypoints of many data sets, and evaluation only.
+TASKS = ('hpe', 'hmr', 'distill', 'ablation', 'pretrain', 'multi', 'eval')
 # The package whose configs may be named without it.
 STOCK = 'mmpose'
 DEFAULT = ('*_coco', '*_mixed')

@@ -27,7 +27,13 @@ def workshop(tmp_path_factory, repo_root):
         PYTHONPATH=os.pathsep.join([str(repo_root), os.environ.get('PYTHONPATH', '')]), OMP_NUM_THREADS='1'
     )
     with FreshProcesses(folder, variables) as processes:
-        yield SimpleNamespace(folder=folder, processes=processes, run=processes.run, environment=variables)
+        yield SimpleNamespace(
+            folder=folder,
+            processes=processes,
+            run=processes.run,
+            environment=variables,
+            with_one_block_per_stage=with_one_block_per_stage,
+        )
     shutil.rmtree(folder)  # gigabytes of weights
 
 

@@ -32,11 +32,12 @@ from mmhier.visualization.curves import read_scalars
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(__file__).with_name('build_recipes.py')
-# Everything in configs/ that is no base of others and no pre-training: name -> path as first lines give it.
+# Everything in configs/ that is no base of others and no pre-training: name -> path as first lines give it. For
+# those of many data sets and for evaluation only see test_many_data_sets.py.
 CONFIGS = {
     path.stem: str(path.relative_to(ROOT))
     for path in sorted((ROOT / 'configs').rglob('*.py'))
-    if not {'_base_', 'pretrain'} & {*path.parts}
+    if not {'_base_', 'pretrain', 'multi', 'eval'} & {*path.parts}
 }
 SIZES = ('micro', 't', 's', 'b2', 'b', 'l', 'h')
 # What surrounds the command in a first line: the size of the batch, what has to be installed ...

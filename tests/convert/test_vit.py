@@ -253,6 +253,107 @@ def test_vitpose_plus_without_the_decoder_of_a_data_set(network, tmp_path):
     )
 
 
+# --- ViTPose+ as a whole -----------------------------------------------------------------------------------
+
+
+def huggingface_plus(network):
+    """As transformers' files: all experts, and COCO's decoder."""
+    state = in_format(network, 'huggingface')
+    for key in [key for key in state if '.mlp.fc2.' in key]:
+        rows = state[key]
+        state[key] = rows[:-4]
+        for expert in range(6):
+            state[key.replace('.fc2.', f'.experts.{expert}.')] = rows[-4:] + expert
+    return state | {'head.conv.weight': torch.zeros(17, 256, 1, 1), 'head.conv.bias': torch.zeros(17)}
+
+
+def with_experts(names=tuple(DATASETS)):
+    return ViT(ARCH, drop_path_rate=0.0, experts=names, expert_dims=4).eval()
+
+
+def heatmap_model(settings, weights):
+    """With every weight of the file and no other."""
+    init_default_scope('mmpose')
+    model = MODELS.build(settings).eval()
+    model.load_state_dict(weights)
+    return model
+
+
+@pytest.mark.parametrize('dataset', ['coco', 'wholebody'])
+def test_merged_experts_give_the_heatmaps_of_the_whole_to_the_bit(network, dataset):
+    """One file, converted once as a whole and once for a data set."""
+    state = plus(network)
+    for head in range(6):
+        name = 'keypoint_head' if not head else f'associate_keypoint_heads.{head - 1}'
+        state[f'{name}.final_layer.weight'] = torch.randn(133, 12, 1, 1) * 0.3
+    common = dict(type='HeatmapHead', in_channels=12, deconv_out_channels=None)
+    heads = {name: dict(out_channels=joints) for name, (_, joints) in DATASETS.items()}
+    backbone = dict(type='ViT', arch=ARCH)
+    whole = heatmap_model(
+        dict(
+            type='ManyDatasetsEstimator',
+            backbone=dict(backbone, experts=tuple(DATASETS), expert_dims=4),
+            head=dict(type='DataSetHeads', heads=heads, common=common),
+        ),
+        convert_vitpose_model(state, 'all').state_dict,
+    )
+    single = heatmap_model(
+        dict(
+            type='TopdownPoseEstimator',
+            backbone=backbone,
+            head=dict(common, out_channels=DATASETS[dataset][1]),
+        ),
+        convert_vitpose_model(state, dataset).state_dict,
+    )
+    images = torch.randn(2, 3, 256, 192)
+    with torch.no_grad():
+        found = whole.head.heads[dataset](whole.backbone(images, [dataset] * 2))
+        assert found.abs().max() > 0.1
+        assert torch.equal(found, single.head(single.backbone(images)))
+
+
+@pytest.mark.parametrize('make', [plus, huggingface_plus])
+def test_all_experts_load(network, make):
+    """Each in its place, by its name; the decoders are those that the file has."""
+    state = make(network)
+    weights, report = fit_vit(state, with_experts().state_dict(), MAP_HW)
+    assert not report.missing
+    for name, (number, _) in DATASETS.items():
+        rows = network.state_dict()['layers.1.ffn.layers.1.weight'][-4:] + number
+        assert torch.equal(weights[f'layers.1.ffn.experts.{name}.weight'], rows)
+    found = convert_vitpose_model(state, 'all').state_dict
+    of = {key.split('.')[2] for key in found if key.startswith('head.')}
+    assert of == ({'coco'} if make is huggingface_plus else set(DATASETS))
+    few, report = fit_vit(state, with_experts(('mpii', 'coco')).state_dict(), MAP_HW)
+    assert {key.split('.')[4] for key in few if '.experts.' in key} == {'mpii', 'coco'}
+    assert 'expert of a data set that the network is not for' in report.dropped.values()
+
+
+def test_weights_without_experts_start_all_of_them(network):
+    """Each has the last rows, so that the network is what it was for every data set."""
+    for state in (mae(network), in_format(network, 'vitpose')):
+        weights, report = fit_vit(state, with_experts().state_dict(), MAP_HW)
+        rows = network.layers[0].ffn['layers'][1].weight
+        assert torch.equal(weights['layers.0.ffn.layers.1.weight'], rows[:-4])
+        for name in DATASETS:
+            assert torch.equal(weights[f'layers.0.ffn.experts.{name}.weight'], rows[-4:])
+        assert set(report.missing) <= {'ln1.weight', 'ln1.bias'}
+
+
+def test_experts_that_do_not_fit_are_named(network):
+    state = plus(network)
+    with pytest.raises(ValueError, match=r'no expert for lsp, only for coco, aic'):
+        fit_vit(state, with_experts(('coco', 'lsp')).state_dict(), MAP_HW)
+    with pytest.raises(ValueError, match=r'experts for coco, aic.*, the network none: set experts='):
+        fit_vit(state, network.state_dict(), MAP_HW, dataset='all')
+    with pytest.raises(ValueError, match=r"no ViTPose\+.*leave out dataset='all'"):
+        convert_vitpose_model(in_format(network, 'vitpose'), 'all')
+    for key in [key for key in state if '.mlp.fc2.' in key]:
+        state[key] = torch.cat([state[key], state[key.replace('.fc2.', '.experts.2.')]])
+    with pytest.raises(ValueError, match='was split for one data set'):
+        convert_vitpose_model(state, 'all')
+
+
 def test_an_ordinary_vitpose_has_no_data_set_to_pick(network):
     with pytest.raises(ValueError, match=r"no ViTPose\+.*leave out dataset='coco'"):
         pick_dataset(in_format(network, 'vitpose'), 'coco')

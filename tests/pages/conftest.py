@@ -232,6 +232,24 @@ class StandIns:
         weights |= {f'keypoint_head.{key}': value for key, value in model.head.state_dict().items()}
         torch.save(dict(state_dict=weights), folder / 'vitpose-b.pth')
 
+    def pose_sets(self, folder: Path) -> None:
+        """COCO, AIC, MPII and what else is trained together: two pictures of each."""
+        from mmengine.config import Config
+
+        from mmhier.testing.pose_sets import write_pose_sets
+
+        cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/many_256x192.py')
+        for sets in (cfg.train_sets, cfg.val_sets):
+            write_pose_sets(folder, sets, cfg.keypoints)
+
+    def vitpose_plus(self, folder: Path) -> None:
+        """ViTPose+ S of its authors, with random weights."""
+        from mmhier.convert.vit import DATASETS
+        from mmhier.testing.released_weights import vitpose_plus
+
+        state = torch.load(self._weights('vitpose_plus_s'), weights_only=True)['state_dict']
+        torch.save(dict(state_dict=vitpose_plus(state, list(DATASETS))), folder / 'vitpose+_small.pth')
+
     def hmr2_weights(self, folder: Path) -> None:
         """A narrow HMR2.0 in the format of its Lightning checkpoint."""
         rename = runpy.run_path(str(TESTS / 'convert' / 'test_hmr2.py'))

@@ -82,6 +82,7 @@ TEST_COCO = f'python tools/test.py {COCO} CHECKPOINT.pth'
 OUT = 'work_dirs/infer'
 FROM_B = 'configs/distill/swinpose_t_s2_from_vitpose_b.py'
 STUDENT = 'work_dirs/swinpose_t_s2_from_vitpose_b'
+SEVEN = 'work_dirs/swinpose_t_s3_seven'
 STOCK = 'mmpose::td-hm_mobilenetv2_8xb64-210e_coco-256x192'
 SYNTH_POSE = 'work_dirs/swinpose_t_s3_synth/epoch_1.pth'
 MICRO_MESHES = f'{OUT}/*_side.jpg', f'{OUT}/*.glb'
@@ -367,6 +368,33 @@ GROUPS = {
                 says='| swin    | pretrained |',
             )
         },
+        slow=True,
+    ),
+    'many data sets': Group(
+        ('pose_sets', 'tiny_swin_weights', 'vitpose_plus'),
+        {
+            'mmhier train configs/multi/swinpose_t_s3_seven.py': Run(
+                one_epoch(4), makes=(f'{SEVEN}/epoch_1.pth',)
+            ),
+            f'mmhier test swinpose_t_s3_seven {SEVEN}/epoch_210.pth': Run(
+                swap={f'{SEVEN}/epoch_210.pth': f'{SEVEN}/epoch_1.pth'},
+                makes=(f'{SEVEN}/pose_table.md', f'{SEVEN}/pose_table.json'),
+                says='| wholebody ',
+            ),
+            f'mmhier convert {SEVEN}/epoch_210.pth mpii.pth --whole-model --dataset mpii': Run(
+                swap={f'{SEVEN}/epoch_210.pth': f'{SEVEN}/epoch_1.pth'}, makes=('mpii.pth',)
+            ),
+            'mmhier test swinpose_t_s3_mpii mpii.pth': Run(says='PCK'),
+            'mmhier convert vitpose+_small.pth plus_s.pth --whole-model --dataset all': Run(
+                makes=('plus_s.pth',)
+            ),
+            'mmhier test vitpose_plus_s_released plus_s.pth': Run(says='| apt36k '),
+            'mmhier convert vitpose+_small.pth plus_s_coco.pth --whole-model --dataset coco': Run(
+                makes=('plus_s_coco.pth',)
+            ),
+            'mmhier test vitpose_s_coco plus_s_coco.pth': Run(says='coco/Phi'),
+        },
+        ('docs/many_datasets.md',),
         slow=True,
     ),
     'what distillation gains': Group(

@@ -5,6 +5,5 @@ data_sets = ['coco', 'aic', 'mpii', 'crowdpose']
 train_dataloader = dict(dataset=dict(datasets={name: _base_.train_sets[name] for name in data_sets}))
 val_dataloader = dict(dataset=dict(datasets={name: _base_.val_sets[name] for name in data_sets}))
 test_dataloader = val_dataloader
-val_evaluator = dict(metrics={name: _base_.metrics[name] for name in data_sets})
+val_evaluator = dict(judges={name: _base_.metrics[name] for name in data_sets})
 test_evaluator = val_evaluator
-train_sets = val_sets = msra_sets = metrics = None  # what has been picked is enough for the log

@@ -1,10 +1,8 @@
-# Every data set for docs/many_datasets.md, 256 (h) x 192 (w) crops, of which others pick some. Folders are those
-# of MMPose's documentation; APT-36K's files are used as ViTPose+ names them. People are cropped by detected
+# Every data set for docs/many_datasets.md, 256 (h) x 192 (w) crops; others pick some. Folders are those of
+# MMPose's documentation; APT-36K's files are used as ViTPose+ names them. People are cropped by detected
 # boxes in COCO (56.4 AP), COCO-WholeBody and CrowdPose, and by annotated boxes elsewhere, as in ViTPose's
 # tables.
 codec = dict(type='UDPHeatmap', input_size=(192, 256), heatmap_size=(48, 64), sigma=2)
-# Of ViTPose's released weights on all but COCO and MPII: see *_released.py and configs/eval.
-msra_codec = dict(type='MSRAHeatmap', input_size=(192, 256), heatmap_size=(48, 64), sigma=2)
 
 train_pipeline = [
     dict(type='LoadCheckedImage', on_error='skip'),
@@ -20,12 +18,6 @@ val_pipeline = [
     dict(type='LoadCheckedImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='TopdownAffine', input_size=codec['input_size'], use_udp=True),
-    dict(type='PackPoseInputs'),
-]
-msra_pipeline = [
-    dict(type='LoadCheckedImage'),
-    dict(type='GetBBoxCenterScale'),
-    dict(type='TopdownAffine', input_size=codec['input_size']),
     dict(type='PackPoseInputs'),
 ]
 
@@ -92,6 +84,7 @@ val_sets = dict(
         bbox_file='data/crowdpose/annotations/det_for_crowd_test_0.1_0.5.json',
     ),
     ap10k=dict(**_ap10k, ann_file='annotations/ap10k-val-split1.json'),
+    ap10k_test=dict(**_ap10k, ann_file='annotations/ap10k-test-split1.json'),
     apt36k=dict(**_apt36k, ann_file='annotations/val_annotations_1.json'),
     wholebody=dict(
         **_wholebody,
@@ -103,7 +96,6 @@ val_sets = dict(
 )
 for _one in val_sets.values():
     _one |= dict(test_mode=True, pipeline=val_pipeline)
-msra_sets = {_name: dict(_one, pipeline=msra_pipeline) for _name, _one in val_sets.items()}
 
 metrics = dict(
     coco=dict(type='CocoPhiMetric'),
@@ -111,6 +103,7 @@ metrics = dict(
     mpii=dict(type='MpiiPCKAccuracy'),
     crowdpose=dict(type='CocoMetric', use_area=False, iou_type='keypoints_crowd'),
     ap10k=dict(type='CocoMetric'),
+    ap10k_test=dict(type='CocoMetric'),
     apt36k=dict(type='CocoMetric'),
     wholebody=dict(type='CocoWholeBodyMetric'),
     ochuman=dict(type='CocoMetric'),
@@ -119,7 +112,9 @@ for _name, _metric in metrics.items():
     if _name != 'mpii':
         _metric['ann_file'] = val_sets[_name]['data_root'] + val_sets[_name]['ann_file']
 
-keypoints = dict(coco=17, aic=14, mpii=16, crowdpose=14, ap10k=17, apt36k=17, wholebody=133, ochuman=17)
+keypoints = dict(
+    coco=17, aic=14, mpii=16, crowdpose=14, ap10k=17, ap10k_test=17, apt36k=17, wholebody=133, ochuman=17
+)
 
 train_dataloader = dict(
     batch_size=64,
@@ -137,7 +132,7 @@ val_dataloader = dict(
     dataset=dict(type='ManyDatasets', datasets=dict()),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='ManyDatasetsMetric', metrics=dict())
+val_evaluator = dict(type='ManyDatasetsMetric', judges=dict())
 test_evaluator = val_evaluator
 
 del _coco, _aic, _mpii, _crowdpose, _ap10k, _apt36k, _wholebody, _ochuman, _boxes, _one, _name, _metric

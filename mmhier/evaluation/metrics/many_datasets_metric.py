@@ -24,7 +24,7 @@ class ManyDatasetsMetric(BaseMetric):
     that AP-10K and APT-36K would be one.
 
     Args:
-        metrics: Data set -> its metric, such as ``dict(type='CocoMetric', ann_file=...)``.
+        judges: Data set -> its metric, such as ``dict(type='CocoMetric', ann_file=...)``.
         outfile_prefix: Writes the table to ``{outfile_prefix}.md`` and ``.json``.
         collect_device: See MMEngine.
         prefix: First part of the names of the scores, if any.
@@ -35,17 +35,17 @@ class ManyDatasetsMetric(BaseMetric):
 
     def __init__(
         self,
-        metrics: Mapping[str, Mapping],
+        judges: Mapping[str, Mapping],
         outfile_prefix: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ):
         super().__init__(collect_device, prefix)
-        if not isinstance(metrics, Mapping) or not metrics:
-            raise ValueError(f'metrics of ManyDatasetsMetric are a dictionary by data set, got {metrics!r}')
+        if not isinstance(judges, Mapping) or not judges:
+            raise ValueError(f'judges of ManyDatasetsMetric are a dictionary by data set, got {judges!r}')
         self.metrics = {
             name: METRICS.build(metric) if isinstance(metric, Mapping) else metric
-            for name, metric in metrics.items()
+            for name, metric in judges.items()
         }
         self.outfile_prefix = outfile_prefix
 
@@ -62,7 +62,7 @@ class ManyDatasetsMetric(BaseMetric):
             raise ValueError(
                 f'data sets and metrics have to go together: {", ".join(sorted(described)) or "none"} are '
                 f"read (datasets of type='ManyDatasets'), {', '.join(sorted(self.metrics))} are judged "
-                '(metrics of the evaluator)'
+                '(judges of the evaluator)'
             )
         for name, metric in self.metrics.items():
             metric.dataset_meta = described[name]
@@ -78,7 +78,7 @@ class ManyDatasetsMetric(BaseMetric):
             if name not in self.metrics:
                 raise ValueError(
                     f'a sample is of the data set {name!r}, there are metrics of '
-                    f'{", ".join(self.metrics)}: add it to metrics of the evaluator'
+                    f'{", ".join(self.metrics)}: add it to judges of the evaluator'
                 )
             metric = self.metrics[name]
             metric.process({}, [sample])

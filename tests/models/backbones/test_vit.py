@@ -546,3 +546,104 @@ def test_task_tokens_are_read_with_the_patches():
     plain = ViT(**settings)
     missing = network.load_state_dict(plain.state_dict(), strict=False).missing_keys
     assert missing == ['task_tokens']
+
+
+# --- experts -----------------------------------------------------------------------------------------------
+
+
+def experts(names=('coco', 'aic', 'mpii'), **more):
+    torch.manual_seed(0)
+    network = ViT(**ViT.small, drop_path_rate=0.0, experts=names, **more).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return network
+
+
+def joined(network, name):
+    """The plain ViT with one expert."""
+    state, shared = network.state_dict(), {}
+    for key, value in state.items():
+        if '.experts.' not in key:
+            own = key.replace('.layers.1.', f'.experts.{name}.')
+            shared[key] = torch.cat([value, state[own]]) if '.ffn.layers.1.' in key else value
+    plain = ViT(**ViT.small, drop_path_rate=0.0).eval()
+    plain.load_state_dict(shared)
+    return plain
+
+
+def test_an_expert_is_a_plain_network_to_the_bit():
+    network, images = experts(), torch.randn(3, 3, 64, 48)
+    with torch.no_grad():
+        for name in network.experts:
+            assert torch.equal(network(images, [name] * 3)[0], joined(network, name)(images)[0])
+
+
+def test_images_go_to_the_experts_of_their_data_sets():
+    network, images = experts(), torch.randn(5, 3, 64, 48)
+    names = ['mpii', 'coco', 'aic', 'coco', 'mpii']
+    with torch.no_grad():
+        (found,) = network(images, names)
+        for row, name in enumerate(names):
+            expected = joined(network, name)(images[row : row + 1])[0]
+            assert (found[row : row + 1] - expected).abs().max() < 1e-4 * expected.abs().max()
+            others = [joined(network, other)(images[row : row + 1])[0] for other in {*names} - {name}]
+            assert all((found[row : row + 1] - other).abs().max() > 0.01 for other in others)
+
+
+def test_training_and_evaluation_of_experts_agree():
+    """And recomputing changes nothing; experts without images have gradients of zero."""
+    images, names = torch.randn(3, 3, 64, 48), ['aic', 'coco', 'aic']
+    found = []
+    for with_cp, mode in ((False, True), (True, True), (False, False)):
+        network = experts(with_cp=with_cp).train(mode)
+        (output,) = network(images, names)
+        output.square().sum().backward()
+        found.append((output, {key: value.grad for key, value in network.named_parameters()}))
+    for output, gradients in found[1:]:
+        torch.testing.assert_close(output, found[0][0], rtol=1e-4, atol=1e-4)
+        for key, value in gradients.items():
+            expected = found[0][1][key]
+            if value is None:  # no process waits for others in evaluation
+                assert 'experts.mpii' in key and expected.abs().max() == 0
+            else:
+                torch.testing.assert_close(
+                    value, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item()
+                )
+
+
+def test_experts_have_a_quarter_of_the_width():
+    """As in the released files of ViTPose+: 96 of size S, and its parameters."""
+    names = ('coco', 'aic', 'mpii', 'ap10k', 'apt36k', 'wholebody')
+    with torch.device('meta'):
+        network = ViT('small', experts=names)
+        widths = {
+            arch: ViT(arch, experts=names).layers[0].ffn['experts']['aic'].out_features for arch in ARCHS
+        }
+    assert widths == dict(small=96, base=192, large=256, huge=320)
+    # one row of positions fewer than in the file, which adds it to all others
+    assert sum(parameter.numel() for parameter in network.parameters()) == 30_516_864 - 384
+    assert network.layer_id('layers.3.ffn.experts.aic.weight') == 4
+
+
+def test_experts_and_names_have_to_fit():
+    network, images = experts(), torch.randn(2, 3, 64, 48)
+    with pytest.raises(ValueError, match='3 experts got 2 images and none names'):
+        network(images)
+    with pytest.raises(ValueError, match=r'images of lsp, for which there is no expert: .*coco, aic, mpii'):
+        network(images, ['coco', 'lsp'])
+    with pytest.raises(ValueError, match='0 experts got 2 images and 2 names'):
+        joined(network, 'coco')(images, ['coco', 'coco'])
+    for options, words in (
+        (dict(experts='coco'), "different names.* got 'coco'"),
+        (dict(experts=('coco', 'coco')), 'different names'),
+        (dict(experts=('coco',), expert_dims=16), 'expert_dims must be 1 to 15'),
+        (dict(expert_dims=4), 'needs experts='),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ViT(**ViT.small, **options)
+
+
+def test_the_mlp_is_frozen_with_its_experts():
+    network = experts(frozen_parts='mlp')
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    assert any('.experts.' in name for name in frozen) and all('.ffn.' in name for name in frozen)
