@@ -13,14 +13,17 @@ import wrapt
 # Name in mmpose.registry -> packages of mmhier that register into it.
 LOCATIONS = {
     'MODELS': ('mmhier.models', 'mmhier.distillation'),
-    'DATASETS': ('mmhier.datasets.coco', 'mmhier.datasets.mesh', 'mmhier.datasets.repeated_views'),
+    'DATASETS': (
+        'mmhier.datasets.coco', 'mmhier.datasets.mesh', 'mmhier.datasets.picture_folder',
+        'mmhier.datasets.repeated_views',
+    ),
     'DATA_SAMPLERS': ('mmhier.datasets.mesh',),
     'TRANSFORMS': ('mmhier.datasets.transforms',),
     'KEYPOINT_CODECS': ('mmhier.codecs',),
     'METRICS': ('mmhier.evaluation.metrics',),
     'OPTIM_WRAPPER_CONSTRUCTORS': ('mmhier.engine',),
     'HOOKS': ('mmhier.datasets.mesh', 'mmhier.engine', 'mmhier.visualization.mesh_hook'),
-}
+}  # fmt: skip
 
 
 def add_locations(registry_module: ModuleType) -> None:

@@ -7,6 +7,7 @@ from mmhier.datasets.transforms.mesh_colour import RandomChannelScale
 from mmhier.datasets.transforms.mesh_filters import SuppressBodyParameters, SuppressKeypoints
 from mmhier.datasets.transforms.mesh_loading import LoadMeshImage
 from mmhier.datasets.transforms.mesh_packing import PackMeshInputs
+from mmhier.datasets.transforms.picture_crop import RandomResizedPicture
 
 __all__ = [
     'LoadCheckedImage',
@@ -16,6 +17,7 @@ __all__ = [
     'PackMeshInputs',
     'RandomChannelScale',
     'RandomMeshBox',
+    'RandomResizedPicture',
     'SuppressBodyParameters',
     'SuppressKeypoints',
 ]
