@@ -22,7 +22,7 @@ from mmhier.cli.out import check_out_folder
 from mmhier.cli.steps import run_step
 from mmhier.cli.test import write_json
 from mmhier.safe_files import read_json, read_text
-from mmhier.tables import markdown, write_csv, write_text
+from mmhier.tables import markdown, replace_between, write_csv, write_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -40,6 +40,8 @@ BUDGET = (
     'val_dataloader.dataset.ann_file',
     'default_hooks.checkpoint.save_best',
 )
+# Where --write puts the table in a text.
+MARKS = ('<!-- comparison, made by `mmhier compare --write` -->', '<!-- end of comparison -->')
 AXES = dict(gmacs='GMACs', ms='ms per image', params='million parameters')
 _COUNT = re.compile(r'_s\d+(?=_|$)')
 
@@ -85,6 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/compare'), metavar='FOLDER', help='default: %(default)s'
     )
+    parser.add_argument(
+        '--write', type=Path, metavar='FILE', help='put the table between its marks in a text file'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config values of all')
 
 
@@ -94,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
     from mmhier.zoo.names import find_configs
 
     check_out_folder(args.out, '--out')
+    if args.write:
+        replace_between(read_text(args.write), MARKS, '', str(args.write))  # it has to have the marks
     if len(set(args.seeds)) < len(args.seeds):
         raise ValueError(f'--seeds {" ".join(map(str, args.seeds))}: each once')
     described = {}
@@ -308,7 +315,10 @@ def report(results: list[Result], metric: str, cfg: 'Config', args: argparse.Nam
     budget = _budget(cfg, args.seeds)
     score = f'{metric}, mean and standard deviation of {len(args.seeds)} seeds'
     draw_tradeoff(args.out / 'tradeoff.png', points, AXES[args.axis], score, budget)
-    print(f'\n{markdown(header, rows)}\n\n{budget}')
+    table = f'{markdown(header, rows)}\n\n{budget}.'
+    print(f'\n{table}')
+    if args.write:
+        write_text(args.write, replace_between(read_text(args.write), MARKS, table, str(args.write)))
     print(
         "+-: standard deviation between seeds. ms: one image from crop to the head's outputs, CPU, eager, "
         f'median of {args.runs} runs, all models in turns. {args.out}/: table.csv, scores.csv, tradeoff.png'

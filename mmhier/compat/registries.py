@@ -17,6 +17,7 @@ LOCATIONS = {
         'mmhier.datasets.coco',
         'mmhier.datasets.many_datasets',
         'mmhier.datasets.mesh',
+        'mmhier.datasets.picture_folder',
         'mmhier.datasets.repeated_views',
     ),
     'DATA_SAMPLERS': ('mmhier.datasets.mesh',),
@@ -25,7 +26,7 @@ LOCATIONS = {
     'METRICS': ('mmhier.evaluation.metrics',),
     'OPTIM_WRAPPER_CONSTRUCTORS': ('mmhier.engine',),
     'HOOKS': ('mmhier.datasets.mesh', 'mmhier.engine', 'mmhier.visualization.mesh_hook'),
-}
+}  # fmt: skip
 
 
 def add_locations(registry_module: ModuleType) -> None:

@@ -145,7 +145,7 @@ def _check_precision(optim_wrapper: ConfigDict) -> None:
 def _check_paths(field: str, dataset: ConfigDict) -> None:
     root = dataset.get('data_root') or ''
     prefix = dataset.get('data_prefix') or {}
-    prefix = dict(img_path=prefix) if isinstance(prefix, str) else prefix  # as mmpretrain reads it
+    prefix = dict(img_path=prefix) if isinstance(prefix, str) else prefix  # as mmpretrain's data sets read it
     paths = {
         'ann_file': _join(root, dataset.get('ann_file')),
         'bbox_file': dataset.get('bbox_file'),

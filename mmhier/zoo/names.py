@@ -26,9 +26,11 @@ from mmhier.suggestions import did_you_mean, similar_path
 # Beside the package in a clone, inside of it in an installed wheel.
 _PLACES = (Path(__file__).parents[2] / 'configs', Path(__file__).parents[1] / 'configs')
 
-# Folders of configs: keypoints, meshes, both with a teacher, what ViTPose's paper compares, pre-training,
-# keypoints of many data sets, and evaluation only.
-TASKS = ('hpe', 'hmr', 'distill', 'ablation', 'pretrain', 'multi', 'eval')
+# Folders of configs: keypoints, meshes, both with a teacher, what ViTPose's paper compares, keypoints of many
+# data sets, and evaluation only.
+TASKS = ('hpe', 'hmr', 'distill', 'ablation', 'multi', 'eval')
+# Configs of no model that finds people: only their whole names are known, no pattern finds them.
+ALONE = ('pretrain',)
 # The package whose configs may be named without it.
 STOCK = 'mmpose'
 DEFAULT = ('*_coco', '*_mixed')
@@ -67,7 +69,7 @@ def resolve_config(name: str | PathLike) -> Path:
     if _SEVERAL.search(text):
         raise ValueError(f'{text!r} may be several models, one is wanted here; `{_listing(text)}` lists them')
     package, word = _parts(text)
-    for known in (_of_package(package),) if package else (_ours(), _of_package(STOCK, False)):
+    for known in (_of_package(package),) if package else (_ours(*TASKS, *ALONE), _of_package(STOCK, False)):
         for ending in ENDINGS:
             found = [path for full, path in known.items() if word + ending in (full, path.stem)]
             if len(found) > 1:
@@ -96,7 +98,7 @@ def find_configs(patterns: Sequence[str] | None = None, task: str | None = None)
             paths = [resolve_config(pattern)]
         else:
             package, word = _parts(pattern)
-            known = _of_package(package) if package else _ours(task)
+            known = _of_package(package) if package else _ours(*[task] if task else TASKS)
             paths = [path for full, path in known.items() if fnmatch(full, word) or fnmatch(path.stem, word)]
             if not paths and patterns:
                 raise FileNotFoundError(f'{pattern!r} fits the name of no model{_hint(pattern)}')
@@ -114,9 +116,9 @@ def _parts(name: str) -> tuple[str, str]:
     return package, rest.removesuffix('.py')
 
 
-def _ours(task: str | None = None) -> dict[str, Path]:
-    """Our configs by name."""
-    folders = [config_folder() / name for name in ([task] if task else TASKS)]
+def _ours(*tasks: str) -> dict[str, Path]:
+    """Our configs in these folders by name."""
+    folders = [config_folder() / name for name in tasks]
     return {path.stem: path for folder in folders for path in sorted(folder.glob('*.py'), key=_order)}
 
 
@@ -178,7 +180,7 @@ def _hint(name: str) -> str:
         return f', but that of released weights: --{option} ({option}=); `{_listing(name)}` lists models'
     hint = similar_path(name) if Path(name).suffix in _CONFIGS and not package else ''
     if not hint:
-        known = _of_package(package) if package else _ours() | _of_package(STOCK, False)
+        known = _of_package(package) if package else _ours(*TASKS, *ALONE) | _of_package(STOCK, False)
         short = {path.stem for path in known.values()}
         short |= set() if package else {*released}  # whose error says the option that they are of
         hint = did_you_mean(Path(word.strip('*?')).name, short, f'{package}::' if package else '')

@@ -42,8 +42,12 @@ def trainings(monkeypatch):
 
 def test_stages_are_compared_by_their_last_scores_and_trained_once(tmp_path, trainings, capsys):
     command = ['compare', MICRO, '--stages', '2', '3', '--seeds', '0', '2', '--runs', '1']
-    command += ['--out', str(tmp_path)]
+    page = tmp_path / 'page.md'
+    page.write_text('\n'.join(['before', *compare.MARKS, 'after']))
+    command += ['--out', str(tmp_path), '--write', str(page)]
     assert main([*command, '--epochs', '4']) == 0
+    text = page.read_text()
+    assert f'| `{S2}` |   0.210 | 0.014 |' in text and text.startswith('before') and text.endswith('after')
     rows = list(csv.DictReader((tmp_path / 'table.csv').open()))
     assert [(row['Config'], row['coco/AP'], row['+-']) for row in rows] == [
         (S2, '0.210', '0.014'),
@@ -83,6 +87,7 @@ def test_a_cut_fits_its_neck_and_a_schedule_its_epochs():
     ('words', 'message'),
     [
         ([MICRO, '--seeds', '1', '1'], '--seeds 1 1: each once'),
+        ([MICRO, '--write', __file__], 'has no place for the table: write <!-- comparison'),
         ([MICRO, '--stages', '5'], '--stages 5: num_stages must be 1 to 4'),
         (['vitpose_s_coco', MICRO], "train_cfg={'by_epoch': True, 'max_epochs': 210"),
         (['swinpose_t_s3_coco', MICRO, '--epochs', '2'], 'train_dataloader.batch_size=64'),

@@ -135,7 +135,7 @@ def test_it_runs_as_typed_and_the_pose_model_begins_from_it(name, data, small, t
 def test_a_folder_of_pictures_that_is_missing_is_one_line(tmp_path, monkeypatch):
     cfg = Config.fromfile(CONFIGS['mae_vit_s_images'])
     monkeypatch.chdir(tmp_path)
-    for prefix in (dict(img_path='train/'), 'train/'):
+    for prefix, key in ((dict(img='train/'), 'img'), ('train/', 'img_path')):
         cfg.train_dataloader.dataset.data_prefix = prefix
-        with pytest.raises(FileNotFoundError, match=r'^data/imagenet/train/ does not exist \(.*img_path'):
+        with pytest.raises(FileNotFoundError, match=rf'^data/imagenet/train/ does not exist .*prefix.{key},'):
             check_config(cfg, ('train_dataloader',))

@@ -104,6 +104,13 @@ def test_what_is_meant_by_a_wrong_name(name, meant):
         find_configs([name])
 
 
+def test_pre_training_is_found_by_its_whole_name_and_is_among_no_models():
+    assert resolve_config('mae_vit_s_coco_crops').parent.name == 'pretrain'
+    assert 'pretrain' not in {path.parent.name for path in find_configs(['*'])}
+    with pytest.raises(FileNotFoundError, match='mae_vit_s_coco_crops'):
+        find_configs(['mae_vit_s_coco_crop'])
+
+
 def test_a_name_of_weights_is_no_name_of_a_model():
     with pytest.raises(FileNotFoundError, match=r'that of released weights: --weights \(weights=\)'):
         resolve_config('vitpose_plus_small')
@@ -141,6 +148,7 @@ COMMANDS = {
     'test': 'NAME X.pth',
     'export': 'NAME X.pth',
     'benchmark': 'NAME',
+    'compare': 'NAME',
     'models': 'NAME',
     'convert': 'X.pth Y.pth --model NAME',
     'app': '--model NAME --weights X.pth',

@@ -3,11 +3,9 @@ data_root = 'data/imagenet/'
 
 train_pipeline = [
     dict(type='LoadCheckedImage', on_error='skip'),
-    dict(
-        type='mmpretrain.RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0), interpolation='bicubic'
-    ),
-    dict(type='mmpretrain.RandomFlip', prob=0.5),
-    dict(type='mmpretrain.PackInputs'),
+    dict(type='RandomResizedPicture', input_size=(224, 224), area=(0.2, 1.0)),
+    dict(type='RandomFlip', direction='horizontal'),
+    dict(type='PackPoseInputs'),
 ]
 train_dataloader = dict(
     batch_size=512,
@@ -15,10 +13,9 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='mmpretrain.CustomDataset',
+        type='PictureFolder',
         data_root=data_root,
-        data_prefix=dict(img_path='train/'),
-        with_label=False,
+        data_prefix=dict(img='train/'),
         pipeline=train_pipeline,
     ),
 )

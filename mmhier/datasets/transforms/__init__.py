@@ -7,7 +7,11 @@ from mmhier.datasets.transforms.mesh_colour import RandomChannelScale
 from mmhier.datasets.transforms.mesh_filters import SuppressBodyParameters, SuppressKeypoints
 from mmhier.datasets.transforms.mesh_loading import LoadMeshImage
 from mmhier.datasets.transforms.mesh_packing import PackMeshInputs
+<<<<<<< HEAD
 from mmhier.datasets.transforms.whole_body_packing import PackWholeBodyInputs
+=======
+from mmhier.datasets.transforms.picture_crop import RandomResizedPicture
+>>>>>>> w-e
 
 __all__ = [
     'LoadCheckedImage',
@@ -18,6 +22,7 @@ __all__ = [
     'PackWholeBodyInputs',
     'RandomChannelScale',
     'RandomMeshBox',
+    'RandomResizedPicture',
     'SuppressBodyParameters',
     'SuppressKeypoints',
 ]
