@@ -115,8 +115,8 @@ ARROWS = {
     'inference': 'body_models datasets deploy detection engine geometry media results tracking zoo',
     'web': 'inference media results zoo',
     'apis': 'body_models deploy inference results',
-    'cli': 'body_models compat convert cost datasets deploy detection engine inference media ops rasterizer '
-    'results visualization web zoo',
+    'cli': 'body_models compat convert cost datasets deploy detection engine geometry inference media ops '
+    'rasterizer results visualization web zoo',
     'testing': 'body_models compat datasets engine geometry inference media models results',
 }
 # Rooms and modules that know nothing of the OpenMMLab stack, so that they can be used and tested alone.

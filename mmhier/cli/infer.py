@@ -22,6 +22,7 @@ from mmhier.cli.trust import apply_trust
 from mmhier.suggestions import similar_path
 
 if TYPE_CHECKING:
+    from mmhier.geometry.scene_camera import FocalChoice
     from mmhier.inference.inferencer import Inferencer
     from mmhier.media import FrameStream
     from mmhier.visualization.window import Window
@@ -38,19 +39,20 @@ def run(args: argparse.Namespace) -> int:
     if args.finish is not None:
         return _finish(args.finish)
     from mmhier.cli.infer_defaults import choose
+    from mmhier.geometry.scene_camera import FocalChoice
 
     kinds = _kinds(args)
     check_out_folder(args.out, '--out')
     stream = _stream(args)
     _check_reads(args, kinds, stream)
+    style, focal = _style(args), FocalChoice(args.fov, _focal(args.focal))
     chosen = choose(args)
     if chosen and not args.quiet:
         print(chosen, file=sys.stderr)
     from mmhier.results.writer import OutputError
     from mmhier.visualization.window import Window
 
-    style = _style(args)
-    inferencer = _inferencer(args, kinds, stream)
+    inferencer = _inferencer(args, kinds, stream, focal)
     window = Window() if args.show else None
     try:
         return _infer(args, inferencer, stream, kinds, style, window, begin)
@@ -115,7 +117,9 @@ def _style(args: argparse.Namespace) -> dict[str, Any]:
     return style
 
 
-def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream') -> 'Inferencer':
+def _inferencer(
+    args: argparse.Namespace, kinds: list[str], stream: 'FrameStream', focal: 'FocalChoice'
+) -> 'Inferencer':
     from mmhier.inference.inferencer import Inferencer
     from mmhier.results.writer import ANIMATIONS, MESH_KINDS
 
@@ -134,8 +138,8 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
         smooth=args.smooth,
         flip_test=args.flip_test,
         box_padding=args.box_padding,
-        fov=args.fov,
-        focal=_focal(args.focal),
+        fov=focal.fov,
+        focal=focal.focal,
     )
     kinds = [kind for kind in kinds if kind in MESH_KINDS]
     needs_mesh = [f'--save {",".join(kinds)}'] if kinds else []

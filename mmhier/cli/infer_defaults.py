@@ -33,6 +33,10 @@ def choose(args: argparse.Namespace) -> str:
     if args.task and not free:
         raise ValueError(f'--task {args.task} chooses a model, and {named} names one: leave one out')
     check_engine(args.engine, args.precision)
+    if args.model:  # refused now, not after the line
+        config = resolve_config(args.model)
+        if not Path(args.engine).suffix:
+            check_weights(config, args.weights)
     if args.detector is not None:
         check_detector(args.detector)
     if free:

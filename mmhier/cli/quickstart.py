@@ -68,19 +68,19 @@ def run(args: argparse.Namespace) -> int:
     steps.run('people', ['synth', str(data), *asked])
 
     annotations, images = data / 'annotations' / 'person_keypoints_val.json', data / 'images' / 'val'
-    options = [f'data_root={data}/', *args.cfg_options]
+    options = [f'data_root={data}/']
     written = [f'test_evaluator.outfile_prefix={out}/predictions']
-    checkpoint = steps.train_and_test(config, out, '', options, written)
+    checkpoint = steps.train_and_test(config, out, '', [*options, *args.cfg_options], written)
     plot_training(read_scalars(out / 'train'), out / 'loss_curve.png')
 
     panels = None
     if not args.no_mesh:
         if args.from_scratch:
-            options.insert(1, f'model.backbone.init_cfg.checkpoint={checkpoint}')
+            options.append(f'model.backbone.init_cfg.checkpoint={checkpoint}')
         written = [f'test_evaluator.outfile_prefix={out}/mesh_table']
         show = ['--show-dir', 'meshes', '--interval', str(args.val)]  # the first batch
         config = mesh_config
-        checkpoint = steps.train_and_test(config, out, 'mesh_', options, written, show)
+        checkpoint = steps.train_and_test(config, out, 'mesh_', [*options, *args.cfg_options], written, show)
         panels = max((out / 'mesh_test').glob('*/meshes'))
     sheet = draw_predictions(annotations, images, out / 'predictions.keypoints.json', panels)
     cv2.imwrite(str(out / 'predictions.png'), sheet)

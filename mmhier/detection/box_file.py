@@ -120,7 +120,7 @@ class BoxFile:
         """
         source = str(source)
         entry = self._find(source, frame_index)
-        self._check_image(entry, image, source)
+        self._check_size(entry, (image.shape[1], image.shape[0]), source)
         rows = np.array(entry.rows, dtype=np.float64).reshape(-1, 5)
         boxes, scores = select(rows[:, :4], rows[:, 4], self.score_threshold)
         self.left_out += entry.others
@@ -136,6 +136,15 @@ class BoxFile:
             ValueError: If several of its names fit equally well.
         """
         self._find(source, 0)
+
+    def check_size(self, source: str, size_wh: tuple[int, int]) -> None:
+        """Check that the boxes of an image or a video are of one of this width and height.
+
+        Raises:
+            NotMentionedError: If the file does not mention it.
+            ValueError: If they are not.
+        """
+        self._check_size(self._find(source, 0), size_wh, source)
 
     def describe(self) -> str:
         """What the boxes are of, for messages."""
@@ -167,9 +176,9 @@ class BoxFile:
             'an image without people needs an empty list'
         )
 
-    def _check_image(self, entry: _Entry, image: np.ndarray, source: str) -> None:
-        height, width = image.shape[:2]
-        if entry.size_wh not in (None, (width, height)):
+    def _check_size(self, entry: _Entry, size_wh: tuple[int, int], source: str) -> None:
+        width, height = size_wh
+        if entry.size_wh not in (None, size_wh):
             turned = entry.size_wh == (height, width)
             raise ValueError(
                 f'{self.path}: {source} is {entry.size_wh[0]} x {entry.size_wh[1]} pixels there, but '

@@ -82,12 +82,8 @@ class _ResultBoxes:
             NotMentionedError: If there are no results of the image.
             ValueError: If they are of one of another size.
         """
+        self.check_size(source, (image.shape[1], image.shape[0]))
         name = self._find(source)
-        if self._hw[name] != image.shape[:2]:
-            raise ValueError(
-                f'{self.path}: {name} has {self._hw[name][1]} x {self._hw[name][0]} pixels there, {source} '
-                f'has {image.shape[1]} x {image.shape[0]}: the boxes are of another image'
-            )
         rows = np.array(self._found[name].get(frame_index, []), np.float32).reshape(-1, 5)
         boxes, scores = select(rows[:, :4], rows[:, 4], self._threshold)
         count_low_scores(self.left_out, rows[:, 4], self._threshold)
@@ -97,6 +93,16 @@ class _ResultBoxes:
     def check_mentioned(self, source: str) -> None:
         """As that of :class:`mmhier.detection.box_file.BoxFile`."""
         self._find(source)
+
+    def check_size(self, source: str, size_wh: tuple[int, int]) -> None:
+        """As that of :class:`mmhier.detection.box_file.BoxFile`."""
+        name = self._find(source)
+        height, width = self._hw[name]
+        if (width, height) != size_wh:
+            raise ValueError(
+                f'{self.path}: {name} has {width} x {height} pixels there, {source} has {size_wh[0]} x '
+                f'{size_wh[1]}: the boxes are of another image; find them again on this one'
+            )
 
     def _find(self, source: str) -> str:
         """The name that an image has in the file."""

@@ -142,10 +142,13 @@ class Inferencer:
             FileNotFoundError: If an input does not exist. While iterating: if nothing could be read.
             NotMentionedError: If a file of boxes mentions none of the inputs; of an iterator that is known
                 when it is through.
+            ValueError: If boxes in a file are of an image of another size. Of files that do not say their
+                size at once, while iterating.
         """
         stream = inputs if isinstance(inputs, FrameStream) else FrameStream(inputs)
         detector = self._detector(boxes)
         _check_mentioned(detector, stream.names)
+        _check_sizes(detector, stream)
         return InferenceRun(self, stream, detector)
 
     def check_mesh(self, wanted: str) -> None:
@@ -391,3 +394,30 @@ def _check_mentioned(detector: Detector, names: list[str] | None) -> None:
         except NotMentionedError as error:
             first = first or error
     raise first
+
+
+def _check_sizes(detector: Detector, stream: FrameStream) -> None:
+    """Refuse boxes that somebody else has found in images of another size, before anything is computed."""
+    if not hasattr(detector, 'check_size'):
+        return
+    wrong: list[ValueError] = []
+    for name, possible in stream.sizes():
+        try:
+            errors = [error for size_wh in possible if (error := _size_error(detector, name, size_wh))]
+        except NotMentionedError:
+            continue
+        if len(errors) == len(possible):
+            wrong.append(errors[0])
+    if wrong:
+        others = f'. Likewise {len(wrong) - 1} more of the inputs' if len(wrong) > 1 else ''
+        raise ValueError(f'{wrong[0]}{others}')
+
+
+def _size_error(detector: Detector, name: str, size_wh: tuple[int, int]) -> ValueError | None:
+    try:
+        detector.check_size(name, size_wh)
+    except NotMentionedError:
+        raise
+    except ValueError as error:
+        return error
+    return None

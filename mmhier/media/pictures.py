@@ -38,6 +38,7 @@ _UNREADABLE = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error, Image.DecompressionBombError
 )  # fmt: skip
 _EXIF_IFD, _LENS_35MM, _EXIF_SIZE = 0x8769, 0xA405, (0xA002, 0xA003)  # tags of EXIF
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, 5  # a tag of EXIF; from this value on sides are exchanged
 _LEAST_LENS, _MOST_LENS = 4.0, 4000.0  # mm; 0 means unknown
 _SAME_SHAPE = 0.02
 _PNG = b'\x89PNG\r\n\x1a\n'
@@ -133,6 +134,24 @@ def read_lens(path: str | Path) -> float | None:
         if abs(claimed / actual - 1) > _SAME_SHAPE:
             return None
     return float(lens)
+
+
+def jpeg_size(path: str | Path) -> tuple[int, int] | None:
+    """Width and height of a JPEG that is read as its EXIF says which side is up; None of what is none."""
+    try:
+        with open_file(path) as file:
+            content, size_wh = _jpeg_exif(file)
+        turned = next(_tiff_pages(io.BytesIO(content)), {}).get(_ORIENTATION, 1) >= _ON_ITS_SIDE
+    except _UNREADABLE:
+        return None
+    return size_wh[::-1] if turned and size_wh is not None else size_wh
+
+
+def png_size(path: str | Path) -> tuple[int, int] | None:
+    """Width and height of a PNG as it is stored; None of what is none."""
+    with open_file(path) as file:
+        head = file.read(24)
+    return struct.unpack('>II', head[16:24]) if head.startswith(_PNG) and len(head) == 24 else None
 
 
 def _jpeg_exif(file: BinaryIO) -> tuple[bytes, tuple[int, int] | None]:

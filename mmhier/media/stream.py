@@ -18,7 +18,15 @@ import numpy as np
 
 from mmhier.file_endings import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
 from mmhier.media.frames import Frame, Skip, Source, to_bgr
-from mmhier.media.pictures import MAX_PIXELS, PICTURE, layout, read_lens, read_pictures
+from mmhier.media.pictures import (
+    MAX_PIXELS,
+    PICTURE,
+    jpeg_size,
+    layout,
+    png_size,
+    read_lens,
+    read_pictures,
+)
 from mmhier.media.video_reader import read_video, video_info
 from mmhier.suggestions import similar_path
 
@@ -103,6 +111,15 @@ class FrameStream:
 
     def _known(self) -> list:
         return self._entries if self._listed else []
+
+    def sizes(self) -> Iterator[tuple[str, tuple[tuple[int, int], ...]]]:
+        """Names of the files that say their size at once, and the widths and heights their frames may have.
+
+        Those of a video and of a PNG may be exchanged, as they may be turned upright.
+        """
+        for path in self.files:
+            if sizes := _sizes(path):
+                yield str(path), sizes
 
     def total(self) -> int | None:
         """How many frames there will be, as far as the heads of the files tell; None if that is unknown."""
@@ -367,6 +384,17 @@ def _files(text: str | Path, left_out: Counter[str]) -> list[_File]:
     if not files:
         raise FileNotFoundError(f'{text} holds no images or videos ({", ".join(sorted(known))})')
     return files
+
+
+def _sizes(path: Path) -> tuple[tuple[int, int], ...]:
+    """Widths and heights that the frames of a file may have; empty if that is unknown."""
+    try:
+        if not is_video(path) and (upright := jpeg_size(path)):
+            return (upright,)
+        size_wh = video_info(path).size_wh if is_video(path) else png_size(path)
+    except (OSError, ValueError):
+        return ()
+    return () if size_wh is None else tuple(dict.fromkeys((size_wh, size_wh[::-1])))
 
 
 def _count(entry: Any) -> int | None:

@@ -35,10 +35,12 @@ class VideoInfo(NamedTuple):
     Attributes:
         fps: Frames per second on average, or None.
         length: Number of frames, or None; often an estimate.
+        size_wh: Width and height in pixels before frames are turned upright, or None.
     """
 
     fps: float | None
     length: int | None
+    size_wh: tuple[int, int] | None
 
 
 def video_info(path: str | Path) -> VideoInfo:
@@ -54,15 +56,18 @@ def video_info(path: str | Path) -> VideoInfo:
     if av is None:
         capture = _open_capture(path)
         fps, length = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        size_wh = [int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
         capture.release()
-        return VideoInfo(fps or None, int(length) if length > 0 else None)
+        known = tuple(size_wh) if all(size_wh) else None
+        return VideoInfo(fps or None, int(length) if length > 0 else None, known)
     with _open_container(av, path) as container:
         stream = container.streams.video[0]
         rate = stream.average_rate or stream.guessed_rate
         length = stream.frames
         if not length and rate and (seconds := _duration(stream, container)):
             length = round(seconds * rate)
-        return VideoInfo(float(rate) if rate else None, length or None)
+        size_wh = stream.codec_context.width, stream.codec_context.height
+        return VideoInfo(float(rate) if rate else None, length or None, size_wh if all(size_wh) else None)
 
 
 def read_video(path: str | Path, report: Report) -> Iterator[tuple[np.ndarray, float | None]]:

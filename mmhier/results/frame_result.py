@@ -238,14 +238,14 @@ class FrameResult:
     def draw_side(
         self,
         vertices: Sequence[np.ndarray | None] | None = None,
-        colours: str = 'side',
+        colours: str = 'auto',
         each: bool = False,
     ) -> np.ndarray:
         """Draw the meshes as seen from the right of the image, on white: (H, W, 3) uint8 BGR.
 
         Args:
             vertices: Those of :meth:`vertices`, if they are there already.
-            colours: 'side': all are blue; 'person': everybody has a colour.
+            colours: 'side': all are blue; 'person' and 'auto': everybody has a colour, the first blue.
             each: Everybody in a field of their own, as large as it allows, in the order of the frame; else
                 all in one scene, at their distances.
 
@@ -255,7 +255,7 @@ class FrameResult:
         from mmhier.visualization.mesh_renderer import side_view
         from mmhier.visualization.style import Style
 
-        bodies = self._bodies(vertices, Style(colours=colours))
+        bodies = self._bodies(vertices, Style(colours='person' if colours == 'auto' else colours))
         if bodies is None:
             if self.people:
                 raise ValueError(f'{self.model} predicts no meshes: a view from the side needs a mesh model')
@@ -277,9 +277,10 @@ class FrameResult:
         return canvas
 
     def _numbers(self) -> list[int]:
-        """What people have their colours by: the track number, or the place in the frame without one."""
+        """What people have their colours by, from 0: the track, or the place in the frame without one."""
         return [
-            place if person.track_id is None else person.track_id for place, person in enumerate(self.people)
+            place if person.track_id is None else person.track_id - 1
+            for place, person in enumerate(self.people)
         ]
 
     def _bodies(self, vertices: Sequence[np.ndarray | None] | None, style: 'Style') -> tuple | None:

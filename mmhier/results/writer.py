@@ -53,9 +53,9 @@ ANIMATIONS = ('glb', 'bvh', 'usd')
 _Vertices = Sequence[np.ndarray | None]
 _PICTURES: dict[str, Callable[[FrameResult, _Vertices, dict[str, Any]], np.ndarray]] = {
     'overlay': lambda result, vertices, style: result.draw(vertices, **style),
-    'side': lambda result, vertices, style: result.draw_side(vertices, style.get('colours', 'side')),
+    'side': lambda result, vertices, style: result.draw_side(vertices, style.get('colours', 'auto')),
     'side_each': lambda result, vertices, style: result.draw_side(
-        vertices, style.get('colours', 'side'), each=True
+        vertices, style.get('colours', 'auto'), each=True
     ),
 }
 _MOVING = ('video', 'camera')

@@ -12,7 +12,7 @@ import numpy as np
 from mmhier.palette import BODY_BLUE, PALETTE
 
 STYLES = ('auto', 'skeleton', 'mesh', 'both')
-COLOURS = ('side', 'person')
+COLOURS = ('auto', 'side', 'person')
 BACKGROUNDS = ('image', 'dim', 'white', 'black')
 
 # Lines of the same people.
@@ -47,8 +47,9 @@ class Style:
         boxes: Draw the boxes. Track numbers are always written.
         style: 'skeleton', 'mesh' or 'both'; 'auto' draws meshes where there are any, else skeletons.
         colours: 'side': the left of a skeleton is green, its right orange, and all bodies are blue;
-            'person': everybody has a colour, by track number where there is one, and the left is lighter than
-            the right.
+            'person': everybody has a colour, by track number where there is one, the first blue, and the left
+            is lighter than the right; 'auto': 'side', but 'person' in views from the side, where nothing
+            else tells people apart.
         background: 'image', a 'dim' image, 'white' or 'black'.
 
     Raises:
@@ -59,7 +60,7 @@ class Style:
     line_width: float | None = None
     boxes: bool = False
     style: str = 'auto'
-    colours: str = 'side'
+    colours: str = 'auto'
     background: str = 'image'
 
     def __post_init__(self):
@@ -90,7 +91,7 @@ class Style:
 
     def side_colours(self, number: int) -> dict[str, tuple[int, ...]]:
         """Of the left, right and middle of the skeleton of somebody with this number."""
-        if self.colours == 'side':
+        if self.colours != 'person':
             return SIDES
         own = person_colour(number)
         shades = dict(left=own + 0.5 * (255 - own), right=0.75 * own, middle=own)

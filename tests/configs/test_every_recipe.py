@@ -32,8 +32,8 @@ from mmhier.visualization.curves import read_scalars
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(__file__).with_name('build_recipes.py')
-# Everything in configs/ that is no base of others and no pre-training: name -> path as first lines give it. For
-# those of many data sets and for evaluation only see test_many_data_sets.py.
+# Everything in configs/ that is no base of others and no pre-training: name -> path as first lines give it.
+# For those of many data sets and for evaluation only see test_many_data_sets.py.
 CONFIGS = {
     path.stem: str(path.relative_to(ROOT))
     for path in sorted((ROOT / 'configs').rglob('*.py'))

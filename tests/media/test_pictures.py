@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from mmhier.media import FrameStream
-from mmhier.media.pictures import PICTURE, layout, read_lens, read_pictures
+from mmhier.media.image_file import read_image
+from mmhier.media.pictures import PICTURE, jpeg_size, layout, png_size, read_lens, read_pictures
 
 SHADES = [10, 60, 110, 160, 210]
 MILLISECONDS = [100, 250, 40, 100, 0]
@@ -186,6 +187,26 @@ def with_exif(path, size_wh, **tags):
     exif[0x8769] = {int(tag[1:], 16): value for tag, value in tags.items()}
     picture.save(path, exif=exif)
     return path
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_the_size_of_a_photo_is_that_in_which_it_is_read(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / 'photo.jpg'
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(path, exif=exif)
+    assert jpeg_size(path) == read_image(str(path)).shape[1::-1]
+
+
+def test_sizes_by_the_heads_of_files(tmp_path):
+    image = Image.fromarray(np.zeros((48, 64, 3), np.uint8))
+    for name in ('a.jpg', 'a.png', 'a.webp', 'cut.jpg'):
+        image.save(tmp_path / name)
+    (tmp_path / 'cut.jpg').write_bytes((tmp_path / 'cut.jpg').read_bytes()[:15])
+    sizes = {name: (jpeg_size(tmp_path / name), png_size(tmp_path / name)) for name in ('a.jpg', 'a.png')}
+    assert sizes == {'a.jpg': ((64, 48), None), 'a.png': (None, (64, 48))}
+    for name in ('a.webp', 'cut.jpg'):
+        assert jpeg_size(tmp_path / name) is png_size(tmp_path / name) is None
 
 
 def test_the_lens_of_a_photo(tmp_path):

@@ -28,8 +28,10 @@ def test_frames_come_in_order_with_their_times(video, colour_error):
 
 def test_both_libraries_read_the_same(video, monkeypatch):
     with_av, _ = read(video)
+    head = video_info(video)
     monkeypatch.setattr(video_reader, '_import_av', lambda: None)
-    assert video_info(video) == (20, 30)
+    height, width = with_av[0][0].shape[:2]
+    assert video_info(video) == head == (20, 30, (width, height))
     with_opencv, problems = read(video)
     assert problems == [] and len(with_opencv) == len(with_av)
     for (one, time), (other, other_time) in zip(with_av, with_opencv):

@@ -114,6 +114,32 @@ def test_a_side_view_needs_meshes():
         make_result().draw_side()
 
 
+def test_everybody_has_a_colour_from_the_side(mesh_results):
+    """The first is blue, whoever comes and goes; the overlay is blue unless asked."""
+
+    def hues(picture):
+        """How many pixels are mostly blue, and mostly red."""
+        blue, _, red = picture.astype(int).transpose(2, 0, 1)
+        return int((blue > red + 20).sum()), int((red > blue + 20).sum())
+
+    result = copy.copy(mesh_results[0])
+    result.people = [copy.copy(person) for person in result.people]
+    for person in result.people:
+        person.track_id = None
+    blue, red = hues(result.draw_side(each=True))
+    assert blue > 100 and red > 100
+    assert hues(result.draw_side(each=True, colours='side'))[1] == 0 == hues(result.draw())[1]
+    result.people[0].track_id, result.people[1].track_id = 2, 1
+    tracked = result.draw_side(each=True)
+    half = tracked.shape[1] // 2
+    assert hues(tracked[:, :half])[0] == 0 == hues(tracked[:, half:])[1], 'by number, not by place'
+    everybody = result.people
+    for person, (none, some) in zip(everybody, ((0, 1), (1, 0))):
+        result.people = [person]
+        alone = hues(result.draw_side())
+        assert alone[none] == 0 < alone[some], 'the same alone'
+
+
 def test_everybody_from_the_side_in_a_field_of_their_own(mesh_results):
     """Two people beside each other, however far apart they are; nobody leaves the picture white."""
     result = copy.copy(mesh_results[0])

@@ -7,11 +7,8 @@ from mmhier.datasets.transforms.mesh_colour import RandomChannelScale
 from mmhier.datasets.transforms.mesh_filters import SuppressBodyParameters, SuppressKeypoints
 from mmhier.datasets.transforms.mesh_loading import LoadMeshImage
 from mmhier.datasets.transforms.mesh_packing import PackMeshInputs
-<<<<<<< HEAD
-from mmhier.datasets.transforms.whole_body_packing import PackWholeBodyInputs
-=======
 from mmhier.datasets.transforms.picture_crop import RandomResizedPicture
->>>>>>> w-e
+from mmhier.datasets.transforms.whole_body_packing import PackWholeBodyInputs
 
 __all__ = [
     'LoadCheckedImage',

@@ -10,12 +10,7 @@ NAMED = joint_set('smpl24')
 
 def test_who_stands_comes_first(tmp_path):
     """Of four people one lies, one leans forwards, one is cut off, one stands beside the first."""
-    directions = {
-        'lies': [1.0, 0.1, 0.0],
-        'leans': [0.0, 1.0, 0.5],
-        'cut': [0.0, 1.0, 0.0],
-        'stands': [0.05, 1.0, 0.0],
-    }
+    directions = [[1.0, 0.1, 0.0], [0.0, 1.0, 0.5], [0.0, 1.0, 0.0], [0.05, 1.0, 0.0]]
     joints = np.zeros((4, 24, 3))
     seen = np.ones((4, 17, 3))
     seen[2, 15, 2] = 0
