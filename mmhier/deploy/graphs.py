@@ -170,7 +170,7 @@ class MeshGraph(nn.Module):
         self.backbone, self.head = model.backbone, model.head
         self.neck = model.neck if model.with_neck else nn.Identity()
         self.body = model.body() if vertices else None
-        self.outputs = ('global_orient', 'body_pose', 'betas', 'camera')
+        self.outputs = self.parameters_of = model.head.outputs
         self.float_parts = ('neck', 'head', 'body')
         if vertices:
             self.outputs += ('vertices', 'joints_3d')
@@ -178,10 +178,10 @@ class MeshGraph(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map images (B, 3, H, W) to ``outputs``."""
         found = self.head(self.neck(self.backbone(self.normalise(images))))
-        parameters = (found.global_orient, found.body_pose, found.betas, found.camera)
+        parameters = tuple(getattr(found, name) for name in self.parameters_of)
         if self.body is None:
             return parameters
-        body = self.body(betas=found.betas, global_orient=found.global_orient, body_pose=found.body_pose)
+        body = self.body(**found.body)
         return (*parameters, body.vertices, body.joints)
 
 
@@ -191,7 +191,7 @@ def run_model(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         if not is_mesh(model):
             return dict(heatmaps=check_heatmaps(model.head, model(images, None, mode='tensor')))
         found = model.head(model.extract_feat(images))
-        return {name: getattr(found, name) for name in ('global_orient', 'body_pose', 'betas', 'camera')}
+        return {name: getattr(found, name) for name in model.head.outputs}
 
 
 def check_heatmaps(head: nn.Module, found: Any) -> Tensor:

@@ -45,6 +45,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmhier.geometry.cameras import translation_to_weak_perspective
 from mmhier.geometry.rotations import matrix_to_axis_angle, rotation_6d_to_matrix
 from mmhier.ops.roi_align import roi_align
 
@@ -110,9 +111,14 @@ class SMPLerXPrediction(NamedTuple):
 
     @property
     def body(self) -> dict[str, Tensor]:
-        """Arguments of :class:`mmhier.body_models.smplx.SMPLX`; the body comes out in the camera's frame."""
-        left_out = ('points', 'box_centers', 'box_sizes', 'boxes')
+        """Arguments of :class:`mmhier.body_models.smplx.SMPLX`; the body stands at the origin."""
+        left_out = ('transl', 'points', 'box_centers', 'box_sizes', 'boxes')
         return {name: value for name, value in self._asdict().items() if name not in left_out}
+
+    @property
+    def camera(self) -> Tensor:
+        """(B, 3), ``(s, tx, ty)`` of :mod:`mmhier.geometry.cameras`, which say the same as ``transl``."""
+        return translation_to_weak_perspective(self.transl, FOCAL, float(INPUT_SIZE_WH[1]))
 
 
 def full(x: Tensor) -> Tensor:
@@ -294,6 +300,13 @@ def project(points: Tensor) -> Tensor:
     return FOCAL * points[..., :2] / (points[..., 2:] + 1e-4) + center
 
 
+def in_crop_units(boxes: Tensor) -> Tensor:
+    """Boxes (..., 4) in pixels of the network's input, as the crop units of :mod:`mmhier.mesh_sample`."""
+    width, height = INPUT_SIZE_WH
+    center = torch.tensor([width, height, width, height], dtype=boxes.dtype, device=boxes.device) / 2
+    return (boxes - center) / height
+
+
 def unmirrored_hand(pose: Tensor) -> Tensor:
     """The left hand's rotations (B, 45) of those of a right hand, its mirror image."""
     sign = torch.tensor([1.0, -1.0, -1.0], dtype=pose.dtype, device=pose.device)
@@ -310,6 +323,14 @@ class SMPLerXHead(BaseModule):
             without task tokens. By default the encoder gives them.
         init_cfg: Initial weights; by default the official ones.
     """
+
+    layout = 'smplx'  # of the samples that it learns from
+    # Of the prediction, what a body is made of, and where its parts are.
+    outputs = (
+        'global_orient', 'body_pose', 'left_hand_pose', 'right_hand_pose', 'jaw_pose', 'betas', 'expression',
+        'camera', 'boxes',
+    )  # fmt: skip
+    num_betas = NUM_BETAS
 
     def __init__(self, in_channels: int, decoder: dict | None = None, init_cfg: dict | list | None = None):
         super().__init__(init_cfg=list(INIT) if init_cfg is None else init_cfg)
