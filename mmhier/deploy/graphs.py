@@ -9,6 +9,9 @@ A graph is a module from images (B, 3, H, W) to a tuple of tensors; ``outputs`` 
 | :class:`MeshGraph` | ``global_orient`` (B, 1, 3, 3), ``body_pose`` (B, J, 3, 3), ``betas``, ``camera`` |
 | with ``vertices`` | these, ``vertices`` (B, V, 3) and ``joints_3d`` (B, M, 3), metres, axes of the camera |
 
+Rotations of whole bodies are axis-angle: ``global_orient`` and ``jaw_pose`` (B, 3), ``body_pose`` (B, 63),
+``left_hand_pose`` and ``right_hand_pose`` (B, 45); beside them ``expression`` (B, E) and ``boxes`` (B, 3, 4).
+
 No graph holds a body model unless ``vertices`` asks for it. There is no flip test in a graph.
 
 Convention: keypoints of a graph are plain pixels, (0, 0) is the centre of the first, (W - 1, H - 1) that of
@@ -24,6 +27,7 @@ from torch import Tensor, nn
 
 from mmhier.deploy.group_mix import prepare_group_mix
 from mmhier.deploy.scan import prepare_scans
+from mmhier.models.pose_estimators.mesh_preprocessor import shrunk
 
 # How a graph takes its images.
 INPUTS = ('normalised', 'rgb-float', 'rgb-uint8')
@@ -57,11 +61,12 @@ class Normalise(nn.Module):
         self.register_buffer('mean', preprocessor.mean.clone())
         self.register_buffer('std', preprocessor.std.clone())
         self.shrink = getattr(preprocessor, 'shrink', 1)
+        self.average = getattr(preprocessor, 'average', True)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 3, H, W), uint8 or float32, to what the network takes."""
         images = (images.float() - self.mean) / self.std
-        return F.avg_pool2d(images, self.shrink) if self.shrink > 1 else images
+        return shrunk(images, self.shrink, self.average)
 
 
 class UDPDecoder(nn.Module):

@@ -225,12 +225,15 @@ class BodyRegressor(nn.Module):
 class BoxNet(nn.Module):
     """Boxes of hands and face."""
 
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int, channels: int):
         super().__init__()
-        self.deconv = deconvolutions(in_channels + NUM_BODY_POINTS * DEPTH_CELLS, 256, 256, 256)
-        self.center_conv = nn.Conv2d(256, len(PARTS), 1)
+        self.deconv = deconvolutions(in_channels + NUM_BODY_POINTS * DEPTH_CELLS, *[channels] * 3)
+        self.center_conv = nn.Conv2d(channels, len(PARTS), 1)
         self.sizes = nn.ModuleDict(
-            {part: nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 2)) for part in PARTS}
+            {
+                part: nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 2))
+                for part in PARTS
+            }
         )
 
     def forward(self, x: Tensor, volumes: Tensor) -> tuple[Tensor, Tensor]:
@@ -321,6 +324,7 @@ class SMPLerXHead(BaseModule):
         in_channels: C, a multiple of 4.
         decoder: Config of what makes tokens of a map, :class:`mmhier.models.heads.TokenDecoder`, for encoders
             without task tokens. By default the encoder gives them.
+        box_channels: Width of the net of boxes; the official one is half of the head's work.
         init_cfg: Initial weights; by default the official ones.
     """
 
@@ -332,7 +336,13 @@ class SMPLerXHead(BaseModule):
     )  # fmt: skip
     num_betas = NUM_BETAS
 
-    def __init__(self, in_channels: int, decoder: dict | None = None, init_cfg: dict | list | None = None):
+    def __init__(
+        self,
+        in_channels: int,
+        decoder: dict | None = None,
+        box_channels: int = 256,
+        init_cfg: dict | list | None = None,
+    ):
         super().__init__(init_cfg=list(INIT) if init_cfg is None else init_cfg)
         if in_channels % 4:
             raise ValueError(f'in_channels must be divisible by 4, got {in_channels}')
@@ -340,7 +350,7 @@ class SMPLerXHead(BaseModule):
         self.decoder = None if decoder is None else MODELS.build(dict(decoder, in_channels=in_channels))
         self.body_position = PositionNet(in_channels, NUM_BODY_POINTS, DEPTH_CELLS)
         self.body_regressor = BodyRegressor(in_channels)
-        self.box_net = BoxNet(in_channels)
+        self.box_net = BoxNet(in_channels, box_channels)
         self.hand_crop = HandCrop(in_channels)
         self.hand_position = PositionNet(in_channels, NUM_HAND_POINTS, HAND_CELLS)
         self.hand_regressor = HandRegressor(in_channels)
