@@ -21,7 +21,7 @@ model = dict(
     head=dict(
         in_channels=128,
         box_channels=32,
-        decoder=dict(
+        tokens=dict(
             _delete_=True,
             type='TokenDecoder',
             arch=dict(embed_dims=192, num_layers=3, num_heads=12, head_dims=16, feedforward_channels=512),

@@ -11,7 +11,7 @@ model = dict(
         shrink=2,
     ),
     neck=dict(type='ResolutionNeck'),
-    head=dict(type='SMPLerXHead', decoder=dict(type='TokenDecoder', arch='small')),
+    head=dict(type='SMPLerXHead', tokens=dict(type='TokenDecoder', arch='small')),
     # SMPL-X itself: mmhier body-model setup FILE_OR_ZIP. Without it, 'open-wholebody' is free of licences.
     body_model='smplx_neutral',
     loss=dict(type='WholeBodyLoss'),

@@ -322,7 +322,7 @@ class SMPLerXHead(BaseModule):
 
     Args:
         in_channels: C, a multiple of 4.
-        decoder: Config of what makes tokens of a map, :class:`mmhier.models.heads.TokenDecoder`, for encoders
+        tokens: Config of what makes tokens of a map, :class:`mmhier.models.heads.TokenDecoder`, for encoders
             without task tokens. By default the encoder gives them.
         box_channels: Width of the net of boxes; the official one is half of the head's work.
         init_cfg: Initial weights; by default the official ones.
@@ -339,7 +339,7 @@ class SMPLerXHead(BaseModule):
     def __init__(
         self,
         in_channels: int,
-        decoder: dict | None = None,
+        tokens: dict | None = None,
         box_channels: int = 256,
         init_cfg: dict | list | None = None,
     ):
@@ -347,7 +347,7 @@ class SMPLerXHead(BaseModule):
         if in_channels % 4:
             raise ValueError(f'in_channels must be divisible by 4, got {in_channels}')
         self.in_channels = in_channels
-        self.decoder = None if decoder is None else MODELS.build(dict(decoder, in_channels=in_channels))
+        self.decoder = None if tokens is None else MODELS.build(dict(tokens, in_channels=in_channels))
         self.body_position = PositionNet(in_channels, NUM_BODY_POINTS, DEPTH_CELLS)
         self.body_regressor = BodyRegressor(in_channels)
         self.box_net = BoxNet(in_channels, box_channels)
@@ -360,7 +360,7 @@ class SMPLerXHead(BaseModule):
         """Regress one person per image.
 
         Args:
-            features: Map (B, C, 16, 12) and tokens (B, 31, C); with a ``decoder`` the map alone, or several
+            features: Map (B, C, 16, 12) and tokens (B, 31, C); with ``tokens`` the map alone, or several
                 maps of which the last is used.
 
         Returns:
@@ -378,7 +378,7 @@ class SMPLerXHead(BaseModule):
                 f'expected a map (B, {self.in_channels}, {MAP_HW[0]}, {MAP_HW[1]}) of images of 256 x 192 '
                 f'and tokens (B, {NUM_TOKENS}, {self.in_channels}), got '
                 f'{[tuple(value.shape) for value in features]}: build the encoder with '
-                f'num_task_tokens={NUM_TOKENS}, or put a TokenDecoder behind it'
+                f'num_task_tokens={NUM_TOKENS}, or put a TokenDecoder behind it (tokens)'
             )
         x, tokens = features
         volumes, body_points = self.body_position(x)
