@@ -138,6 +138,22 @@ class SMPLX(SkinnedBody):
                 points = torch.cat([skeleton, self._contour(vertices, turned[:, NECK])], dim=1)
             return BodyOutput(vertices, self.regressor(vertices, points), skeleton)
 
+    def posed_joints(self, **parameters: Tensor) -> Tensor:
+        """Only the joints of :meth:`forward`, (B, K, 3) metres: for losses."""
+        return self(**parameters).joints
+
+    def rotations(self, **poses: Tensor) -> dict[str, Tensor]:
+        """Poses of parts, named as in :meth:`forward`, as matrices (B, n, 3, 3), hands with their means."""
+        counts = dict(global_orient=1, body_pose=NUM_BODY_JOINTS, jaw_pose=1, leye_pose=1, reye_pose=1)
+        hands = ('left_hand_pose', 'right_hand_pose')
+        matrices = {}
+        for name, pose in poses.items():
+            if name in hands:
+                matrices[name] = self._hand(hands.index(name), name, pose, len(pose))
+            else:
+                matrices[name] = self._rotations(name, pose, counts[name], len(pose))
+        return matrices
+
     def _hand(self, side: int, name: str, pose: Tensor | None, batch: int) -> Tensor:
         """(B, 15, 3, 3) of a hand from rotations, coefficients or nothing."""
         if self.hand_components:

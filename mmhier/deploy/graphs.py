@@ -9,6 +9,9 @@ A graph is a module from images (B, 3, H, W) to a tuple of tensors; ``outputs`` 
 | :class:`MeshGraph` | ``global_orient`` (B, 1, 3, 3), ``body_pose`` (B, J, 3, 3), ``betas``, ``camera`` |
 | with ``vertices`` | these, ``vertices`` (B, V, 3) and ``joints_3d`` (B, M, 3), metres, axes of the camera |
 
+Rotations of whole bodies are axis-angle: ``global_orient`` and ``jaw_pose`` (B, 3), ``body_pose`` (B, 63),
+``left_hand_pose`` and ``right_hand_pose`` (B, 45); beside them ``expression`` (B, E) and ``boxes`` (B, 3, 4).
+
 No graph holds a body model unless ``vertices`` asks for it. There is no flip test in a graph.
 
 Convention: keypoints of a graph are plain pixels, (0, 0) is the centre of the first, (W - 1, H - 1) that of
@@ -24,6 +27,7 @@ from torch import Tensor, nn
 
 from mmhier.deploy.group_mix import prepare_group_mix
 from mmhier.deploy.scan import prepare_scans
+from mmhier.models.pose_estimators.mesh_preprocessor import shrunk
 
 # How a graph takes its images.
 INPUTS = ('normalised', 'rgb-float', 'rgb-uint8')
@@ -57,11 +61,12 @@ class Normalise(nn.Module):
         self.register_buffer('mean', preprocessor.mean.clone())
         self.register_buffer('std', preprocessor.std.clone())
         self.shrink = getattr(preprocessor, 'shrink', 1)
+        self.average = getattr(preprocessor, 'average', True)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 3, H, W), uint8 or float32, to what the network takes."""
         images = (images.float() - self.mean) / self.std
-        return F.avg_pool2d(images, self.shrink) if self.shrink > 1 else images
+        return shrunk(images, self.shrink, self.average)
 
 
 class UDPDecoder(nn.Module):
@@ -170,7 +175,7 @@ class MeshGraph(nn.Module):
         self.backbone, self.head = model.backbone, model.head
         self.neck = model.neck if model.with_neck else nn.Identity()
         self.body = model.body() if vertices else None
-        self.outputs = ('global_orient', 'body_pose', 'betas', 'camera')
+        self.outputs = self.parameters_of = model.head.outputs
         # The last layers of the encoder's MLPs as well: a small error of angles adds up along the limbs.
         self.float_parts = ('neck', 'head', 'body', 'ffn.layers.1', 'mlp.1', 'mlp.fc2')
         if vertices:
@@ -179,10 +184,10 @@ class MeshGraph(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map images (B, 3, H, W) to ``outputs``."""
         found = self.head(self.neck(self.backbone(self.normalise(images))))
-        parameters = (found.global_orient, found.body_pose, found.betas, found.camera)
+        parameters = tuple(getattr(found, name) for name in self.parameters_of)
         if self.body is None:
             return parameters
-        body = self.body(betas=found.betas, global_orient=found.global_orient, body_pose=found.body_pose)
+        body = self.body(**found.body)
         return (*parameters, body.vertices, body.joints)
 
 
@@ -192,7 +197,7 @@ def run_model(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         if not is_mesh(model):
             return dict(heatmaps=check_heatmaps(model.head, model(images, None, mode='tensor')))
         found = model.head(model.extract_feat(images))
-        return {name: getattr(found, name) for name in ('global_orient', 'body_pose', 'betas', 'camera')}
+        return {name: getattr(found, name) for name in model.head.outputs}
 
 
 def check_heatmaps(head: nn.Module, found: Any) -> Tensor:

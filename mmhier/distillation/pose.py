@@ -106,7 +106,7 @@ def check_preprocessing(student: nn.Module, teacher: Teacher) -> None:
     """
     own, other = student.data_preprocessor, teacher.network().data_preprocessor
     check_same('data_preprocessor.type', type(own).__name__, type(other).__name__, teacher.config)
-    for key in ('mean', 'std', '_channel_conversion', 'shrink'):
+    for key in ('mean', 'std', '_channel_conversion', 'shrink', 'average'):
         values = [_numbers(getattr(part, key, None)) for part in (own, other)]
         check_same(f'data_preprocessor.{key.removeprefix("_")}', *values, teacher.config)
 

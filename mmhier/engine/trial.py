@@ -185,7 +185,8 @@ def _first_sample(dataset: Dataset, where: str) -> Any:
             except Exception as error:
                 raise ValueError(f'{where} gives no sample {index}: {_of(error)}. {_SHOW}') from error
         else:
-            sample = _pass(dataset.get_data_info(index), steps, where)
+            layout = dict(layout=dataset.layout) if hasattr(dataset, 'layout') else {}
+            sample = _pass(dataset.get_data_info(index) | layout, steps, where)
         if sample is not None:
             break
     else:

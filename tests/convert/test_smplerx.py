@@ -115,7 +115,7 @@ def test_file_to_vertices(official, tmp_path):
 
     model = body_from_arrays(random_smplx(num_vertices=500, num_faces=400), 'x')
     with torch.no_grad():
-        body = SMPLX(model, add_hand_means=True)(**found.body)
+        body = SMPLX(model, add_hand_means=True)(**found.body, transl=found.transl)
     zero = torch.zeros(2, 3, dtype=torch.float64)
     means = torch.from_numpy(model.hand_means)
     parts = ('global_orient', 'body_pose', 'jaw_pose', None, None, 'left_hand_pose', 'right_hand_pose')

@@ -5,7 +5,6 @@ person unusable, for one of :data:`PROBLEMS`; it is the data set that counts, re
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -71,10 +70,7 @@ def count_problems(problems: Sequence[int] | np.ndarray) -> dict[str, int]:
     return {PROBLEMS[number]: int(count) for number, count in zip(numbers, counts, strict=True) if number}
 
 
-def to_results(record: np.ndarray, layout: SampleLayout = SMPL_LAYOUT) -> dict[str, Any]:
-    """The fields of a record as the pipeline wants them, own copies, and the layout."""
-    fields = {
-        name: np.array(record[name]) if shape else float(record[name])
-        for name, shape in layout.annotation_shapes.items()
-    }
-    return fields | dict(layout=layout)
+def to_results(record: np.ndarray) -> dict[str, np.ndarray | float]:
+    """The fields of a record of a layout as the pipeline wants them; own copies."""
+    fields = {name: record[name] for name in record.dtype.names}
+    return {name: np.array(value) if np.ndim(value) else float(value) for name, value in fields.items()}

@@ -118,6 +118,7 @@ class MeshDataset(Dataset):
         for attempt in range(tried):
             try:
                 results = self.get_data_info((index + attempt * _stride(len(self))) % len(self))
+                results['layout'] = self.layout
                 if rng is not None:
                     results['rng'] = rng
                 return self.pipeline(results)

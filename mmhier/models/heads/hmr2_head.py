@@ -78,6 +78,11 @@ class HMR2Prediction(NamedTuple):
         """(B, joints - 1, 3, 3)."""
         return self.rotations[:, 1:]
 
+    @property
+    def body(self) -> dict[str, Tensor]:
+        """Arguments of :class:`mmhier.body_models.smpl.SMPL`; the body stands at the origin."""
+        return dict(global_orient=self.global_orient, body_pose=self.body_pose, betas=self.betas)
+
 
 def resolve_arch(arch: str | Mapping) -> dict[str, int]:
     """Return the five numbers of an architecture.
@@ -274,6 +279,9 @@ class HMR2Head(BaseModule):
         ValueError: If ``arch`` or ``mean_params`` is of no use.
     """
 
+    layout = 'smpl'  # of the samples that it learns from
+    outputs = ('global_orient', 'body_pose', 'betas', 'camera')  # of the prediction, what a body is made of
+
     def __init__(
         self,
         in_channels: int,
@@ -309,6 +317,7 @@ class HMR2Head(BaseModule):
         self.pose_readout = nn.Linear(dims, 6 * num_joints)
         self.shape_readout = nn.Linear(dims, num_betas)
         self.camera_readout = nn.Linear(dims, 3)
+        self.num_betas = num_betas
         if readout_gain is not None:
             for readout in (self.pose_readout, self.shape_readout, self.camera_readout):
                 nn.init.xavier_uniform_(readout.weight, gain=readout_gain)

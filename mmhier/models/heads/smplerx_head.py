@@ -45,6 +45,7 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmhier.geometry.cameras import translation_to_weak_perspective
 from mmhier.geometry.rotations import matrix_to_axis_angle, rotation_6d_to_matrix
 from mmhier.ops.roi_align import roi_align
 
@@ -110,9 +111,14 @@ class SMPLerXPrediction(NamedTuple):
 
     @property
     def body(self) -> dict[str, Tensor]:
-        """Arguments of :class:`mmhier.body_models.smplx.SMPLX`; the body comes out in the camera's frame."""
-        left_out = ('points', 'box_centers', 'box_sizes', 'boxes')
+        """Arguments of :class:`mmhier.body_models.smplx.SMPLX`; the body stands at the origin."""
+        left_out = ('transl', 'points', 'box_centers', 'box_sizes', 'boxes')
         return {name: value for name, value in self._asdict().items() if name not in left_out}
+
+    @property
+    def camera(self) -> Tensor:
+        """(B, 3), ``(s, tx, ty)`` of :mod:`mmhier.geometry.cameras`, which say the same as ``transl``."""
+        return translation_to_weak_perspective(self.transl, FOCAL, float(INPUT_SIZE_WH[1]))
 
 
 def full(x: Tensor) -> Tensor:
@@ -219,12 +225,15 @@ class BodyRegressor(nn.Module):
 class BoxNet(nn.Module):
     """Boxes of hands and face."""
 
-    def __init__(self, in_channels: int):
+    def __init__(self, in_channels: int, channels: int):
         super().__init__()
-        self.deconv = deconvolutions(in_channels + NUM_BODY_POINTS * DEPTH_CELLS, 256, 256, 256)
-        self.center_conv = nn.Conv2d(256, len(PARTS), 1)
+        self.deconv = deconvolutions(in_channels + NUM_BODY_POINTS * DEPTH_CELLS, *[channels] * 3)
+        self.center_conv = nn.Conv2d(channels, len(PARTS), 1)
         self.sizes = nn.ModuleDict(
-            {part: nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 2)) for part in PARTS}
+            {
+                part: nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 2))
+                for part in PARTS
+            }
         )
 
     def forward(self, x: Tensor, volumes: Tensor) -> tuple[Tensor, Tensor]:
@@ -294,6 +303,13 @@ def project(points: Tensor) -> Tensor:
     return FOCAL * points[..., :2] / (points[..., 2:] + 1e-4) + center
 
 
+def in_crop_units(boxes: Tensor) -> Tensor:
+    """Boxes (..., 4) in pixels of the network's input, as the crop units of :mod:`mmhier.mesh_sample`."""
+    width, height = INPUT_SIZE_WH
+    center = torch.tensor([width, height, width, height], dtype=boxes.dtype, device=boxes.device) / 2
+    return (boxes - center) / height
+
+
 def unmirrored_hand(pose: Tensor) -> Tensor:
     """The left hand's rotations (B, 45) of those of a right hand, its mirror image."""
     sign = torch.tensor([1.0, -1.0, -1.0], dtype=pose.dtype, device=pose.device)
@@ -306,20 +322,35 @@ class SMPLerXHead(BaseModule):
 
     Args:
         in_channels: C, a multiple of 4.
-        decoder: Config of what makes tokens of a map, :class:`mmhier.models.heads.TokenDecoder`, for encoders
+        tokens: Config of what makes tokens of a map, :class:`mmhier.models.heads.TokenDecoder`, for encoders
             without task tokens. By default the encoder gives them.
+        box_channels: Width of the net of boxes; the official one is half of the head's work.
         init_cfg: Initial weights; by default the official ones.
     """
 
-    def __init__(self, in_channels: int, decoder: dict | None = None, init_cfg: dict | list | None = None):
+    layout = 'smplx'  # of the samples that it learns from
+    # Of the prediction, what a body is made of, and where its parts are.
+    outputs = (
+        'global_orient', 'body_pose', 'left_hand_pose', 'right_hand_pose', 'jaw_pose', 'betas', 'expression',
+        'camera', 'boxes',
+    )  # fmt: skip
+    num_betas = NUM_BETAS
+
+    def __init__(
+        self,
+        in_channels: int,
+        tokens: dict | None = None,
+        box_channels: int = 256,
+        init_cfg: dict | list | None = None,
+    ):
         super().__init__(init_cfg=list(INIT) if init_cfg is None else init_cfg)
         if in_channels % 4:
             raise ValueError(f'in_channels must be divisible by 4, got {in_channels}')
         self.in_channels = in_channels
-        self.decoder = None if decoder is None else MODELS.build(dict(decoder, in_channels=in_channels))
+        self.decoder = None if tokens is None else MODELS.build(dict(tokens, in_channels=in_channels))
         self.body_position = PositionNet(in_channels, NUM_BODY_POINTS, DEPTH_CELLS)
         self.body_regressor = BodyRegressor(in_channels)
-        self.box_net = BoxNet(in_channels)
+        self.box_net = BoxNet(in_channels, box_channels)
         self.hand_crop = HandCrop(in_channels)
         self.hand_position = PositionNet(in_channels, NUM_HAND_POINTS, HAND_CELLS)
         self.hand_regressor = HandRegressor(in_channels)
@@ -329,7 +360,7 @@ class SMPLerXHead(BaseModule):
         """Regress one person per image.
 
         Args:
-            features: Map (B, C, 16, 12) and tokens (B, 31, C); with a ``decoder`` the map alone, or several
+            features: Map (B, C, 16, 12) and tokens (B, 31, C); with ``tokens`` the map alone, or several
                 maps of which the last is used.
 
         Returns:
@@ -347,7 +378,7 @@ class SMPLerXHead(BaseModule):
                 f'expected a map (B, {self.in_channels}, {MAP_HW[0]}, {MAP_HW[1]}) of images of 256 x 192 '
                 f'and tokens (B, {NUM_TOKENS}, {self.in_channels}), got '
                 f'{[tuple(value.shape) for value in features]}: build the encoder with '
-                f'num_task_tokens={NUM_TOKENS}, or put a TokenDecoder behind it'
+                f'num_task_tokens={NUM_TOKENS}, or put a TokenDecoder behind it (tokens)'
             )
         x, tokens = features
         volumes, body_points = self.body_position(x)

@@ -17,23 +17,25 @@ import torch
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
-from mmhier.body_models.joint_sets import JOINT_SETS
 from mmhier.models.heads.smplerx_head import (
     DEPTH_CELLS,
     HAND_CELLS,
     INPUT_SIZE_WH,
     MAP_HW,
     PARTS,
-    SMPLerXPrediction,
     full,
     project,
 )
+from mmhier.models.losses.whole_body_targets import (
+    FACE,
+    JOINTS,
+    LEFT_HAND,
+    NUM_POINTS,
+    RIGHT_HAND,
+    parts_at_their_roots,
+    whole_body_targets,
+)
 
-JOINTS = JOINT_SETS['smplx137']
-NUM_POINTS = 65
-BODY, LEFT_HAND, RIGHT_HAND, FACE = slice(0, 25), slice(25, 45), slice(45, 65), slice(65, 137)
-# Part -> the joint that it is put at.
-ROOTS = {'left_wrist': LEFT_HAND, 'right_wrist': RIGHT_HAND, 'neck': FACE}
 OFFICIAL_WEIGHTS = dict(
     pose=10.0, betas=1.0, expression=1.0, joints_3d=100.0, body_joints_3d=100.0, left_hand_box=1.0,
     right_hand_box=1.0, face_box=1.0, joints_2d=1.0, points=1.0, body_points=1.0,
@@ -51,6 +53,8 @@ class WholeBodyLoss(nn.Module):
             (where it is called ``agora_fix_global_orient_transl``).
         detach_projection: No gradient from projected points to the body, only to its place; official in
             training on AGORA alone.
+        points_need_depth: Points whose depth is not known are not supervised in the image either, as in the
+            official code: that way pictures with annotated joints but without bodies teach nothing.
         hand_grids_need_a_box: Bring hands to their grids only if a person of the batch has a valid box of a
             hand, as the official code does; without one it compares predictions in the hands' grids with
             targets in the body's, and moves no projected hand.
@@ -65,6 +69,7 @@ class WholeBodyLoss(nn.Module):
         root_pose: bool = True,
         detach_projection: bool = False,
         hand_grids_need_a_box: bool = False,
+        points_need_depth: bool = False,
     ):
         super().__init__()
         self.weights = dict(OFFICIAL_WEIGHTS if weights is None else weights)
@@ -73,15 +78,31 @@ class WholeBodyLoss(nn.Module):
         self.root_pose = root_pose
         self.detach_projection = detach_projection
         self.hand_grids_need_a_box = hand_grids_need_a_box
+        self.points_need_depth = points_need_depth
 
-    def forward(
-        self, predicted: SMPLerXPrediction, joints: Tensor, target: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Compute the losses.
+    def forward(self, predicted: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the losses from labels of :mod:`mmhier.mesh_sample`.
 
         Args:
-            predicted: Of the head.
-            joints: (B, K, 3) of the predicted bodies, metres, frame of the camera.
+            predicted: As for :meth:`compare`.
+            target: Labels of the layout ``smplx``, confidences apart (``keypoints_2d_confidence`` and so on),
+                and ``fitted_keypoints_3d`` (B, K, 3), joints of the annotated body, metres, any origin.
+
+        Returns:
+            As :meth:`compare`.
+
+        Raises:
+            ValueError: If something is missing or has another shape.
+        """
+        return self.compare(predicted, whole_body_targets(target, self.points_need_depth))
+
+    def compare(self, predicted: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the losses from targets as the official code has them.
+
+        Args:
+            predicted: ``pose``, ``betas``, ``expression``, ``transl``, ``points``, ``box_centers``,
+                ``box_sizes`` and ``boxes`` of the head, and ``keypoints_3d`` (B, K, 3), joints of the bodies
+                without ``transl``, metres.
             target: ``pose`` (B, 159) axis-angle in the order of ``smplx53``, ``betas`` (B, 10),
                 ``expression`` (B, 10); ``joints_3d`` and ``body_joints_3d`` (B, K, 3) in metres from the
                 pelvis, annotated and of the annotated body, the latter's hands and face from wrists and neck;
@@ -97,16 +118,17 @@ class WholeBodyLoss(nn.Module):
         Raises:
             ValueError: If something is missing or has another shape.
         """
-        self._check(predicted, joints, target)
+        self._check(predicted, target)
+        joints = predicted['keypoints_3d'] + predicted['transl'][:, None]
         flags = {name: full(value) for name, value in target.items() if name.endswith('_valid')}
         depth = full(target['has_depth'])[:, None]
         rooted = full(joints) - full(joints[:, :1])
         terms: dict[str, Tensor] = {}
 
-        pose = distance(predicted.pose, target['pose'], flags['pose_valid'])
+        pose = distance(predicted['pose'], target['pose'], flags['pose_valid'])
         terms['pose'] = pose if self.root_pose else pose[:, 3:]
-        for name, value in (('betas', predicted.betas), ('expression', predicted.expression)):
-            terms[name] = distance(value, target[name], flags[f'{name}_valid'][:, None])
+        for name in ('betas', 'expression'):
+            terms[name] = distance(predicted[name], target[name], flags[f'{name}_valid'][:, None])
         valid = flags['joints_3d_valid'] * depth
         terms['joints_3d'] = distance(rooted, target['joints_3d'], valid[..., None])
         valid = flags['body_joints_3d_valid'][..., None]
@@ -115,8 +137,8 @@ class WholeBodyLoss(nn.Module):
             valid = flags['box_valid'][:, index, None]
             if valid.any():
                 terms[f'{part}_box'] = distance(
-                    predicted.box_centers[:, index], target['box_centers'][:, index], valid
-                ) + distance(predicted.box_sizes[:, index], target['box_sizes'][:, index], valid)
+                    predicted['box_centers'][:, index], target['box_centers'][:, index], valid
+                ) + distance(predicted['box_sizes'][:, index], target['box_sizes'][:, index], valid)
         terms |= self._in_the_image(predicted, joints, target, flags, depth)
         return {
             f'loss_{name}': self.weights[name] * terms[name].mean() for name in self.weights if name in terms
@@ -124,14 +146,14 @@ class WholeBodyLoss(nn.Module):
 
     def _in_the_image(
         self,
-        predicted: SMPLerXPrediction,
+        predicted: Mapping[str, Tensor],
         joints: Tensor,
         target: Mapping[str, Tensor],
         flags: Mapping[str, Tensor],
         depth: Tensor,
     ) -> dict[str, Tensor]:
         """Terms of points and projected joints."""
-        transl = predicted.transl[:, None]
+        transl = predicted['transl'][:, None]
         if self.detach_projection:
             joints = (joints - transl).detach() + transl
         projected = project(full(joints)) * cells_per_pixel(joints)
@@ -139,7 +161,7 @@ class WholeBodyLoss(nn.Module):
         body_points, body_valid = target['body_points'], flags['body_points_valid']
         if flags['box_valid'][:, :2].any() or not self.hand_grids_need_a_box:
             for hand, box in zip(
-                (LEFT_HAND, RIGHT_HAND), predicted.boxes[:, :2].detach().unbind(1), strict=True
+                (LEFT_HAND, RIGHT_HAND), predicted['boxes'][:, :2].detach().unbind(1), strict=True
             ):
                 points, points_valid = in_hand_grid(points, points_valid, hand, box)
                 body_points, body_valid = in_hand_grid(body_points, body_valid, hand, box)
@@ -154,11 +176,12 @@ class WholeBodyLoss(nn.Module):
         each = torch.stack([points_valid[:, first]] * 2 + [points_valid[:, first] * depth], dim=2)
         return {
             'joints_2d': distance(projected, points[..., :2], points_valid[..., None]),
-            'points': distance(predicted.points, points[:, first], each),
-            'body_points': distance(predicted.points, body_points[:, first], body_valid[:, first, None]),
+            'points': distance(predicted['points'], points[:, first], each),
+            'body_points': distance(predicted['points'], body_points[:, first], body_valid[:, first, None]),
         }
 
-    def _check(self, predicted: SMPLerXPrediction, joints: Tensor, target: Mapping[str, Tensor]) -> None:
+    def _check(self, predicted: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+        joints = predicted['keypoints_3d']
         batch, count = len(joints), len(JOINTS)
         shapes = {
             'pose': (159,), 'pose_valid': (159,), 'betas': (10,), 'betas_valid': (), 'expression': (10,),
@@ -167,10 +190,10 @@ class WholeBodyLoss(nn.Module):
             'points_valid': (count,), 'body_points': (count, 3), 'body_points_valid': (count,),
             'box_centers': (3, 2), 'box_sizes': (3, 2), 'box_valid': (3,), 'has_depth': (),
         }  # fmt: skip
-        if tuple(joints.shape) != (len(predicted.transl), count, 3):
+        expected = (len(predicted['transl']), count, 3)
+        if tuple(joints.shape) != expected:
             raise ValueError(
-                f'joints of shape {tuple(joints.shape)}: expected ({len(predicted.transl)}, {count}, 3), the '
-                f'joint set {JOINTS.name}'
+                f'joints of shape {tuple(joints.shape)}: expected {expected}, the joint set {JOINTS.name}'
             )
         for name, shape in shapes.items():
             if name not in target:
@@ -186,13 +209,6 @@ def distance(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     valid = valid.expand_as(predicted)
     target = torch.where(valid > 0, full(target), 0.0)
     return torch.where(valid > 0, full(predicted) - target, 0.0).abs() * valid
-
-
-def parts_at_their_roots(joints: Tensor) -> Tensor:
-    """Joints (B, K, 3) with the hands relative to their wrists and the face to the neck."""
-    parts = [joints[:, BODY]]
-    parts += [joints[:, part] - joints[:, JOINTS.index(root), None] for root, part in ROOTS.items()]
-    return torch.cat(parts, dim=1)
 
 
 def cells_per_pixel(like: Tensor) -> Tensor:

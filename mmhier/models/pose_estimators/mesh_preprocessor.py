@@ -5,6 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from mmpose.models.data_preprocessors import PoseDataPreprocessor
 from mmpose.registry import MODELS
+from torch import Tensor
 
 
 @MODELS.register_module()
@@ -15,17 +16,18 @@ class MeshDataPreprocessor(PoseDataPreprocessor):
 
     Args:
         shrink: Each pixel becomes the mean of ``shrink`` x ``shrink``.
+        average: Otherwise it becomes the first of them, as in SMPLer-X.
         **kwargs: Arguments of ``PoseDataPreprocessor``.
 
     Raises:
         ValueError: If ``shrink`` is less than 1, or in use if it does not divide the size of the crop.
     """
 
-    def __init__(self, shrink: int = 1, **kwargs: Any):
+    def __init__(self, shrink: int = 1, average: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
         if shrink < 1:
             raise ValueError(f'shrink must be at least 1, got {shrink}')
-        self.shrink = shrink
+        self.shrink, self.average = shrink, average
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Normalise, then shrink."""
@@ -33,5 +35,12 @@ class MeshDataPreprocessor(PoseDataPreprocessor):
         height, width = data['inputs'].shape[-2:]
         if height % self.shrink or width % self.shrink:
             raise ValueError(f'shrink={self.shrink} does not divide crops of {width} x {height} pixels')
-        data['inputs'] = F.avg_pool2d(data['inputs'], self.shrink)
+        data['inputs'] = shrunk(data['inputs'], self.shrink, self.average)
         return data
+
+
+def shrunk(images: Tensor, factor: int, average: bool) -> Tensor:
+    """Images (B, 3, H, W) of which a square of pixels becomes its mean or its first pixel."""
+    if factor == 1:
+        return images
+    return F.avg_pool2d(images, factor) if average else images[..., ::factor, ::factor]

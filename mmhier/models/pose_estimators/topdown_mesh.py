@@ -1,8 +1,9 @@
 """Body meshes from crops of people: encoder -> 1/16 map -> parameters of a body model -> mesh and joints.
 
-The model of HMR2.0 (Goel et al., arXiv 2305.20091) and of its truncated kin (arXiv 2510.12660). What comes in
-is :mod:`mmhier.mesh_sample`; crop units are sides of the square crop there, of whose columns the
-model sees the middle three quarters.
+The model of HMR2.0 (Goel et al., arXiv 2305.20091) and of its truncated kin (arXiv 2510.12660); with another
+head, body model and loss that of SMPLer-X (arXiv 2309.17448), whose bodies have hands and a face. What comes
+in is :mod:`mmhier.mesh_sample`, of the head's layout; crop units are sides of the square crop there, of whose
+columns the model sees the middle three quarters.
 
 Predictions, per person, in ``pred_instances``, arrays of float32 with N = 1:
 
@@ -10,7 +11,10 @@ Predictions, per person, in ``pred_instances``, arrays of float32 with N = 1:
 |------------------|----------------|---------|-------|
 | global_orient    | (N, 1, 3, 3)   |         | body to camera |
 | body_pose        | (N, J, 3, 3)   |         | relative to the parent joint |
+| left_hand_pose, right_hand_pose * | (N, 15, 3, 3) | | relative to the parent joint, mean hand included |
+| jaw_pose *       | (N, 1, 3, 3)   |         | relative to the parent joint |
 | betas            | (N, S)         |         | components of the body model |
+| expression *     | (N, E)         |         | components of the body model |
 | camera           | (N, 3)         | halves of the crop per metre; metres | ``(s, tx, ty)`` of the crop |
 | transl           | (N, 3)         | metres  | camera of the full image |
 | focal_length     | (N,)           | pixels  | of the full image, assumed |
@@ -18,6 +22,9 @@ Predictions, per person, in ``pred_instances``, arrays of float32 with N = 1:
 | keypoints_3d     | (N, K, 3)      | metres  | axes of the camera, origin of the body |
 | keypoints        | (N, K, 2)      | pixels  | full image |
 | keypoint_scores  | (N, K)         |         | 1: the model does not say how sure it is |
+| part_boxes *     | (N, 3, 4)      | pixels  | full image: left, top, right, bottom of hands and face |
+
+Those marked with * are of whole bodies.
 
 Convention:
     Camera: x right, y down, z forward. ``vertices + transl`` stand in the camera of the full image, whose
@@ -39,6 +46,7 @@ from torch import Tensor
 
 from mmhier.body_models.model_directory import load_body_model
 from mmhier.body_models.smpl import SMPL
+from mmhier.body_models.smplx import SMPLX
 from mmhier.geometry.cameras import (
     crop_to_full_translation,
     full_focal_length,
@@ -46,8 +54,12 @@ from mmhier.geometry.cameras import (
     weak_perspective_to_translation,
 )
 from mmhier.geometry.rotations import axis_angle_to_matrix
-from mmhier.mesh_sample import SMPL_LAYOUT, SampleLayout
+from mmhier.mesh_sample import SMPL_LAYOUT, SampleLayout, sample_layout
+from mmhier.models.heads.smplerx_head import in_crop_units
 from mmhier.ops.remember import outside_modes
+
+# What a head says of whole bodies, and only losses read.
+_OF_WHOLE_BODIES = ('pose', 'transl', 'points', 'box_centers', 'box_sizes', 'boxes')
 
 
 @MODELS.register_module()
@@ -56,13 +68,15 @@ class TopdownMeshEstimator(BasePoseEstimator):
 
     Args:
         backbone: Encoder.
-        head: Regressor of body parameters, :class:`mmhier.models.heads.HMR2Head`.
+        head: Regressor of body parameters, :class:`mmhier.models.heads.HMR2Head` or
+            :class:`mmhier.models.heads.SMPLerXHead`.
         neck: Brings the encoder's map to the head.
-        body_model: 'open', 'neutral', 'male', 'female' or a file, see
-            :mod:`mmhier.body_models.model_directory`. Loaded when it is first used; never part of a
+        body_model: 'open', 'neutral', 'male', 'female' or a file; of whole bodies 'smplx_neutral' and so on,
+            see :mod:`mmhier.body_models.model_directory`. Loaded when it is first used; never part of a
             checkpoint.
-        joints: Joint set of the predicted keypoints.
-        loss: Supervised losses, :class:`mmhier.models.losses.MeshLoss`.
+        joints: Joint set of the predicted keypoints; by default that of the head's layout.
+        loss: Supervised losses, :class:`mmhier.models.losses.MeshLoss`, of whole bodies
+            :class:`mmhier.models.losses.WholeBodyLoss`.
         discriminator: Judge of the adversarial prior, :class:`mmhier.models.losses.PoseDiscriminator`.
             By default there is no prior.
         adversarial_loss: :class:`mmhier.models.losses.AdversarialLoss`.
@@ -86,7 +100,7 @@ class TopdownMeshEstimator(BasePoseEstimator):
         head: dict,
         neck: dict | None = None,
         body_model: str = 'open',
-        joints: str = 'hmr44',
+        joints: str | None = None,
         loss: dict | None = None,
         discriminator: dict | None = None,
         adversarial_loss: dict | None = None,
@@ -105,8 +119,11 @@ class TopdownMeshEstimator(BasePoseEstimator):
         if 0 < len(missing) < len(prior):
             raise ValueError(f'the adversarial prior needs {", ".join(prior)}; {", ".join(missing)} not set')
         self.body_model_name = body_model
-        self.joints = joints
-        self.loss_module = MODELS.build(loss or dict(type='MeshLoss'))
+        self.layout = sample_layout(self.head.layout)
+        self.joints = joints or self.layout.joints.name
+        self.loss_module = MODELS.build(
+            loss or dict(type='WholeBodyLoss' if self.layout.has_parts else 'MeshLoss')
+        )
         self.mocap = mocap
         self._real_people = None
         if not missing:
@@ -121,12 +138,20 @@ class TopdownMeshEstimator(BasePoseEstimator):
         """Whether there is a discriminator."""
         return self.mocap is not None
 
-    def body(self) -> SMPL:
-        """The body model, on the device of the head; loaded at the first call."""
+    def body(self) -> SMPL | SMPLX:
+        """The body model, on the device of the head; loaded at the first call.
+
+        Raises:
+            FileNotFoundError: If it is not installed.
+            ValueError: If it is a body without hands and face, and the model predicts them.
+        """
         if 'body_model' not in self._modules:
+            parts = {}
+            if self.layout.has_parts:
+                parts = dict(num_expressions=self.layout.num_expressions, add_hand_means=True)
             with outside_modes():  # the first caller may predict, a later one trains
-                layer = load_body_model(self.body_model_name, self.joints, self.head.init_betas.shape[1])
-                self.body_model = layer.to(self.head.init_betas.device)
+                layer = load_body_model(self.body_model_name, self.joints, self.head.num_betas, **parts)
+                self.body_model = layer.to(next(self.head.parameters()).device)
         return self.body_model
 
     def predict_bodies(self, inputs: Tensor, vertices: bool = True) -> dict[str, Tensor]:
@@ -137,19 +162,26 @@ class TopdownMeshEstimator(BasePoseEstimator):
             vertices: Whether they are wanted: joints alone are computed from a few of them.
 
         Returns:
-            ``global_orient``, ``body_pose``, ``betas``, ``camera``, ``vertices`` and ``keypoints_3d`` as at
-            the top of this file with N = B; ``keypoints_2d`` (B, K, 2) in crop units.
+            Parameters of the body, ``camera``, ``vertices`` and ``keypoints_3d`` as at the top of this file
+            with N = B; ``keypoints_2d`` (B, K, 2) in crop units. Of whole bodies ``part_boxes`` (B, 3, 4) in
+            crop units, and what else the head says under the names of
+            :class:`mmhier.models.heads.smplerx_head.SMPLerXPrediction`, where ``pose`` is its rotations.
         """
-        parameters = self.head(self.extract_feat(inputs))
-        pose = dict(global_orient=parameters.global_orient, body_pose=parameters.body_pose)
-        predicted = dict(**pose, betas=parameters.betas, camera=parameters.camera)
+        found = self.head(self.extract_feat(inputs))
+        body = found.body
+        predicted = dict(body, camera=found.camera)
         if vertices:
-            predicted['vertices'], joints, _ = self.body()(betas=parameters.betas, **pose)
+            predicted['vertices'], joints, _ = self.body()(**body)
         else:
-            joints = self.body().posed_joints(betas=parameters.betas, **pose)
-        translation = weak_perspective_to_translation(parameters.camera)
+            joints = self.body().posed_joints(**body)
+        translation = weak_perspective_to_translation(found.camera)
         predicted['keypoints_3d'] = joints
         predicted['keypoints_2d'] = perspective_projection(joints, translation)
+        if self.layout.has_parts:
+            names = ('global_orient', *self.layout.rotations)
+            predicted |= self.body().rotations(**{name: body[name] for name in names})
+            predicted['part_boxes'] = in_crop_units(found.boxes)
+            predicted |= {name: getattr(found, name) for name in _OF_WHOLE_BODIES}
         return predicted
 
     def _forward(self, inputs: Tensor, data_samples: Sequence | None = None) -> dict[str, Tensor]:
@@ -172,7 +204,13 @@ class TopdownMeshEstimator(BasePoseEstimator):
         self, predicted: Mapping[str, Tensor], inputs: Tensor, data_samples: Sequence[PoseDataSample]
     ) -> dict[str, Tensor]:
         """The losses of what :meth:`predict_bodies` has made of the inputs; the rest as of :meth:`loss`."""
-        losses = self.loss_module(predicted, stack_targets(data_samples, inputs.device))
+        targets = stack_targets(data_samples, inputs.device, self.layout)
+        if self.layout.has_parts:
+            names = ('global_orient', *self.layout.rotations, *self.layout.coefficients)
+            with torch.no_grad():
+                fitted = self.body().posed_joints(**{name: targets[name] for name in names})
+            targets['fitted_keypoints_3d'] = fitted
+        losses = self.loss_module(predicted, targets)
         if self.with_prior:
             losses |= self._prior_losses(predicted['body_pose'], predicted['betas'])
         return losses
@@ -195,7 +233,7 @@ class TopdownMeshEstimator(BasePoseEstimator):
         seed = int(torch.randint(1 << 62, ()))
         numbers = np.random.default_rng([seed, get_rank()]).integers(len(self._real_people), size=count)
         people = [self._real_people[int(number)] for number in numbers]
-        like = self.head.init_betas
+        like = next(self.head.parameters())
         body_pose, betas = (
             torch.as_tensor(np.stack([person[name] for person in people])).to(like)
             for name in ('body_pose', 'betas')
@@ -223,6 +261,12 @@ class TopdownMeshEstimator(BasePoseEstimator):
         center, size, image_wh = crop_boxes(data_samples, inputs.device)
         focal = full_focal_length(image_wh)
         crop_units = predicted.pop('keypoints_2d')
+        if self.layout.has_parts:
+            for name in _OF_WHOLE_BODIES:
+                del predicted[name]
+            corners = predicted['part_boxes'].unflatten(2, (2, 2))
+            corners = center[:, None, None] + size[:, None, None, None] * corners
+            predicted['part_boxes'] = corners.flatten(2)
         predicted['transl'] = crop_to_full_translation(predicted['camera'], center, size, image_wh, focal)
         predicted['focal_length'] = focal
         predicted['keypoints'] = center[:, None] + size[:, None, None] * crop_units

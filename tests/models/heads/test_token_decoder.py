@@ -84,8 +84,8 @@ def test_truncated_encoders_give_whole_bodies(encoder, num_stages):
     backbone = encoder(**encoder.small, num_stages=num_stages)
     info = backbone.feature_info[-1]
     neck = ResolutionNeck(info.channels, info.stride, 32)
-    decoder = dict(type='TokenDecoder', arch=MICRO)
-    head = MODELS.build(dict(type='SMPLerXHead', in_channels=32, decoder=decoder))
+    tokens = dict(type='TokenDecoder', arch=MICRO)
+    head = MODELS.build(dict(type='SMPLerXHead', in_channels=32, tokens=tokens))
     found = head(neck(backbone(torch.randn(2, 3, 256, 192))))
     assert found.pose.shape == (2, 159) and found.points.shape == (2, 65, 3)
     sum(value.square().mean() for value in found if value.requires_grad).backward()
@@ -101,4 +101,4 @@ def test_wrong_settings_and_maps_are_refused(decoder):
     with pytest.raises(ValueError, match='num_tokens must be at least 1'):
         TokenDecoder(12, num_tokens=0)
     with pytest.raises(ValueError, match=r'expected a map \(B, 16, 16, 12\)'):
-        SMPLerXHead(16, decoder=dict(type='TokenDecoder', arch=MICRO))(torch.zeros(1, 16, 8, 6))
+        SMPLerXHead(16, tokens=dict(type='TokenDecoder', arch=MICRO))(torch.zeros(1, 16, 8, 6))

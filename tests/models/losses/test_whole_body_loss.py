@@ -45,6 +45,12 @@ def case(batch=3, seed=0):
     return predicted, joints, target
 
 
+def compared(loss, predicted, joints, target):
+    """The losses of a case."""
+    given = predicted._asdict() | dict(pose=predicted.pose)
+    return loss.compare(given | dict(keypoints_3d=joints - predicted.transl.detach()[:, None]), target)
+
+
 def reference(predicted, joints, target, **options):
     said = {name: value.tolist() for name, value in predicted._asdict().items()} | {
         'pose': predicted.pose.tolist()
@@ -56,7 +62,7 @@ def reference(predicted, joints, target, **options):
 
 def test_equals_the_written_out_objective():
     predicted, joints, target = case()
-    found = MODELS.build(dict(type='WholeBodyLoss'))(predicted, joints, target)
+    found = compared(MODELS.build(dict(type='WholeBodyLoss')), predicted, joints, target)
     expected = reference(predicted, joints, target)
     assert (
         found.keys() == {f'loss_{name}' for name in expected} and expected.keys() == OFFICIAL_WEIGHTS.keys()
@@ -70,8 +76,8 @@ def test_a_batch_without_boxes_of_hands():
     """The other parts have the loss that they have with one; the official way is a flag."""
     predicted, joints, target = case()
     without = target | {'box_valid': target['box_valid'] * torch.tensor([0.0, 0.0, 1.0])}
-    found = WholeBodyLoss()(predicted, joints, without)
-    whole = WholeBodyLoss()(predicted, joints, target)
+    found = compared(WholeBodyLoss(), predicted, joints, without)
+    whole = compared(WholeBodyLoss(), predicted, joints, target)
     assert whole.keys() - found.keys() == {'loss_left_hand_box', 'loss_right_hand_box'}
     for name, value in found.items():
         torch.testing.assert_close(value, whole[name])
@@ -79,16 +85,16 @@ def test_a_batch_without_boxes_of_hands():
     expected = reference(predicted, joints, without, to_hands=False)
     for name, value in expected.items():
         torch.testing.assert_close(
-            official(predicted, joints, without)[f'loss_{name}'].item(), value, rtol=1e-9, atol=0
+            compared(official, predicted, joints, without)[f'loss_{name}'].item(), value, rtol=1e-9, atol=0
         )
-    assert official(predicted, joints, without)['loss_points'] != found['loss_points']
-    for name, value in official(predicted, joints, target).items():
+    assert compared(official, predicted, joints, without)['loss_points'] != found['loss_points']
+    for name, value in compared(official, predicted, joints, target).items():
         torch.testing.assert_close(value, whole[name])
 
 
 def test_without_the_roots_rotation():
     predicted, joints, target = case()
-    found = WholeBodyLoss(root_pose=False)(predicted, joints, target)['loss_pose']
+    found = compared(WholeBodyLoss(root_pose=False), predicted, joints, target)['loss_pose']
     error = (predicted.pose - target['pose']).abs() * target['pose_valid']
     torch.testing.assert_close(found, 10 * error[:, 3:].mean())
 
@@ -97,7 +103,7 @@ def test_what_is_not_valid_has_no_influence():
     predicted, joints, target = case()
     predicted = SMPLerXPrediction(*(value.clone().requires_grad_() for value in predicted))
     loss = WholeBodyLoss()
-    expected = loss(predicted, joints, target)
+    expected = compared(loss, predicted, joints, target)
     broken = {name: value.clone() for name, value in target.items()}
     for name in ('pose', 'joints_3d', 'body_joints_3d', 'points', 'body_points'):
         broken[name][target[f'{name}_valid'] == 0] = float('nan')
@@ -105,15 +111,15 @@ def test_what_is_not_valid_has_no_influence():
         broken[name][target[f'{name}_valid'] == 0] = float('nan')
     for name in ('box_centers', 'box_sizes'):
         broken[name][target['box_valid'] == 0] = float('nan')
-    found = loss(predicted, joints, broken)
+    found = compared(loss, predicted, joints, broken)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value)
     sum(found.values()).backward()
     grads = {name: value.grad for name, value in predicted._asdict().items() if value.grad is not None}
     assert all(torch.isfinite(grad).all() for grad in grads.values())
-    assert grads.keys() == set(predicted._fields) - {'boxes', 'transl'}  # joints are given apart
+    assert grads.keys() == set(predicted._fields) - {'boxes'}
     seen = target | {'points': torch.full_like(target['points'], float('nan'))}
-    assert loss(predicted, joints, seen)['loss_joints_2d'].isnan()
+    assert compared(loss, predicted, joints, seen)['loss_joints_2d'].isnan()
 
 
 def test_projection_can_leave_the_body_alone():
@@ -122,7 +128,8 @@ def test_projection_can_leave_the_body_alone():
     body = (joints - predicted.transl[:, None]).requires_grad_()
     for detach in (False, True):
         loss = WholeBodyLoss(dict(joints_2d=1.0), detach_projection=detach)
-        found = loss(predicted._replace(transl=transl), body + transl[:, None], target)['loss_joints_2d']
+        given = predicted._asdict() | dict(pose=predicted.pose, transl=transl, keypoints_3d=body)
+        found = loss.compare(given, target)['loss_joints_2d']
         to_body, to_place = torch.autograd.grad(found, (body, transl), allow_unused=True)
         assert (to_body is None or not to_body.any()) == detach
         assert to_place.any()
@@ -133,9 +140,10 @@ def test_wrong_targets_are_named():
     loss = WholeBodyLoss()
     with pytest.raises(ValueError, match='unknown losses'):
         WholeBodyLoss(dict(smile=1.0))
+    without = {name: value for name, value in target.items() if name != 'box_valid'}
     with pytest.raises(ValueError, match=r'the target lacks "box_valid", \(B, 3\)'):
-        loss(predicted, joints, {name: value for name, value in target.items() if name != 'box_valid'})
+        compared(loss, predicted, joints, without)
     with pytest.raises(ValueError, match=r'target "points" has shape \(3, 65, 3\), expected \(3, 137, 3\)'):
-        loss(predicted, joints, target | {'points': target['points'][:, :65]})
+        compared(loss, predicted, joints, target | {'points': target['points'][:, :65]})
     with pytest.raises(ValueError, match='joint set smplx137'):
-        loss(predicted, joints[:, :65], target)
+        compared(loss, predicted, joints[:, :65], target)
