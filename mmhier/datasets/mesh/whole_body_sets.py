@@ -46,11 +46,15 @@ class Set(NamedTuple):
         sources: From its folder, the split ('train' or 'test') and a body model to its annotations.
         images: Folder of its images, in its folder.
         splits: Those that it has.
+        padding: Of people's boxes, by default; those of AGORA are enlarged as they are annotated.
+        part_padding: Of hands' and face's boxes, by default.
     """
 
     sources: Callable[[Path, str, str | None], list[Source]]
     images: str
     splits: tuple[str, ...] = ('train',)
+    padding: float = 1.2
+    part_padding: float | None = None
 
 
 def _mscoco(root: Path, split: str, body: str | None) -> list[Source]:
@@ -70,13 +74,13 @@ def _agora(root: Path, split: str, body: str | None) -> list[Source]:
 
 BOTH = ('train', 'test')
 SETS = {
-    'mscoco': Set(_mscoco, 'images'),
+    'mscoco': Set(_mscoco, 'images', part_padding=1.2),
     'mpii': Set(_mpii, ''),
-    'ubody': Set(lambda root, split, body: ubody_sources(root, split == 'test'), 'images', BOTH),
+    'ubody': Set(lambda root, split, body: ubody_sources(root, split == 'test'), 'images', BOTH, 1.25),
     'human36m': Set(lambda root, split, body: human36m_sources(root / 'annotations', body), 'images'),
     'pw3d': Set(lambda root, split, body: [pw3d_source(root / f'3DPW_{split}.json')], 'imageFiles', BOTH),
-    'agora': Set(_agora, '', BOTH),
-    'ehf': Set(lambda root, split, body: [ehf_source(root / 'EHF.json')], '', ('test',)),
+    'agora': Set(_agora, '', BOTH, 1.0),
+    'ehf': Set(lambda root, split, body: [ehf_source(root / 'EHF.json')], '', ('test',), part_padding=1.2),
 }
 
 
@@ -89,7 +93,8 @@ class WholeBodySet(WholeBodyDataset):
 
     Args:
         kind: Which.
-        data_root: Its folder.
+        data_root: Its folder, or one that holds it.
+        folder: Its folder in ``data_root``.
         split: 'train' or 'test' (of AGORA that is its validation).
         body_model: SMPL-X, for the points of annotated bodies in the image. Without it those are not known.
         kwargs: See :class:`WholeBodyDataset`.
@@ -103,6 +108,7 @@ class WholeBodySet(WholeBodyDataset):
         kind: str,
         data_root: str,
         split: str = 'train',
+        folder: str = '',
         body_model: str | None = None,
         name: str | None = None,
         **kwargs: Any,
@@ -110,9 +116,10 @@ class WholeBodySet(WholeBodyDataset):
         if kind not in SETS or split not in SETS[kind].splits:
             known = '; '.join(f'{name}: {", ".join(made.splits)}' for name, made in SETS.items())
             raise ValueError(f'kind={kind!r}, split={split!r}: there are {known}')
-        self.kind, self.root, self.body_model = kind, Path(data_root), body_model
+        self.kind, self.root, self.body_model = kind, Path(data_root, folder), body_model
         sources = SETS[kind].sources(self.root, split, body_model if kind == 'human36m' else None)
-        super().__init__(name or kind, sources, self.root / SETS[kind].images, **kwargs)
+        paddings = dict(padding=SETS[kind].padding, part_padding=SETS[kind].part_padding)
+        super().__init__(name or kind, sources, self.root / SETS[kind].images, **paddings | kwargs)
         self._bodies: dict[str, Any] = {}
         self._truths: list[Any] = []
         if self.test_mode and kind in ('agora', 'pw3d'):

@@ -154,10 +154,12 @@ def test_ubody(tmp_path):
     assert sample['img_path'] == str(tmp_path / 'images/Vlog/two/1.png')
     assert test.get_data_info(0)['img_path'].endswith('images/Talk/one_Trim2/1.png')
     left, top, right, bottom, _ = sample['part_boxes'][0]
-    assert (right - left, bottom - top) == pytest.approx((30 * 0.65 / 1.2, 20 * 0.65 / 1.2))
+    assert (right - left, bottom - top) == pytest.approx((30 * 0.65, 20 * 0.65))
     assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((115, 70))
     face = np.reshape(people[3]['face_kpts'], (68, 3))[:, :2]
-    np.testing.assert_allclose(sample['part_boxes'][2, :4], [*face.min(0), *face.max(0)], rtol=1e-5)
+    middle, half = (face.min(0) + face.max(0)) / 2, 0.6 * (face.max(0) - face.min(0))
+    np.testing.assert_allclose(sample['part_boxes'][2, :4], [*middle - half, *middle + half], rtol=1e-5)
+    assert train.get_data_info(0)['scale'].tolist() == pytest.approx([79 * 1.25, 119 * 1.25])
 
 
 def test_human36m(tmp_path, smplx):
