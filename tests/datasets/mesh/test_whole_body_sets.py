@@ -265,6 +265,16 @@ def test_agora(tmp_path):
     assert sample['scale'].tolist() == [199, 299]
 
 
+def test_agora_of_the_server(tmp_path):
+    boxes = {'a.png': [dict(bbox=[600, 300, 603, 903])], 'b.png': [dict(bbox=[0, 0, 90, 90])] * 2}
+    write(tmp_path / 'AGORA_test_bbox.json', boxes)
+    dataset = WholeBodySet('agora', str(tmp_path), 'server', test_mode=True)
+    sample = dataset.get_data_info(0)
+    assert len(dataset) == 3 and sample['img_path'] == str(tmp_path / 'test/a.png')
+    assert sample['center'].tolist() == [300, 250] and sample['scale'].tolist() == [200, 300]
+    assert 'vertices' not in sample and not sample['has_body_pose']
+
+
 class Program:
     def __reduce__(self):
         return os.mkdir, ('executed',)
