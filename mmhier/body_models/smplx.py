@@ -181,6 +181,7 @@ class SMPLX(SkinnedBody):
         turn = torch.atan2(neck[:, 2, 0], neck[:, :2, 0].square().sum(1).sqrt())
         degrees = torch.round(turn * (180.0 / math.pi)).clamp(-MAX_TURN, MAX_TURN).long()
         row = torch.where(degrees < 0, MAX_TURN - degrees, degrees)
+        row = row.clamp(0, 2 * MAX_TURN)  # of a body that is not finite, whose outline is not either
         corners = self.contour_vertices[row][..., None].expand(-1, -1, 3)  # (B, 51, 3)
         weights = self.contour_weights[row][..., None]  # (B, 17, 3, 1)
         return (vertices.gather(1, corners).unflatten(1, (-1, 3)) * weights).sum(dim=2)

@@ -22,6 +22,7 @@ COMMANDS = {
     'app': ('mmhier.cli.app', 'a page in the browser: upload, see the overlay and the mesh, download'),
     'doctor': ('mmhier.cli.doctor', 'show versions, what works, what does not and how to repair it'),
     'synth': ('mmhier.cli.synth', 'render a data set of synthetic people, free of licences'),
+    'check-data': ('mmhier.cli.check_data', 'say what of the data sets of a config is there, and of use'),
     'train': ('mmhier.cli.train', 'train a model'),
     'test': ('mmhier.cli.test', 'evaluate a checkpoint'),
     'models': ('mmhier.cli.models', 'list the models with parameters and multiply-adds'),

@@ -9,7 +9,12 @@ from mmhier.atomic import new_file
 from mmhier.cli.train import add_shared_arguments, load_config, start
 
 # Evaluators that write a table, and its name in the work directory.
-TABLES = dict(ManyDatasetsMetric='pose_table', MeshMetric='mesh_table', SmplBodyMetric='smpl_body_table')
+TABLES = dict(
+    ManyDatasetsMetric='pose_table',
+    MeshMetric='mesh_table',
+    SmplBodyMetric='smpl_body_table',
+    WholeBodyMetric='whole_body_table',
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

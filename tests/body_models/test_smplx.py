@@ -173,6 +173,17 @@ def test_convention_the_outline_follows_the_neck(small, degrees, row):
     torch.testing.assert_close(found.joints[0, 127:], expected, rtol=0, atol=1e-6)
 
 
+def test_a_body_that_is_not_finite_leaves_the_others_alone(small):
+    """Its points are NaN, the outline of its face, which is looked up by its neck, too."""
+    body = SMPLX(small)
+    values = arguments(3)
+    expected = body(**values).joints
+    values['body_pose'][1, 2] = torch.nan
+    found = body(**values).joints
+    assert found[1].isnan().any(-1).sum() > 17 and found[1, -17:].isnan().all()
+    assert torch.allclose(found[[0, 2]], expected[[0, 2]], atol=1e-6)
+
+
 def test_gradients(small):
     layer = SMPLX(small, hand_components=3, add_hand_means=True).double()
     given = arguments(2, 4, 3, 3, torch.float64)

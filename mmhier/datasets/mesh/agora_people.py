@@ -5,6 +5,8 @@ each of points in the image (of 3840 x 2160), points in space (both the first 12
 vertices and parameters (a pickle, in which nothing is executed). People who are not valid are left out.
 Adults have neutral shapes (betas_neutral), children their own.
 
+Of its test images there are boxes only: ``AGORA_test_bbox.json``.
+
 EHF: ``EHF.json`` and a scan's registration ``{number}_align.ply`` of each picture, whose frame is turned into
 the camera's by :data:`EHF_ROTATION`.
 """
@@ -46,6 +48,11 @@ def agora_source(annotations: Path) -> Source:
     return Source([annotations], partial(read_agora, annotations), __name__, 'agora')
 
 
+def agora_test_source(boxes: Path) -> Source:
+    """AGORA's test images, which only its server can judge."""
+    return Source([boxes], partial(read_agora_test, boxes), __name__, 'agora test')
+
+
 def ehf_source(annotations: Path) -> Source:
     """EHF."""
     return Source([annotations], partial(read_ehf, annotations), __name__, 'ehf')
@@ -75,6 +82,19 @@ def read_agora(annotations: Path) -> Iterator[People]:
                 yield Person(image, fields | _agora_body(path, bool(annotation['kid'])))
 
     return blocks(people(), str(annotations))
+
+
+def read_agora_test(boxes: Path) -> Iterator[People]:
+    """People of AGORA's test images, without any truth."""
+
+    def people() -> Iterator[Person]:
+        with named(boxes):
+            for image, found in read_json(boxes).items():
+                for entry in found:
+                    box = np.asarray(entry['bbox'], float) / SMALLER
+                    yield Person(f'test/{image}', tight(box) | dict(image_hw=IMAGE_HW))
+
+    return blocks(people(), str(boxes))
 
 
 def agora_vertices(path: Path) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Several data sets one after the other, for evaluation in one run."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -18,13 +18,17 @@ class ConcatMeshDataset(Dataset):
 
     Args:
         datasets: Data sets (:class:`MeshDataset` or configs of them).
+        common: See :class:`.mixed_dataset.MixedDataset`.
 
     Raises:
         ValueError: If there is none, two have one name, or they have different joints.
     """
 
-    def __init__(self, datasets: Sequence[dict | MeshDataset]):
-        self.datasets = [DATASETS.build(item) if isinstance(item, dict) else item for item in datasets]
+    def __init__(self, datasets: Sequence[dict | MeshDataset], common: Mapping[str, Any] | None = None):
+        common = dict(common or {})
+        self.datasets = [
+            DATASETS.build(common | dict(item)) if isinstance(item, dict) else item for item in datasets
+        ]
         names = [dataset.name for dataset in self.datasets]
         if not names or len(set(names)) < len(names):
             raise ValueError(f'each data set needs a name of its own for the evaluator, got {names}')

@@ -17,6 +17,7 @@ from mmpose.registry import DATASETS
 
 from mmhier.body_models.model_directory import load_body_data
 from mmhier.datasets.mesh import human_data_file
+from mmhier.datasets.mesh.annotation import count_problems
 from mmhier.datasets.mesh.mesh_dataset import MeshDataset
 from mmhier.datasets.mesh.whole_body_annotation import JOINTS, to_whole_body_results
 from mmhier.datasets.mesh.whole_body_index import Source, WholeBodyIndex, open_index
@@ -34,7 +35,7 @@ class WholeBodyDataset(MeshDataset):
         sources: Annotations; the people of all of them are one data set.
         img_dir: Folder of images.
         padding: Factor from the annotated box to the one that is cut out.
-        part_padding: The same of hands and face; None leaves their boxes as they are annotated.
+        part_padding: The same of hands' and face's boxes; None leaves their boxes as they are annotated.
         move_boxes: Move a box that begins left of or above the image to its edge, as the official code does,
             instead of cutting it there.
         interval: Use every so manieth person of each source only.
@@ -48,6 +49,10 @@ class WholeBodyDataset(MeshDataset):
         leave_out: In evaluation, too, leave people out who cannot be used, as the official code does; they
             are counted. Otherwise they are an error there.
         kwargs: See :class:`MeshDataset`.
+
+    Attributes:
+        num_annotated: People of the interval, used or not.
+        problems: What is wrong with those who are not used -> how many they are.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -85,8 +90,10 @@ class WholeBodyDataset(MeshDataset):
             some[index.table['problem'][some] != LEFT_OUT]
             for some, index in zip(rows, self.indexes, strict=True)
         ]
+        self.num_annotated = sum(map(len, rows))
         number = np.repeat(np.arange(len(rows), dtype=np.int32), [len(some) for some in rows])
         problems = [index.table['problem'][some] for index, some in zip(self.indexes, rows, strict=True)]
+        self.problems = count_problems(np.concatenate(problems))
         test_mode, self.test_mode = self.test_mode, self.test_mode and not leave_out
         kept = self.select(dict(problem=np.concatenate(problems)), None)
         self.test_mode = test_mode
@@ -174,6 +181,7 @@ class HumanDataset(WholeBodyDataset):
         data_root: Folder to which both are relative.
         exchange_eyeballs: Exchange the points of the left and the right eyeball, as SMPLer-X's reader does;
             its own bodies have them where they are.
+        part_padding: See :class:`WholeBodyDataset`.
         kwargs: See :class:`WholeBodyDataset`.
     """
 
@@ -184,11 +192,12 @@ class HumanDataset(WholeBodyDataset):
         img_dir: str = '',
         data_root: str = '',
         exchange_eyeballs: bool = False,
+        part_padding: float | None = 1.2,
         **kwargs: Any,
     ):
         files = [ann_file] if isinstance(ann_file, str) else ann_file
         sources = [human_data_source(Path(data_root, file)) for file in files]
-        super().__init__(name, sources, Path(data_root, img_dir), **kwargs)
+        super().__init__(name, sources, Path(data_root, img_dir), part_padding=part_padding, **kwargs)
         self.exchange_eyeballs = exchange_eyeballs
 
     def get_data_info(self, index: int) -> dict[str, Any]:

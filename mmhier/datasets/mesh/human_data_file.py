@@ -9,8 +9,8 @@ Fields of a file, N people; the pixels' boxes are left, top, width, height (, co
 | lhand_, rhand_, face_bbox_xywh | (N, 5) boxes of parts; a confidence of 0: not annotated. May be missing |
 | keypoints2d*, keypoints3d*     | (N, 144 or 190, 2 to 4), the first 144 are SMPL-X's; 3-D may be missing |
 | {keypoints*}_mask              | (144 or 190,) which points are annotated at all |
-| smplx, smpl or smplh           | dictionary of parameters, pickled; the first of them counts |
-| meta                           | dictionary with height, width and gender, pickled. May be missing |
+| smplx, smpl or smplh           | pickled dictionary of parameters; the first of them counts |
+| meta                           | the same of height, width, gender; ours has focal_length, principal_point |
 | __keypoints_compressed__       | whether points that are masked out are left out |
 
 Keys are looked for in the order of :data:`KEYS_2D` and :data:`KEYS_3D`, the first one counts. Points that are
@@ -211,6 +211,13 @@ class _Reader:
             if any(side.shape[1] != 1 for side in sides):
                 raise ValueError(f'{self.name}: meta.height and meta.width are no number for each person')
             fields['image_hw'] = np.concatenate(sides, 1)
+        if meta.get('focal_length') is not None and meta.get('principal_point') is not None:
+            pairs = [self._numbers(meta[key], f'meta.{key}') for key in ('focal_length', 'principal_point')]
+            if any(pair.shape[1] != 2 for pair in pairs):
+                raise ValueError(
+                    f'{self.name}: meta.focal_length and principal_point are not two numbers a person'
+                )
+            fields['camera'] = np.concatenate(pairs, 1)
         if meta.get('gender') is not None:
             fields['gender'] = self._genders(meta['gender'], 'meta.gender')
         return fields

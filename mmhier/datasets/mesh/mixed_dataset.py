@@ -37,6 +37,7 @@ class MixedDataset(Dataset):
             sets are equally likely, as in SMPLer-X's mixes; or 'concatenated', the default: everybody in all
             of them is.
         epoch_size: Draws that count as an epoch; by default the number of people in all data sets.
+        common: Arguments of all configs in ``datasets`` that do not have them, such as ``pipeline``.
 
     Raises:
         ValueError: If weights do not belong to the data sets, or those have different joints.
@@ -47,8 +48,12 @@ class MixedDataset(Dataset):
         datasets: Sequence[dict | MeshDataset],
         weights: Sequence[float] | Mapping[str, float] | str | None = None,
         epoch_size: int | None = None,
+        common: Mapping[str, Any] | None = None,
     ):
-        self.datasets = [DATASETS.build(item) if isinstance(item, dict) else item for item in datasets]
+        common = dict(common or {})
+        self.datasets = [
+            DATASETS.build(common | dict(item)) if isinstance(item, dict) else item for item in datasets
+        ]
         check_joints(self.datasets)
         sizes = [len(dataset) for dataset in self.datasets]
         if isinstance(weights, str):

@@ -13,8 +13,8 @@ body_pose, lhand_pose, rhand_pose, jaw_pose, shape, expr, trans, and ``cam_param
 Those of Human3.6M stand in the world, its camera has R and t too (millimetres).
 
 What the official code leaves out is left out here: crowds and people without any annotated joint (MSCOCO,
-UBody), test videos and people without a valid body (UBody), four of five frames (Human3.6M). The box of a
-hand of UBody is 1.5 times as large as the hand; it is made smaller, so that everybody's padding fits.
+UBody), test videos and people without a valid body (UBody), four of five frames (Human3.6M). UBody's boxes of
+hands are by 0.65 smaller than annotated, those of faces around the points, by 1.2 larger.
 """
 
 from collections.abc import Iterator, Mapping
@@ -51,8 +51,7 @@ H36M_NAMES = (
 )  # fmt: skip
 H36M_TRAIN, H36M_FRAMES = (1, 5, 6, 7, 8), 5
 MILLIMETRES = 1000.0
-# Of the hands' boxes of UBody: the official 0.65 before the padding of 1.2 that all hands get.
-UBODY_HAND = 0.65 / 1.2
+UBODY_HAND, UBODY_FACE = 0.65, 1.2
 PARAMETERS = {
     'global_orient': 'root_pose', 'body_pose': 'body_pose', 'left_hand_pose': 'lhand_pose',
     'right_hand_pose': 'rhand_pose', 'jaw_pose': 'jaw_pose', 'betas': 'shape', 'expression': 'expr',
@@ -170,7 +169,8 @@ def read_ubody(annotations: Path, bodies: Path, videos: Path, is_test: bool) -> 
                     for part, key in _KEYS.items()
                 }
                 if annotation['face_valid']:
-                    boxes['face'] = np.concatenate([face.min(0), face.max(0) - face.min(0)])
+                    around = np.concatenate([face.min(0), face.max(0) - face.min(0)])
+                    boxes['face'] = _resized(around, UBODY_FACE)
                 fields['part_boxes'] = part_boxes(boxes)
                 is_used = annotation['valid_label'] and str(annotation['id']) in fitted
                 is_used &= not annotation['iscrowd'] and bool(annotation['num_keypoints'])

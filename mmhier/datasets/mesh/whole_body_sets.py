@@ -13,7 +13,13 @@ import torch
 from mmpose.registry import DATASETS
 
 from mmhier.body_models.model_directory import load_body_data, load_body_model
-from mmhier.datasets.mesh.agora_people import agora_source, agora_vertices, ehf_source, ehf_vertices
+from mmhier.datasets.mesh.agora_people import (
+    agora_source,
+    agora_test_source,
+    agora_vertices,
+    ehf_source,
+    ehf_vertices,
+)
 from mmhier.datasets.mesh.human_data import WholeBodyDataset
 from mmhier.datasets.mesh.neural_annot import (
     coco_source,
@@ -46,11 +52,15 @@ class Set(NamedTuple):
         sources: From its folder, the split ('train' or 'test') and a body model to its annotations.
         images: Folder of its images, in its folder.
         splits: Those that it has.
+        padding: Of people's boxes, by default; those of AGORA are enlarged as they are annotated.
+        part_padding: Of hands' and face's boxes, by default.
     """
 
     sources: Callable[[Path, str, str | None], list[Source]]
     images: str
     splits: tuple[str, ...] = ('train',)
+    padding: float = 1.2
+    part_padding: float | None = None
 
 
 def _mscoco(root: Path, split: str, body: str | None) -> list[Source]:
@@ -65,18 +75,20 @@ def _mpii(root: Path, split: str, body: str | None) -> list[Source]:
 
 
 def _agora(root: Path, split: str, body: str | None) -> list[Source]:
+    if split == 'server':
+        return [agora_test_source(root / 'AGORA_test_bbox.json')]
     return [agora_source(root / f'AGORA_{"train" if split == "train" else "validation"}_fix_betas.json')]
 
 
 BOTH = ('train', 'test')
 SETS = {
-    'mscoco': Set(_mscoco, 'images'),
+    'mscoco': Set(_mscoco, 'images', part_padding=1.2),
     'mpii': Set(_mpii, ''),
-    'ubody': Set(lambda root, split, body: ubody_sources(root, split == 'test'), 'images', BOTH),
+    'ubody': Set(lambda root, split, body: ubody_sources(root, split == 'test'), 'images', BOTH, 1.25),
     'human36m': Set(lambda root, split, body: human36m_sources(root / 'annotations', body), 'images'),
     'pw3d': Set(lambda root, split, body: [pw3d_source(root / f'3DPW_{split}.json')], 'imageFiles', BOTH),
-    'agora': Set(_agora, '', BOTH),
-    'ehf': Set(lambda root, split, body: [ehf_source(root / 'EHF.json')], '', ('test',)),
+    'agora': Set(_agora, '', (*BOTH, 'server'), 1.0),
+    'ehf': Set(lambda root, split, body: [ehf_source(root / 'EHF.json')], '', ('test',), part_padding=1.2),
 }
 
 
@@ -89,8 +101,9 @@ class WholeBodySet(WholeBodyDataset):
 
     Args:
         kind: Which.
-        data_root: Its folder.
-        split: 'train' or 'test' (of AGORA that is its validation).
+        data_root: Its folder, or one that holds it.
+        folder: Its folder in ``data_root``.
+        split: 'train' or 'test'; of AGORA the latter is its validation, and 'server' are its test images.
         body_model: SMPL-X, for the points of annotated bodies in the image. Without it those are not known.
         kwargs: See :class:`WholeBodyDataset`.
 
@@ -103,6 +116,7 @@ class WholeBodySet(WholeBodyDataset):
         kind: str,
         data_root: str,
         split: str = 'train',
+        folder: str = '',
         body_model: str | None = None,
         name: str | None = None,
         **kwargs: Any,
@@ -110,12 +124,13 @@ class WholeBodySet(WholeBodyDataset):
         if kind not in SETS or split not in SETS[kind].splits:
             known = '; '.join(f'{name}: {", ".join(made.splits)}' for name, made in SETS.items())
             raise ValueError(f'kind={kind!r}, split={split!r}: there are {known}')
-        self.kind, self.root, self.body_model = kind, Path(data_root), body_model
+        self.kind, self.root, self.body_model = kind, Path(data_root, folder), body_model
         sources = SETS[kind].sources(self.root, split, body_model if kind == 'human36m' else None)
-        super().__init__(name or kind, sources, self.root / SETS[kind].images, **kwargs)
+        paddings = dict(padding=SETS[kind].padding, part_padding=SETS[kind].part_padding)
+        super().__init__(name or kind, sources, self.root / SETS[kind].images, **paddings | kwargs)
         self._bodies: dict[str, Any] = {}
         self._truths: list[Any] = []
-        if self.test_mode and kind in ('agora', 'pw3d'):
+        if self.test_mode and kind in ('agora', 'pw3d') and split != 'server':
             path = sources[0].files[0]
             with named(path):
                 annotations, _ = read_coco(path)
@@ -133,7 +148,7 @@ class WholeBodySet(WholeBodyDataset):
             number = os.path.basename(results['img_path']).split('_')[0]
             vertices = read_ply_vertices(self.root / f'{number}_align.ply')
             results['vertices'] = ehf_vertices(vertices)
-        elif self.kind == 'agora':
+        elif self.kind == 'agora' and self._truths:
             results['vertices'] = agora_vertices(self.root / self._truths[self._row[index]])
         elif self.kind == 'pw3d':
             results['skeleton'] = self._skeleton(self._truths[self._row[index]])

@@ -23,6 +23,7 @@ from torch import Tensor
 from mmhier.body_models.model_directory import load_body_data, load_body_model
 from mmhier.body_models.smpl_file import SMPLX_JOINT_NAMES
 from mmhier.body_models.smplx import SMPLX
+from mmhier.evaluation.agora_files import image_stem, write_agora_person
 from mmhier.evaluation.functional.agora import (
     body_vertices,
     detection_scores,
@@ -49,8 +50,9 @@ from mmhier.evaluation.metrics.mesh_metric import (
     mean_pose_errors,
     read_protocol,
 )
+from mmhier.geometry.rotations import matrix_to_axis_angle
 
-MEASURES = ('mesh', 'joints', 'skeleton', 'agora')
+MEASURES = ('mesh', 'joints', 'skeleton', 'agora', 'files')
 # Score -> the parts that have to be annotated for it, and the points that are judged.
 MESH_SCORES = {
     'PVE': (('body', 'hands', 'face'), 'all'),
@@ -80,7 +82,7 @@ class WholeBodyProtocol:
     Attributes:
         measures: 'mesh' (PVE and PA-PVE of all, hands and face), 'joints' (MPJPE and PA-MPJPE of body and
             hands), 'skeleton' (MPJPE and PA-MPJPE of 14 joints against a skeleton of SMPL, 3DPW), 'agora'
-            (F1, NMVE, NMJE).
+            (F1, NMVE, NMJE), 'files' (none: predictions are written for AGORA's server).
         inside: Judge what lies inside of the image only, as UBody does: the true body, as its own camera
             sees it.
         primary: The score that counts for MPE, the mean over benchmarks; None: none does.
@@ -103,6 +105,7 @@ class WholeBodyMetric(MeshMetric):
         datasets: Data set, as samples name it in ``dataset_name`` -> fields of :class:`WholeBodyProtocol`.
         body_model: Body of the predictions and of the annotated parameters.
         joints: Joint set of the samples' points in the image.
+        agora_dir: Folder for the files of 'files', see :mod:`mmhier.evaluation.agora_files`.
         kwargs: See :class:`MeshMetric`.
 
     Raises:
@@ -116,10 +119,16 @@ class WholeBodyMetric(MeshMetric):
         datasets: Mapping[str, Mapping],
         body_model: str = 'smplx_neutral',
         joints: str = 'smplx137',
+        agora_dir: str | None = None,
         **kwargs: Any,
     ):
         super().__init__(datasets, joints, body_model, **kwargs)
+        wanted = [name for name, protocol in self.protocols.items() if 'files' in protocol.measures]
+        if wanted and agora_dir is None:
+            raise ValueError(f"datasets.{wanted[0]}.measures has 'files': set agora_dir to a folder for them")
+        self.agora_dir = agora_dir
         self._points: WholeBodyPoints | None = None
+        self._landmarked: SMPLX | None = None
 
     @property
     def points(self) -> WholeBodyPoints:
@@ -144,7 +153,9 @@ class WholeBodyMetric(MeshMetric):
         result: dict[str, Any] = dict(scores={})
         if 'skeleton' in protocol.measures:
             result['scores'] |= self._skeleton(sample, predicted)
-        if set(protocol.measures) - {'skeleton'}:
+        if 'files' in protocol.measures:
+            result['file'] = self._file(sample)
+        if set(protocol.measures) - {'skeleton', 'files'}:
             target, known = self._truth(sample)
             wanted = {}
             for kind, names in (('mesh', MESH_SCORES), ('joints', JOINT_SCORES)):
@@ -227,9 +238,44 @@ class WholeBodyMetric(MeshMetric):
             target=target[0] if all(known.values()) else None,
         )
 
+    def _file(self, sample: dict) -> dict[str, Any]:
+        """What AGORA's server gets of a person."""
+        predicted = {name: as_tensor(value) for name, value in sample['pred_instances'].items()}
+        params = {name: predicted[name] for name in PARAMETERS}
+        for name in PARAMETERS[:5]:
+            if params[name].shape[-2:] == (3, 3):
+                params[name] = matrix_to_axis_angle(params[name])
+        params, transl = {name: value.flatten(1) for name, value in params.items()}, predicted['transl']
+        if self._landmarked is None:
+            means = load_body_data(self.body_model).hand_means is not None
+            self._landmarked = load_body_model(self.body_model, 'smplx144', add_hand_means=means)
+        with torch.no_grad():
+            joints = self._landmarked(**params).joints[0] + transl
+        height, width = sample['ori_shape']
+        pixels = joints[:, :2] / joints[:, 2:] * predicted['focal_length'][:, None]
+        return dict(
+            image=sample['img_path'],
+            number=int(sample['sample_idx']),
+            params={
+                name: value.numpy() for name, value in (params | dict(transl=predicted['transl'])).items()
+            },
+            joints=(pixels + torch.tensor([width / 2, height / 2])).numpy(),
+            image_wh=(width, height),
+        )
+
+    def _write(self, files: list[dict[str, Any]]) -> None:
+        """Write the files of a data set; the people of an image are numbered as they come in it."""
+        counts: dict[str, int] = {}
+        for file in sorted(files, key=lambda file: file['number']):
+            stem = image_stem(file['image'])
+            number = counts[stem] = counts.get(stem, -1) + 1
+            write_agora_person(self.agora_dir, **(file | dict(number=number)))
+
     def _rows(self, name: str, protocol: WholeBodyProtocol, samples: list[dict]) -> list[Row]:
         """What one benchmark shows."""
         rows = []
+        if 'files' in protocol.measures:
+            self._write([sample['file'] for sample in samples])
         about = dict(gender=protocol.gender, boxes=protocol.boxes)
         means = self._mean_bodies(samples) if set(protocol.measures) & {'mesh', 'joints'} else {}
         where = ' inside of the image' if protocol.inside else ''

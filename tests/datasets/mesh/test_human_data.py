@@ -46,7 +46,7 @@ def test_convention_fields_reach_the_sample(write):
     """Boxes become corners and centres, hands and numbers stay where they are, eyeballs are their own."""
     path = write()
     file = random_human_data(COUNT)
-    dataset = HumanDataset('x', path.name, 'pictures', str(path.parent))
+    dataset = HumanDataset('x', path.name, 'pictures', str(path.parent), part_padding=None)
     assert len(dataset) == COUNT
     sample = dataset.get_data_info(3)
     assert sample['img_path'] == str(path.parent / 'pictures/images/0003.jpg')
@@ -82,17 +82,23 @@ def test_boxes_are_cut_and_enlarged(write):
     file['bbox_xywh'][0] = -20, 50, 100, 100, 1
     file['lhand_bbox_xywh'][0] = 100, 100, 31, 21, 1
     path = write(file)
-    cut = HumanDataset('x', str(path), padding=1.2).get_data_info(0)
+    cut = HumanDataset('x', str(path), padding=1.2, part_padding=None).get_data_info(0)
     assert cut['center'].tolist() == [39.5, 99.5]  # from 0 to 79
     np.testing.assert_allclose(cut['scale'], [79 * 1.2, 99 * 1.2], rtol=1e-6)
     assert cut['part_boxes'][0].tolist() == [100, 100, 131, 121, 1]
-    moved = HumanDataset('x', str(path), move_boxes=True, part_padding=1.2).get_data_info(0)
+    moved = HumanDataset('x', str(path), move_boxes=True).get_data_info(0)
     assert moved['center'].tolist() == [49.5, 99.5] and moved['scale'].tolist() == [99, 99]
     # 30 x 20 around (115, 110) become 30 x 40, then 36 x 48.
     assert moved['part_boxes'][0].tolist() == [97, 86, 133, 134, 1]
     write(file | {'meta': None})
     unknown = HumanDataset('x', str(path)).get_data_info(0)
     assert unknown['center'].tolist() == [30, 100] and unknown['scale'].tolist() == [100, 100]
+
+
+def test_cameras_of_the_file(write):
+    focal, center = np.full((COUNT, 2), 500.0), np.tile([160.0, 120.0], (COUNT, 1))
+    records, *_ = read(write({'meta': {'focal_length': focal, 'principal_point': center}}))
+    assert records['camera'].tolist() == [[500, 500, 160, 120]] * COUNT and records['has_camera'].all()
 
 
 def test_official_eyeballs(write):
@@ -242,6 +248,10 @@ REFUSED = {
     'fewer_people': (changed(betas=np.ones((3, 10))), r'smplx.betas has shape \(3, 10\), there are 5 people'),
     'fewer_betas': (changed(betas=np.ones((COUNT, 6))), 'smplx.betas has 6 numbers a person, expected 10'),
     'smpl_rotations': (changed(body_pose=np.ones((COUNT, 23, 3))), 'smplx.body_pose has 69 numbers'),
+    'one_focal_length': (
+        {'meta': {'focal_length': np.ones((COUNT, 1)), 'principal_point': np.ones((COUNT, 2))}},
+        'meta.focal_length and principal_point are not two numbers',
+    ),
     'no_width': ({'meta': {'height': [1] * COUNT}}, 'meta.width is not a usable array'),
     'text': (changed(betas=np.array(['a'] * COUNT)), 'smplx.betas is not a usable array'),
     'no_dictionary': ({'smplx': np.ones((COUNT, 3))}, 'smplx is no dictionary'),

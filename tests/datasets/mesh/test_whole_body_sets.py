@@ -154,10 +154,12 @@ def test_ubody(tmp_path):
     assert sample['img_path'] == str(tmp_path / 'images/Vlog/two/1.png')
     assert test.get_data_info(0)['img_path'].endswith('images/Talk/one_Trim2/1.png')
     left, top, right, bottom, _ = sample['part_boxes'][0]
-    assert (right - left, bottom - top) == pytest.approx((30 * 0.65 / 1.2, 20 * 0.65 / 1.2))
+    assert (right - left, bottom - top) == pytest.approx((30 * 0.65, 20 * 0.65))
     assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((115, 70))
     face = np.reshape(people[3]['face_kpts'], (68, 3))[:, :2]
-    np.testing.assert_allclose(sample['part_boxes'][2, :4], [*face.min(0), *face.max(0)], rtol=1e-5)
+    middle, half = (face.min(0) + face.max(0)) / 2, 0.6 * (face.max(0) - face.min(0))
+    np.testing.assert_allclose(sample['part_boxes'][2, :4], [*middle - half, *middle + half], rtol=1e-5)
+    assert train.get_data_info(0)['scale'].tolist() == pytest.approx([79 * 1.25, 119 * 1.25])
 
 
 def test_human36m(tmp_path, smplx):
@@ -261,6 +263,16 @@ def test_agora(tmp_path):
     assert sample['part_boxes'][:, 4].tolist() == [1, 1, 0] and sample['gender'] == 1
     assert sample['part_boxes'][0, :4].tolist() == [220, 130, 250, 150]
     assert sample['scale'].tolist() == [199, 299]
+
+
+def test_agora_of_the_server(tmp_path):
+    boxes = {'a.png': [dict(bbox=[600, 300, 603, 903])], 'b.png': [dict(bbox=[0, 0, 90, 90])] * 2}
+    write(tmp_path / 'AGORA_test_bbox.json', boxes)
+    dataset = WholeBodySet('agora', str(tmp_path), 'server', test_mode=True)
+    sample = dataset.get_data_info(0)
+    assert len(dataset) == 3 and sample['img_path'] == str(tmp_path / 'test/a.png')
+    assert sample['center'].tolist() == [300, 250] and sample['scale'].tolist() == [200, 300]
+    assert 'vertices' not in sample and not sample['has_body_pose']
 
 
 class Program:

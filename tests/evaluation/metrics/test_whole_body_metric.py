@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from mmhier.body_models.model_directory import load_body_data, load_body_model
 from mmhier.evaluation.functional.whole_body import whole_body_errors, whole_body_points
 from mmhier.evaluation.metrics import WholeBodyMetric
 from mmhier.evaluation.metrics.whole_body_metric import FLAGS, PARAMETERS
+from mmhier.geometry.rotations import axis_angle_to_matrix
 from mmhier.testing.smplx_file import write_smplx_npz
 
 COUNT = 120
@@ -181,6 +183,44 @@ def test_agora(measure, samples, tmp_path):
     assert get['NMJE body'] == pytest.approx(get['MPJPE body'] / 0.8)
     rows = json.loads((tmp_path / 't.json').read_text())
     assert {(row['samples'], row['skipped']) for row in rows} == {(4, 1)}
+
+
+def test_files_for_agora(measure, samples, tmp_path, body_file):
+    """Pixels of the server's images, people numbered in each, parameters as they were predicted."""
+    with pytest.raises(ValueError, match="measures has 'files': set agora_dir"):
+        measure(samples, dict(one=dict(measures=['files'])))
+    for number, sample in enumerate(samples):
+        labels = sample['gt_instance_labels']
+        fields = {name: labels[name].numpy() for name in PARAMETERS}
+        fields['body_pose'] = axis_angle_to_matrix(labels['body_pose'].reshape(1, 21, 3)).numpy()
+        fields |= dict(transl=np.array([[0.1, 0, 8]]), focal_length=np.array([1500.0]))
+        sample['pred_instances'] |= fields
+        sample |= dict(sample_idx=number, ori_shape=(720, 1280), img_path=f'x/{number // 2}_1280x720.png')
+        sample['gt_instance_labels'] = {}
+    measure(samples[::-1], dict(one=dict(measures=['files'])), agora_dir=str(tmp_path))
+    names = sorted(path.name for path in (tmp_path / 'predictions').iterdir())
+    assert names == [f'{n // 2}_personId_{n % 2}.pkl' for n in range(5)]
+    content = pickle.loads((tmp_path / 'predictions/1_personId_1.pkl').read_bytes())
+    predicted = samples[3]['pred_instances']
+    np.testing.assert_allclose(content['params']['betas'], predicted['betas'])
+    body = load_body_model(body_file, 'smplx144', add_hand_means=True)
+    labels = {name: torch.from_numpy(predicted[name]) for name in PARAMETERS if name != 'body_pose'}
+    pose = torch.from_numpy(content['params']['body_pose'])
+    joints = body(**labels, body_pose=pose).joints[0].numpy() + [0.1, 0, 8]
+    expected = 3 * (joints[:, :2] / joints[:, 2:] * 1500 + [640, 360])
+    np.testing.assert_allclose(content['joints'], expected[None], rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(
+        axis_angle_to_matrix(pose.reshape(1, 21, 3)).numpy(), predicted['body_pose'], atol=1e-5
+    )
+    sizes = {name: value.shape for name, value in content['params'].items()}
+    assert sizes == {
+        'transl': (1, 3), 'global_orient': (1, 3), 'body_pose': (1, 63), 'left_hand_pose': (1, 45),
+        'right_hand_pose': (1, 45), 'jaw_pose': (1, 3), 'expression': (1, 10), 'betas': (1, 10),
+        'leye_pose': (1, 3), 'reye_pose': (1, 3),
+    }  # fmt: skip
+    predicted['betas'][0, 2] = np.nan
+    with pytest.raises(ValueError, match='betas of person 1 has to be 10 finite numbers'):
+        measure(samples, dict(one=dict(measures=['files'])), agora_dir=str(tmp_path))
 
 
 def test_one_table_and_the_mean_of_primary_errors(measure, samples, tmp_path):
