@@ -83,7 +83,7 @@ def test_the_truth_has_no_loss(tmp_path):
     arrays['v_template'] *= 0.2  # so that fingers are near their wrists
     np.savez(path, **arrays)
     data = pseudo_collate(random_mesh_samples(3, layout='smplx', body=path))['data_samples']
-    truth = stack_targets(data, SMPLX_LAYOUT)
+    truth = stack_targets(data, torch.device('cpu'), SMPLX_LAYOUT)
     body = load_body_model(path, SMPLX_LAYOUT.joints, 10, num_expressions=10, add_hand_means=True)
     names = ('global_orient', *SMPLX_LAYOUT.rotations, *SMPLX_LAYOUT.coefficients)
     joints = body(**{name: truth[name] for name in names}).joints
