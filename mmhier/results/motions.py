@@ -18,7 +18,7 @@ from mmhier.body_models.smpl import SMPL
 from mmhier.results.frame_result import BodyMesh, FrameResult
 from mmhier.tracking.root_motion import ROOTS, root_motion
 from mmhier.tracking.smoothing import smooth_rotations_both_ways
-from mmhier.tracking.standing_feet import LEGS, has_legs, hold_feet, points_of_feet
+from mmhier.tracking.standing_feet import LEGS, has_legs, hold_feet, points_of_feet, steady_feet
 
 if TYPE_CHECKING:
     from mmhier.scene_files import Motion
@@ -134,6 +134,9 @@ class MotionRecorder:
         turned, posed = forward_kinematics(rotations.astype(np.float64), still, np.asarray(body.parents))
         points = points_of_feet(posed, body.joint_names) if self.feet else None
         motion = root_motion(places, times_s, points, self.root)
+        if motion.stands:
+            rotations = steady_feet(rotations, turned, body.joint_names, motion.stands, times_s)
+            turned, posed = forward_kinematics(rotations, still, np.asarray(body.parents))
         held, places = hold_feet(rotations, turned, posed, body.joint_names, *motion, times_s)
         return places - rest[-1, 0], held
 

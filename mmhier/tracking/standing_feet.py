@@ -1,7 +1,8 @@
 """Feet that stand are held where they are: legs are bent a little, nothing else changes.
 
 Of a network each frame has an error of its own, and along a smooth path of the root the feet show it: they
-slide by some centimetres while they stand. Here the ankle of each leg is moved by what is missing, with two
+slide by some centimetres while they stand, and tremble. First the direction of a foot that stands is smoothed
+over a longer time than anything that moves. Then the ankle of each leg is moved by what is missing, with two
 joints: the knee bends until the leg is as long as it has to be, the hip turns the leg towards the place. The
 foot keeps its direction in space. Between two spells of standing the shift goes over from one to the other.
 Where a leg is too short for its place, the root comes nearer, smoothly.
@@ -19,6 +20,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from mmhier.geometry.array_rotations import axis_angle_to_matrix, shortest_rotation
+from mmhier.geometry.quaternions import continuous_quaternions, matrix_to_quaternion, quaternion_to_matrix
 
 LEGS = tuple(
     tuple(f'{side}_{part}' for part in ('hip', 'knee', 'ankle', 'foot')) for side in ('left', 'right')
@@ -31,6 +33,10 @@ FARTHEST = 0.3
 _EDGE_S, _EDGE = 0.05, 0.1
 # Share of the straight leg that a leg reaches at most: knees that lock flicker.
 _REACH = 0.999
+# Seconds over which the direction of a foot that stands is smoothed, and at most this share of the spell.
+# Feet roll off in a third of a step, so little is smoothed of one; towards the ends of a spell it goes over
+# to the direction that is seen.
+_STEADY_S, _STEADY_SHARE = 0.5, 0.1
 # How the root comes nearer: seconds over which it is smoothed, and in how many steps.
 _NEARER_S, _NEARER_STEPS = 0.1, 4
 
@@ -46,6 +52,42 @@ def points_of_feet(joints: np.ndarray, joint_names: Sequence[str]) -> np.ndarray
 def has_legs(joint_names: Sequence[str]) -> bool:
     """Whether a skeleton has the joints of :data:`LEGS`."""
     return all(name in joint_names for leg in LEGS for name in leg)
+
+
+def steady_feet(
+    rotations: np.ndarray,
+    turned: np.ndarray,
+    joint_names: Sequence[str],
+    stands: Sequence[tuple[int, np.ndarray]],
+    times_s: np.ndarray,
+) -> np.ndarray:
+    """Turn feet that stand such that they do not tremble.
+
+    Args:
+        rotations: (T, J, 3, 3) relative to the parent joint.
+        turned: (T, J, 3, 3) the same, body to camera.
+        joint_names: (J,).
+        stands: Spells of standing: the foot, 0 left or 1 right, and the frames (n,).
+        times_s: (T,) increasing.
+
+    Returns:
+        Rotations (T, J, 3, 3), of which those of ankles are changed.
+    """
+    rotations = np.array(rotations, np.float64)
+    for foot, when in stands:
+        knee, ankle = (joint_names.index(name) for name in LEGS[foot][1:3])
+        seen = continuous_quaternions(matrix_to_quaternion(turned[when, ankle]))
+        period = float(np.median(np.diff(times_s[when])))
+        deviation = min(_STEADY_S / period, _STEADY_SHARE * len(when))
+        steady = gaussian_filter1d(seen, deviation, axis=0, mode='nearest')
+        frames = np.arange(len(when))
+        # The clip begins or ends with some spells, and nothing is to go over to there.
+        begins = frames if when[0] > 0 else np.full(len(when), np.inf)
+        ends = frames[::-1] if when[-1] < len(rotations) - 1 else np.full(len(when), np.inf)
+        share = np.minimum(1.0, np.minimum(begins, ends) / deviation)[:, None]
+        target = quaternion_to_matrix(share * steady + (1 - share) * seen)
+        rotations[when, ankle] = _inverse(turned[when, knee]) @ target
+    return rotations
 
 
 def hold_feet(

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mmhier.body_models.skinning import forward_kinematics
-from mmhier.tracking.standing_feet import LEGS, hold_feet, points_of_feet
+from mmhier.tracking.standing_feet import LEGS, hold_feet, points_of_feet, steady_feet
 
 NAMES = ('pelvis', *LEGS[0], *LEGS[1])
 PARENTS = np.array([-1, 0, 1, 2, 3, 0, 5, 6, 7])
@@ -50,6 +50,45 @@ def test_feet_stay_where_they_stand(crouching):
     )
     bend = np.degrees(Rotation.from_matrix(held[:, [2, 6]].reshape(-1, 3, 3)).as_rotvec()[:, 0])
     assert bend.min() > 10  # knees bend forwards
+
+
+def test_feet_that_stand_do_not_tremble():
+    rng = np.random.default_rng(0)
+    angles = rng.normal(0, np.radians(2), (120, 9, 3))
+    rotations = Rotation.from_rotvec(angles.reshape(-1, 3)).as_matrix().reshape(120, 9, 3, 3)
+    turned, _ = posed(rotations)
+    stands, times = [(0, np.arange(20, 110)), (1, np.arange(120))], np.arange(120) / 30
+    steady = steady_feet(rotations, turned, NAMES, stands, times)
+    ankles = [NAMES.index(f'{side}_ankle') for side in ('left', 'right')]
+    others = [joint for joint in range(9) if joint not in ankles]
+    np.testing.assert_array_equal(steady[:, others], rotations[:, others])
+    after, _ = posed(steady)
+    left, right = (after[:, ankle] for ankle in ankles)
+    np.testing.assert_allclose(
+        left[[0, 19, 20, 109, 110]], turned[[0, 19, 20, 109, 110], ankles[0]], atol=1e-9
+    )
+
+    def steps(feet):
+        return np.linalg.norm(np.diff(feet, axis=0), axis=(1, 2))
+
+    assert steps(turned[40:90, ankles[0]]).mean() > 20 * steps(left[40:90]).mean()
+    assert steps(turned[:, ankles[1]]).mean() > 20 * steps(right).mean()  # up to the ends of the clip
+    before, now = (Rotation.from_matrix(feet).magnitude() for feet in (turned[:, ankles[1]], right))
+    assert now.mean() < 0.25 * before.mean()
+
+
+def test_feet_that_roll_off_are_left_to_roll():
+    """A step of 0.6 s: in its last third the heel rises by 40 degrees; 6 off at most, where it begins."""
+    roll = np.radians(40) * np.clip((np.arange(18) - 12) / 5, 0, 1)
+    angles = np.zeros((40, 9, 3))
+    ankle = NAMES.index('left_ankle')
+    angles[10:28, ankle, 0], angles[28:, ankle, 0] = roll, roll[-1]
+    rotations = Rotation.from_rotvec(angles.reshape(-1, 3)).as_matrix().reshape(40, 9, 3, 3)
+    turned, _ = posed(rotations)
+    steady = steady_feet(rotations, turned, NAMES, [(0, np.arange(10, 28))], np.arange(40) / 30)
+    found = Rotation.from_matrix(steady[:, ankle]).as_rotvec()
+    np.testing.assert_allclose(np.degrees(found), np.degrees(angles[:, ankle]), atol=6)
+    np.testing.assert_allclose(found[[10, 27, 28]], angles[[10, 27, 28], ankle], atol=1e-9)
 
 
 def test_the_root_comes_nearer_where_a_leg_is_too_short(crouching):
