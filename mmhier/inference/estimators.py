@@ -9,6 +9,8 @@ may be the PyTorch model or an engine of :mod:`mmhier.deploy`, with the same out
 | pose  | ``heatmaps`` (B, K, h, w); or ``keypoints`` (B, K, 2), pixels of the crop, and ``scores`` (B, K) |
 | mesh  | ``global_orient`` (B, 1, 3, 3), ``body_pose`` (B, J, 3, 3), ``betas`` (B, S), ``camera`` (B, 3) |
 
+Outputs of whole bodies are those of :class:`mmhier.models.heads.smplerx_head.SMPLerXPrediction`.
+
 Letters: B people of a batch, K keypoints, J joints of the body but the root, S shape components.
 """
 
@@ -31,6 +33,7 @@ from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import Tensor, nn
 
 from mmhier.body_models.joint_sets import joint_set
+from mmhier.body_models.model_directory import load_body_model
 from mmhier.engine.checkpoint_match import describe_mismatch
 from mmhier.geometry.cameras import (
     crop_to_full_translation,
@@ -48,6 +51,7 @@ from mmhier.inference.engine_network import (
     is_file,
     open_network,
 )
+from mmhier.models.heads.smplerx_head import in_crop_units
 from mmhier.results.frame_result import BodyMesh
 from mmhier.student import without_teacher
 from mmhier.zoo.choice import AUTO, RANDOM, choose_weights
@@ -246,8 +250,6 @@ class MeshEstimator(_Estimator):
         focal: Where the focal lengths of pictures come from.
     """
 
-    outputs = (('global_orient', 'body_pose', 'betas', 'camera'),)
-
     def __init__(
         self,
         model: nn.Module,
@@ -261,11 +263,18 @@ class MeshEstimator(_Estimator):
         self.focal = focal
         boxes = [step for step in _evaluation_pipeline(cfg) if step['type'] == 'MeshBox']
         box = {key: value for key, value in boxes[0].items() if key != 'type'}
-        self.crop = MeshCropper(**box, **_crop_settings(model.test_cfg, name))
+        self.layout = model.layout
+        self.outputs = (model.head.outputs,)
+        self.crop = MeshCropper(**box, **_crop_settings(model.test_cfg, name), layout=self.layout)
         joints = joint_set(model.joints)
         self.keypoint_names = joints.names
         self.skeleton = tuple((parent, child) for child, parent in enumerate(joints.parents) if parent >= 0)
-        self.body = model.body()
+        # Of whole bodies one whose hands are given as they are, not relative to its means.
+        self.body = (
+            load_body_model(model.body_model_name, joints, model.head.num_betas).to(self.device)
+            if self.layout.has_parts
+            else model.body()
+        )
 
     def poses(
         self,
@@ -280,7 +289,7 @@ class MeshEstimator(_Estimator):
         :mod:`mmhier.geometry.scene_camera`.
         """
         parameters = {name: value.to(self.device).float() for name, value in outputs.items()}
-        camera = parameters.pop('camera')
+        camera, boxes = parameters.pop('camera'), parameters.pop('boxes', None)
         lenses_mm = [None] * len(crops) if lenses_mm is None else lenses_mm
         focals = [self.focal.of(hw, lens) for hw, lens in zip(image_hws, lenses_mm)]
         table = [
@@ -290,6 +299,10 @@ class MeshEstimator(_Estimator):
         table = torch.tensor(np.asarray(table, np.float32), device=self.device)
         center, size, image_wh, focal = table[:, :2], table[:, 2], table[:, 3:5], table[:, 5]
         with torch.inference_mode():
+            if self.layout.has_parts:
+                names = ('global_orient', *self.layout.rotations)
+                parameters |= self.model.body().rotations(**{name: parameters[name] for name in names})
+                parameters['expression'] = parameters['expression'][:, : self.body.num_expressions]
             joints = self.body(**parameters).joints
             projected = perspective_projection(joints, weak_perspective_to_translation(camera))
             keypoints = center[:, None] + size[:, None, None] * projected
@@ -309,6 +322,10 @@ class MeshEstimator(_Estimator):
             transl=placed.transl,
             joints_3d=placed.joints,
         )
+        if boxes is not None:
+            corners = in_crop_units(boxes).unflatten(2, (2, 2))
+            corners = center[:, None, None] + size[:, None, None, None] * corners
+            results['part_boxes'] = corners.flatten(2)
         arrays = {name: value.cpu().numpy() for name, value in results.items()}
         keypoints = keypoints.cpu().numpy()
         shared = dict(body_model=self.model.body_model_name, joint_set=self.model.joints, body=self.body)
@@ -329,7 +346,7 @@ class MeshEstimator(_Estimator):
 
     def _eager(self, images: Tensor) -> Outputs:
         found = self.model.head(self.model.extract_feat(images))
-        return {name: getattr(found, name) for name in self.outputs[0]}
+        return {name: getattr(found, name) for name in self.model.head.outputs}
 
 
 def _crop_settings(test_cfg: dict[str, Any], name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from mmhier.media.frames import Frame
-from mmhier.results.frame_result import Person
+from mmhier.results.frame_result import ROTATIONS, Person
 from mmhier.tracking import Tracker, TrackSmoother, boxes_from_keypoints
 
 # Frames per second where nobody says; of a camera, whose driver may say anything, within bounds.
@@ -90,10 +90,9 @@ class PeopleOverTime:
         if person.mesh is None:
             return
         mesh = person.mesh = replace(person.mesh, unsmoothed=person.mesh)
-        for name in ('global_orient', 'body_pose'):
-            smooth = smoother.rotations(number, name, getattr(mesh, name), now)
-            setattr(mesh, name, smooth.astype(np.float32))
-        mesh.betas = smoother.values(number, 'betas', mesh.betas, now).astype(np.float32)
+        for name, value in mesh.parameters().items():
+            smooth = smoother.rotations if name in ROTATIONS else smoother.values
+            setattr(mesh, name, smooth(number, name, value, now).astype(np.float32))
         mesh.transl = self._smooth_place(number, mesh.transl, now, size / mesh.focal_length)
         mesh.joints_3d = mesh.joints()
 

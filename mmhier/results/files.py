@@ -28,7 +28,7 @@ components, M joints of the joint set.
 | keypoint_scores  | (N, K)         | float32 | |
 
 Of mesh models also ``global_orient, body_pose, betas, camera, transl, focal_length, joints_3d``, (N, ...)
-float32.
+float32; of whole bodies ``left_hand_pose, right_hand_pose, jaw_pose, expression, part_boxes`` as well.
 """
 
 import json
@@ -44,6 +44,8 @@ import numpy as np
 
 from mmhier.atomic import new_file
 from mmhier.results.frame_result import (
+    BODY_FIELDS,
+    WHOLE_BODY_FIELDS,
     FrameResult,
     check_schema,
     frame_from_json,
@@ -56,7 +58,7 @@ FORMATS = ('json', 'npz')
 
 _PERSON_FIELDS = {'bbox': np.float32, 'bbox_score': np.float32, 'keypoints': np.float32}
 _PERSON_FIELDS |= {'keypoint_scores': np.float32, 'track_id': np.int64}
-_MESH_FIELDS = ('global_orient', 'body_pose', 'betas', 'camera', 'transl', 'focal_length', 'joints_3d')
+_MESH_FIELDS = (*BODY_FIELDS, 'focal_length', *WHOLE_BODY_FIELDS)
 
 
 class ResultLines:
@@ -237,8 +239,10 @@ def _write_npz(lines: Path, target: Path, footer: dict[str, Any]) -> None:
                 columns.add('frame', row, np.int64)
                 for name, kind in _PERSON_FIELDS.items():
                     columns.add(name, person.get(name, -1), kind)
-                for name in _MESH_FIELDS if 'mesh' in person else ():
-                    columns.add(name, person['mesh'][name], np.float32)
+                mesh = person.get('mesh', {})
+                for name in _MESH_FIELDS:
+                    if name in mesh:
+                        columns.add(name, mesh[name], np.float32)
         columns.close()
         with zipfile.ZipFile(target, 'w', zipfile.ZIP_DEFLATED) as archive:
             small = dict(header=np.asarray(json.dumps(header)), source=np.array(sources, dtype=np.str_))

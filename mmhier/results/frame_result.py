@@ -1,6 +1,7 @@
 """What inference returns: frames, the people on them, their keypoints and bodies.
 
-Arrays are float32. K keypoints, J joints of the body model without its root, S shape components, V vertices.
+Arrays are float32. K keypoints, J joints of the body without its root, S shape components, E components of
+expression, V vertices.
 
 Convention:
     Pixels: x right, y down, (0, 0) in the centre of the first pixel, as in COCO. Camera: x right, y down,
@@ -42,6 +43,10 @@ CONVENTIONS = {
     'mesh.global_orient': '(1, 3, 3) rotation matrix, body to camera, acts on columns',
     'mesh.body_pose': '(joints, 3, 3) rotation matrices relative to the parent joint',
     'mesh.betas': '(components,) shape of the body model',
+    'mesh.left_hand_pose': '(15, 3, 3) as body_pose, of whole bodies; right_hand_pose is the same',
+    'mesh.jaw_pose': '(1, 3, 3) as body_pose, of whole bodies',
+    'mesh.expression': '(components,) expression of the body model, of whole bodies',
+    'mesh.part_boxes': '(3, 4) left, top, right, bottom of left hand, right hand and face, pixels',
     'mesh.camera': '(s, tx, ty) of the square crop: halves of the crop per metre, metres, metres',
     'mesh.transl': '(3,) metres, to be added to joints_3d and vertices to place them before the camera',
     'mesh.focal_length': 'pixels, of the whole image',
@@ -55,8 +60,12 @@ _TALL = 2.0
 # Decimals in files: less than what float32 resolves.
 _DECIMALS = dict(
     bbox=3, keypoints=3, keypoint_scores=5, joints_3d=6, transl=5, camera=6, betas=6, global_orient=8,
-    body_pose=8,
+    body_pose=8, left_hand_pose=8, right_hand_pose=8, jaw_pose=8, expression=6, part_boxes=3,
 )  # fmt: skip
+# Fields of bodies: of all, and of whole ones.
+BODY_FIELDS = ('global_orient', 'body_pose', 'betas', 'camera', 'transl', 'joints_3d')
+ROTATIONS = ('global_orient', 'body_pose', 'left_hand_pose', 'right_hand_pose', 'jaw_pose')
+WHOLE_BODY_FIELDS = ('left_hand_pose', 'right_hand_pose', 'jaw_pose', 'expression', 'part_boxes')
 
 
 @dataclass
@@ -75,6 +84,11 @@ class BodyMesh:
         joint_set: Of ``joints_3d``, see :mod:`mmhier.body_models.joint_sets`.
         focal_source: Where the focal length comes from: 'assumed', 'exif' (the photo says it), 'given', or
             'official' (what HMR2.0 assumes); see :class:`mmhier.geometry.scene_camera.FocalChoice`.
+        left_hand_pose: (15, 3, 3), of whole bodies, as are those that follow; else None.
+        right_hand_pose: (15, 3, 3).
+        jaw_pose: (1, 3, 3).
+        expression: (E,).
+        part_boxes: (3, 4) of left hand, right hand and face; pixels.
         body: The layer of that model, if it is loaded.
         unsmoothed: What the frame alone said, if this was smoothed. It is not written to files.
     """
@@ -89,6 +103,11 @@ class BodyMesh:
     body_model: str
     joint_set: str
     focal_source: str = 'official'
+    left_hand_pose: np.ndarray | None = None
+    right_hand_pose: np.ndarray | None = None
+    jaw_pose: np.ndarray | None = None
+    expression: np.ndarray | None = None
+    part_boxes: np.ndarray | None = None
     body: 'SMPL | None' = field(default=None, repr=False, compare=False)
     unsmoothed: 'BodyMesh | None' = field(default=None, repr=False, compare=False)
 
@@ -117,14 +136,32 @@ class BodyMesh:
         """(F, 3) triangles, counter-clockwise seen from outside."""
         return self.layer().faces.cpu().numpy()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the body has hands and a face of its own."""
+        return self.jaw_pose is not None
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Arguments of the body model, without ``transl``."""
+        names = (*ROTATIONS, 'betas', 'expression')
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def rotations(self) -> np.ndarray:
+        """(joints, 3, 3) of all joints of the body model in its order, the root first; eyes look ahead."""
+        if not self.is_whole:
+            return np.concatenate([self.global_orient, self.body_pose])
+        eyes = np.broadcast_to(np.eye(3, dtype=np.float32), (2, 3, 3))
+        hands = self.left_hand_pose, self.right_hand_pose
+        return np.concatenate([self.global_orient, self.body_pose, self.jaw_pose, eyes, *hands])
+
 
 def _pose(meshes: Sequence[BodyMesh]) -> 'BodyOutput':
     """Pose bodies of one model at once."""
     import torch
 
     layer = meshes[0].layer()
-    names = ('global_orient', 'body_pose', 'betas')
-    parameters = {name: np.stack([getattr(mesh, name) for mesh in meshes]) for name in names}
+    given = [mesh.parameters() for mesh in meshes]
+    parameters = {name: np.stack([one[name] for one in given]) for name in given[0]}
     with torch.inference_mode():
         return layer(
             **{name: torch.as_tensor(array).to(layer.template) for name, array in parameters.items()}
@@ -193,7 +230,8 @@ class FrameResult:
         groups: dict[tuple, list[int]] = {}
         for number, person in enumerate(self.people):
             if person.mesh is not None:
-                groups.setdefault((id(person.mesh.layer()), len(person.mesh.betas)), []).append(number)
+                kind = (id(person.mesh.layer()), len(person.mesh.betas), person.mesh.is_whole)
+                groups.setdefault(kind, []).append(number)
         found: list[np.ndarray | None] = [None] * len(self.people)
         for numbers in groups.values():
             meshes = [self.people[number].mesh for number in numbers]
@@ -373,7 +411,7 @@ def _person_to_json(person: Person) -> dict[str, Any]:
     if person.track_id is not None:
         content['track_id'] = int(person.track_id)
     if person.mesh is not None:
-        fields = ('global_orient', 'body_pose', 'betas', 'camera', 'transl', 'joints_3d')
+        fields = (*BODY_FIELDS, *(WHOLE_BODY_FIELDS if person.mesh.is_whole else ()))
         content['mesh'] = {name: _numbers(person.mesh, name) for name in fields}
         content['mesh']['focal_length'] = round(float(person.mesh.focal_length), 3)
         content['mesh'] |= {

@@ -94,7 +94,7 @@ class MotionRecorder:
             numbers = np.array([index for index, _ in frames], np.int64)
             seconds = numbers / fps if times is None else times[numbers]
             betas = np.mean([mesh.betas for mesh in meshes], axis=0)
-            rotations = np.stack([np.concatenate([mesh.global_orient, mesh.body_pose]) for mesh in meshes])
+            rotations = np.stack([mesh.rotations() for mesh in meshes])
             if any(smoothed):
                 rotations = _smooth(rotations, seconds, body or self._body)
             transl, held = self._move(meshes, rotations, betas, seconds, body or self._body)
@@ -178,6 +178,4 @@ def _rate(times: dict[int, float | None], fps: float | None) -> tuple[float, np.
 
 
 def _is_finite(mesh: BodyMesh) -> bool:
-    return all(
-        np.isfinite(array).all() for array in (mesh.global_orient, mesh.body_pose, mesh.betas, mesh.transl)
-    )
+    return all(np.isfinite(array).all() for array in (*mesh.parameters().values(), mesh.transl))
