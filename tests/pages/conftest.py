@@ -350,6 +350,12 @@ class StandIns:
 
     # --- data sets -------------------------------------------------------------------------------------
 
+    def human_data(self, folder: Path) -> None:
+        """Five people of HumanData, without pictures."""
+        from mmhier.testing.human_data import write_human_data
+
+        write_human_data(folder / 'data/mine/people.npz')
+
     def coco(self, folder: Path) -> None:
         """COCO: four pictures to train on, three to validate on, boxes of a detector."""
         from mmhier.testing import write_dot_people

@@ -433,6 +433,15 @@ GROUPS = {
         },
         slow=True,
     ),
+    'data of whole bodies': Group(
+        ('human_data',),
+        {
+            'mmhier check-data configs/my_whole_bodies.py': Run(
+                '--pictures 0', says='1 of 1 data sets can be used, with 5 people'
+            ),
+        },
+        ('docs/wholebody_data.md',),
+    ),
     'mix of HMR2.0': Group(
         ('smpl_files', 'coco', 'benchmarks', 'hmr2_training_data', 'encoder_weights', 'mesh_weights'),
         {
