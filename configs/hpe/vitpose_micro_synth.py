@@ -1,6 +1,6 @@
 # mmhier synth data/synth --train 20000 --val 500 --seed 0
 # python tools/train.py configs/hpe/vitpose_micro_synth.py              (random initial weights, 128x96 crops)
-# Held-out synthetic people: not run by us at this length; docs/pretraining.md has short runs.
+# Held-out synthetic people: not run by us at this length.
 _base_ = './swinpose_micro_s3_synth.py'
 
 model = dict(

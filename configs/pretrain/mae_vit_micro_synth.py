@@ -1,6 +1,6 @@
 # mmhier synth data/synth --train 20000 --val 500 --seed 0
 # python tools/train.py configs/pretrain/mae_vit_micro_synth.py
-# The encoder of vitpose_micro_synth on crops of 128 x 128; short runs: docs/pretraining.md.
+# The encoder of vitpose_micro_synth on crops of 128 x 128; a short run: docs/pretraining.md.
 _base_ = [
     '../_base_/pretrain_runtime.py',
     '../_base_/schedules/mae_1600e.py',

@@ -1,6 +1,6 @@
 # mmhier synth data/synth --train 20000 --val 500 --seed 0
 # python tools/train.py configs/pretrain/simmim_swin_micro_s3_synth.py
-# The encoder of swinpose_micro_s3_synth; short runs: docs/pretraining.md.
+# The encoder of swinpose_micro_s3_synth; not run by us at this length.
 _base_ = [
     '../_base_/pretrain_runtime.py',
     '../_base_/schedules/simmim_800e.py',

@@ -57,6 +57,21 @@ def test_masks_hide_whole_squares_of_every_image(ratio, hidden):
     assert ratio == 1 or not torch.equal(mask[0], mask[1])
 
 
+def test_the_loss_falls():
+    model = build(stages=2, mask_patch=16, mask_ratio=0.5)
+    rows, columns = torch.meshgrid(torch.linspace(-2, 2, 64), torch.linspace(-2, 2, 48), indexing='ij')
+    images = torch.stack([rows, columns, rows * columns]).expand(4, -1, -1, -1)  # what is hidden can be known
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = model(images, mode='loss')['loss_hidden']
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5]), losses
+
+
 def test_sides_that_nothing_divides():
     model = build(mask_patch=16)
     images = torch.randn(1, 3, 50, 37)
