@@ -406,6 +406,11 @@ def load_estimator(
             raise ValueError(f'{path.stem} is a mesh model: a flip test is for heatmaps only')
     elif focal != AUTOMATIC:
         raise ValueError(f'{path.stem} is a pose model: a focal length is for mesh models only')
+    elif settings.type == 'ManyDatasetsEstimator':
+        raise ValueError(
+            f'{path.stem} has a decoder per data set: take one out (mmhier convert CHECKPOINT FILE --whole-model '
+            '--dataset NAME) and name a model with that one alone, see docs/many_datasets.md'
+        )
     elif settings.type != 'TopdownPoseEstimator':
         raise ValueError(f"{path.stem} is a {settings.type}; use MMPose's MMPoseInferencer for it")
     network = MODELS.build(settings)

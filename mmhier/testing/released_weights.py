@@ -133,7 +133,7 @@ def vit_of_mae(state: Mapping[str, Tensor], side: int = MAE_GRID) -> State:
 
 
 def vitpose_plus(state: Mapping[str, Tensor], names: Sequence[str]) -> State:
-    """A model of ``configs/multi/vitpose_plus_*`` -> the file of ViTPose+; ``names`` of data sets."""
+    """A model of ``configs/multi/vitpose_plus_*`` -> ViTPose+'s file; ``names`` are in its order."""
     heads = [f'associate_keypoint_heads.{number}.' for number in range(-1, len(names) - 1)]
     heads[0] = 'keypoint_head.'
     decoders = {
