@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmhier.cli.infer_options import add_arguments
+from mmhier.cli.infer_options import PLACES, add_arguments, read_focal
 from mmhier.cli.infer_report import print_report, print_skips, printable, progress
 from mmhier.cli.out import check_out_folder
 from mmhier.cli.trust import apply_trust
@@ -37,8 +37,13 @@ def run(args: argparse.Namespace) -> int:
     apply_trust(args)
     if args.finish is not None:
         return _finish(args.finish)
+    if args.on is not None:
+        from mmhier.cli.infer_on import run_on
+
+        return run_on(args)
     from mmhier.cli.infer_defaults import choose
 
+    _check_place(args)
     kinds = _kinds(args)
     check_out_folder(args.out, '--out')
     stream = _stream(args)
@@ -59,10 +64,21 @@ def run(args: argparse.Namespace) -> int:
         return UNWRITABLE
 
 
+def _check_place(args: argparse.Namespace) -> None:
+    """Refuse what only --on understands."""
+    given = [f'--workers {args.workers}'] if args.workers is not None else []
+    given += [f'--shard-size {args.shard_size}'] if args.shard_size is not None else []
+    given += [f'--out {args.out}'] if isinstance(args.out, str) else []
+    given += [name for name in args.inputs if '://' in name or name.lower().endswith('.tar')]
+    if given:
+        raise ValueError(f'{", ".join(given[:3])}: only with --on {" or --on ".join(PLACES)}')
+
+
 def _kinds(args: argparse.Namespace) -> list[str]:
     from mmhier.results.writer import ANIMATIONS, KINDS
 
-    kinds = [] if args.save == 'none' else [kind.strip() for kind in args.save.split(',') if kind.strip()]
+    save = 'json,overlay' if args.save is None else args.save
+    kinds = [] if save == 'none' else [kind.strip() for kind in save.split(',') if kind.strip()]
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise ValueError(f'--save {",".join(unknown)}: no such kind; there are {", ".join(KINDS)}, and none')
@@ -135,7 +151,7 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
         flip_test=args.flip_test,
         box_padding=args.box_padding,
         fov=args.fov,
-        focal=_focal(args.focal),
+        focal=read_focal(args.focal),
     )
     kinds = [kind for kind in kinds if kind in MESH_KINDS]
     needs_mesh = [f'--save {",".join(kinds)}'] if kinds else []
@@ -144,15 +160,6 @@ def _inferencer(args: argparse.Namespace, kinds: list[str], stream: 'FrameStream
     if needs_mesh:
         inferencer.check_mesh(' and '.join(needs_mesh))
     return inferencer
-
-
-def _focal(text: str | None) -> float | str | None:
-    if text in (None, 'official'):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f'--focal {text}: expected pixels, or official') from None
 
 
 def _infer(
@@ -220,12 +227,12 @@ def _stopping() -> Iterator[list[int]]:
 
 
 def _finish(lines: Path) -> int:
-    from mmhier.results.files import FORMATS, finish
+    from mmhier.results.files import finish
 
     if not lines.is_file():
         raise FileNotFoundError(f'{lines} does not exist{similar_path(lines)}')
     try:
-        for path in finish(lines, FORMATS, complete=False):
+        for path in finish(lines, ('json', 'npz'), complete=False):
             print(printable(path))
     except OSError as error:
         print(f'mmhier: {error}; {lines} is still there, run this again when that is solved', file=sys.stderr)
