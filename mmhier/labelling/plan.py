@@ -188,11 +188,10 @@ def _read(place: str, content: bytes, settings: dict[str, Any]) -> tuple[Shard, 
             f'{place} is no plan of mmhier infer --on, or a damaged one ({error!r}): name another folder '
             'with --out'
         ) from None
-    after = json.loads(json.dumps(settings))
     changed = [
-        f'{name} was {before.get(name)!r} and is {after.get(name)!r}'
-        for name in {**before, **after}
-        if before.get(name) != after.get(name)
+        f'{name} was {before.get(name)!r} and is {settings.get(name)!r}'
+        for name in {**before, **settings}
+        if before.get(name) != settings.get(name)
     ]
     if changed:
         raise ValueError(

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from mmhier.atomic import new_file
-from mmhier.safe_files import BLOCK, open_file
+from mmhier.safe_files import BLOCK, MAX_JSON_BYTES, open_file, read_bytes
 from mmhier.suggestions import similar_path
 
 
@@ -110,6 +110,8 @@ def opened(name: str) -> Iterator[BinaryIO]:
 def read_content(name: str) -> bytes | None:
     """A whole file, None if there is none."""
     try:
+        if not is_address(name):
+            return read_bytes(name, MAX_JSON_BYTES)
         with opened(name) as file:
             return file.read()
     except FileNotFoundError:
