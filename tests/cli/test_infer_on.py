@@ -106,7 +106,7 @@ def test_options_that_make_no_sense(photos, tmp_path, capsys, options, message):
     'words', [['--workers', '2'], ['--shard-size', '9'], ['--out', 's3://a/b'], ['s3://a/b.jpg']]
 )
 def test_what_needs_on_says_so(photos, capsys, words):
-    assert cli.main(['infer', str(photos), *OPTIONS, *words]) == 1
+    assert cli.main(['infer', *OPTIONS, *words, str(photos)]) == 1
     assert 'only with --on ray or --on local' in capsys.readouterr().err
 
 

@@ -53,7 +53,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(inputs, make_job, tmp_pa
     """And the files are those of a single process, byte by byte."""
     given, sources = inputs
     shards = cut(find_inputs(given, Counter()), 2)
-    assert len(shards) == 5
+    assert len(shards) == 6
     reports = []
     with ray_pool.RayPool(make_job('by_two'), 2, len(shards)) as pool:
         assert pool.workers == 2
