@@ -116,6 +116,7 @@ GROUPS = {
                 '--detector yolox.onnx', makes=('labels/plan.json', 'labels/results_000000.json')
             )
         },
+        slow=True,
     ),
     'very many pictures, by workers of Ray': Group(
         ('pictures', 'detector', 'default_weights'),
