@@ -3,8 +3,8 @@
     python tools/benchmark/labelling.py --model swinpose_t_s3 --pictures 64
 
 Workers have a core and a thread each. Runs with one and with both take turns, on pictures of noise that are
-one person each. Printed are the pictures per second of the median run, their ratio, and the CPU time per picture:
-where that is the same, workers do not hinder each other, whatever else the machine does meanwhile.
+one person each. Printed are the pictures per second of the median run, their ratio, and the CPU time per
+picture: where that is the same, workers do not hinder each other, whatever else the machine does meanwhile.
 """
 
 import argparse
