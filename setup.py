@@ -47,6 +47,6 @@ setup(
     },
     cmdclass={'build_py': BuildWithConfigs},
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('synth', 'tests', 'docs', 'optional')},
+    extras_require={name: requirements(name) for name in ('synth', 'ray', 'tests', 'docs', 'optional')},
     entry_points={'console_scripts': ['mmhier=mmhier.cli.main:main']},
 )

@@ -180,6 +180,8 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
     from mmhier.detection.libraries import _load_weights
     from mmhier.inference.boxes import load_boxes
     from mmhier.inference.sample_crops import _read_boxes, _read_image
+    from mmhier.labelling.plan import _read as read_plan
+    from mmhier.labelling.storage import read_content
     from mmhier.media.image_file import read_image
     from mmhier.models.heads.hmr2_head import read_mean_params
     from mmhier.scene_files.bvh_file import read_bvh
@@ -232,6 +234,7 @@ def readers() -> dict[str, tuple[str, Callable[[Path], object]]]:
         'onnx_detector': ('a.onnx', load_detector),
         'box_file': ('a.json', load_detector),
         'boxes': ('a.json', load_boxes),
+        'plan': ('a.json', lambda path: read_plan(str(path), read_content(str(path)) or no(path), {})),
         'image_of_export': ('a.png', _read_image),
         'boxes_of_export': ('a.json', _read_boxes),
         'coco': ('a.json', coco),

@@ -113,10 +113,11 @@ ARROWS = {
     'zoo': 'compat convert',  # released weights get our names
     'results': 'body_models media scene_files tracking visualization',
     'inference': 'body_models datasets deploy detection engine geometry media results tracking zoo',
+    'labelling': 'detection inference media results zoo',
     'web': 'inference media results zoo',
     'apis': 'body_models deploy inference results',
-    'cli': 'body_models compat convert cost datasets deploy detection engine geometry inference media ops '
-    'rasterizer results visualization web zoo',
+    'cli': 'body_models compat convert cost datasets deploy detection engine geometry inference labelling media '
+    'ops rasterizer results visualization web zoo',
     'testing': 'body_models compat datasets engine geometry inference media models results',
 }
 # Rooms and modules that know nothing of the OpenMMLab stack, so that they can be used and tested alone.

@@ -49,6 +49,8 @@ OPTIONAL = (
     Part('av', importable('av'), ('av',), 'for videos'),
     Part('usd-core', importable('pxr.Usd', 'usd-core'), ('usd-core',), 'for USD files'),
     Part('gradio', installed('gradio'), ('gradio',), 'for the page of mmhier app'),
+    Part('ray', installed('ray'), ('ray',), 'for labelling with several workers'),
+    Part('pyarrow', installed('pyarrow'), ('pyarrow',), 'for Parquet files'),
     Part('webdataset', importable('webdataset'), ('webdataset',), 'for training from object storage'),
 )
 

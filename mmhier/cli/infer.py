@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmhier.cli.infer_options import add_arguments
+from mmhier.cli.infer_options import PLACES, add_arguments, read_focal
 from mmhier.cli.infer_report import print_report, print_skips, printable, progress
 from mmhier.cli.out import check_out_folder
 from mmhier.cli.trust import apply_trust
@@ -38,14 +38,19 @@ def run(args: argparse.Namespace) -> int:
     apply_trust(args)
     if args.finish is not None:
         return _finish(args.finish)
+    if args.on is not None:
+        from mmhier.cli.infer_on import run_on
+
+        return run_on(args)
     from mmhier.cli.infer_defaults import choose
     from mmhier.geometry.scene_camera import FocalChoice
 
+    _check_place(args)
     kinds = _kinds(args)
     check_out_folder(args.out, '--out')
     stream = _stream(args)
     _check_reads(args, kinds, stream)
-    style, focal = _style(args), FocalChoice(args.fov, _focal(args.focal))
+    style, focal = _style(args), FocalChoice(args.fov, read_focal(args.focal))
     chosen = choose(args)
     if chosen and not args.quiet:
         print(chosen, file=sys.stderr)
@@ -61,10 +66,21 @@ def run(args: argparse.Namespace) -> int:
         return UNWRITABLE
 
 
+def _check_place(args: argparse.Namespace) -> None:
+    """Refuse what only --on understands."""
+    given = [f'--workers {args.workers}'] if args.workers is not None else []
+    given += [f'--shard-size {args.shard_size}'] if args.shard_size is not None else []
+    given += [f'--out {args.out}'] if isinstance(args.out, str) else []
+    given += [name for name in args.inputs if '://' in name or name.lower().endswith('.tar')]
+    if given:
+        raise ValueError(f'{", ".join(given[:3])}: only with --on {" or --on ".join(PLACES)}')
+
+
 def _kinds(args: argparse.Namespace) -> list[str]:
     from mmhier.results.writer import ANIMATIONS, KINDS
 
-    kinds = [] if args.save == 'none' else [kind.strip() for kind in args.save.split(',') if kind.strip()]
+    save = 'json,overlay' if args.save is None else args.save
+    kinds = [] if save == 'none' else [kind.strip() for kind in save.split(',') if kind.strip()]
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise ValueError(f'--save {",".join(unknown)}: no such kind; there are {", ".join(KINDS)}, and none')
@@ -150,15 +166,6 @@ def _inferencer(
     return inferencer
 
 
-def _focal(text: str | None) -> float | str | None:
-    if text in (None, 'official'):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f'--focal {text}: expected pixels, or official') from None
-
-
 def _infer(
     args: argparse.Namespace,
     inferencer: 'Inferencer',
@@ -224,12 +231,12 @@ def _stopping() -> Iterator[list[int]]:
 
 
 def _finish(lines: Path) -> int:
-    from mmhier.results.files import FORMATS, finish
+    from mmhier.results.files import finish
 
     if not lines.is_file():
         raise FileNotFoundError(f'{lines} does not exist{similar_path(lines)}')
     try:
-        for path in finish(lines, FORMATS, complete=False):
+        for path in finish(lines, ('json', 'npz'), complete=False):
             print(printable(path))
     except OSError as error:
         print(f'mmhier: {error}; {lines} is still there, run this again when that is solved', file=sys.stderr)

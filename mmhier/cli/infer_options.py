@@ -9,6 +9,9 @@ from mmhier.cli.trust import add_trust_option
 STYLES = ('auto', 'skeleton', 'mesh', 'both')
 COLOURS = ('side', 'person')
 BACKGROUNDS = ('image', 'dim', 'white', 'black')
+# Where labelling at scale runs, and the pictures of a shard.
+PLACES = ('ray', 'local')
+SHARD_SIZE = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'Exit status: 0 all well, 1 an error, 2 wrong options, 3 some inputs could not be read (they are '
         'named), 4 results could not be written, 130 interrupted (files are finished all the same).'
     )
-    parser.add_argument('inputs', nargs='*', metavar='INPUT', help='image, video, folder or pattern')
+    parser.add_argument(
+        'inputs',
+        nargs='*',
+        metavar='INPUT',
+        help='image, video, folder or pattern; with --on also a tar of images, a list of files (.txt), or an '
+        'address (s3://...) of any of these',
+    )
     parser.add_argument('--webcam', type=int, metavar='N', help='read camera N, 0 is the first')
     parser.add_argument(
         '--model',
@@ -34,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'work_dirs/NAME/, then the released weights of the model)',
     )
     parser.add_argument(
-        '--out', type=Path, default=Path('work_dirs/infer'), metavar='DIR', help='default: %(default)s'
+        '--out',
+        type=_folder,
+        default=Path('work_dirs/infer'),
+        metavar='DIR',
+        help='with --on also an address (default: %(default)s)',
     )
     parser.add_argument(
         '--overwrite',
@@ -43,10 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--save',
-        default='json,overlay',
         metavar='KINDS',
-        help='json, npz, overlay; of mesh models also side, side_each, obj, ply, glb, bvh, usd; or none '
-        '(default: %(default)s)',
+        help='json, npz, parquet, overlay; of mesh models also side, side_each, obj, ply, glb, bvh, usd; or '
+        'none (default: json,overlay; with --on json)',
     )
     parser.add_argument('--show', action='store_true', help='show the overlay in a window')
     people = parser.add_argument_group('people')
@@ -108,6 +120,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     speed.add_argument('--batch-size', type=int, default=8, metavar='N', help='people (default: %(default)s)')
     add_engine_options(speed)
     speed.add_argument('--flip-test', action='store_true', help='average with the mirrored crop')
+    many = parser.add_argument_group('very many inputs')
+    many.add_argument(
+        '--on',
+        choices=PLACES,
+        help='label in shards, each of which is done once; run again to go on: with the workers of a Ray '
+        'cluster (that of RAY_ADDRESS, else this machine), or in this process',
+    )
+    many.add_argument(
+        '--workers', type=int, metavar='N', help='of Ray (default: one per GPU, or per CPU without)'
+    )
+    many.add_argument('--shard-size', type=int, metavar='N', help=f'pictures (default: {SHARD_SIZE})')
     parser.add_argument(
         '--max-megapixels',
         type=float,
@@ -147,6 +170,21 @@ def add_engine_options(parser: argparse._ActionsContainer) -> None:
         'auto: bf16 where that is faster and moves nothing much; int8: of a file (default: fp32, or what a '
         'file is exported for)',
     )
+
+
+def read_focal(text: str | None) -> float | str | None:
+    """What ``--focal`` says; a ValueError if it is neither a number nor 'official'."""
+    if text in (None, 'official'):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f'--focal {text}: expected pixels, or official') from None
+
+
+def _folder(text: str) -> Path | str:
+    """A path, or an address, in which a path would make one of two slashes."""
+    return text if '://' in text else Path(text)
 
 
 def _choice(group: argparse._ArgumentGroup, option: str, values: tuple[str, ...], text: str) -> None:

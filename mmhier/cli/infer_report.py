@@ -1,6 +1,7 @@
 """What ``mmhier infer`` prints of a run: how far it is, what was done, what was not."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,12 @@ def print_report(run: 'WrittenRun', folder: Path, wall: float, seconds: dict[str
         print(printable(path))
     if len(files) > _SHOWN:
         print(f'and {len(files) - _SHOWN} more files in {printable(folder)}')
-    if left_out := run.left_out:
+    print_left_out(run.left_out)
+
+
+def print_left_out(left_out: Counter[str]) -> None:
+    """Say what was found and not used, by reason."""
+    if left_out:
         parts = (f'{reason}: {count}' for reason, count in left_out.items())
         print(f'mmhier: left out: {", ".join(parts)}', file=sys.stderr)
 
@@ -75,7 +81,7 @@ def print_skips(skips: 'list[Skip]') -> None:
         print(f'mmhier: the like in {len(skips) - _SHOWN} more places', file=sys.stderr)
 
 
-def printable(path: Path) -> str:
+def printable(path: Path | str) -> str:
     """A path whose name need not be UTF-8, as a terminal takes it."""
     return str(path).encode(errors='backslashreplace').decode()
 

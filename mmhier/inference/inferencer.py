@@ -146,7 +146,7 @@ class Inferencer:
                 size at once, while iterating.
         """
         stream = inputs if isinstance(inputs, FrameStream) else FrameStream(inputs)
-        detector = self._detector(boxes)
+        detector = self.detector_for(boxes)
         _check_mentioned(detector, stream.names)
         _check_sizes(detector, stream)
         return InferenceRun(self, stream, detector)
@@ -163,7 +163,8 @@ class Inferencer:
         if isinstance(self.estimator, PoseEstimator):
             raise ValueError(f'{wanted} needs a mesh model, not {self.estimator.name}')
 
-    def _detector(self, boxes: Any) -> Detector:
+    def detector_for(self, boxes: Any = None) -> Detector:
+        """Return what finds the people: the boxes that are given, else the detector, fetched if need be."""
         if boxes is not None:
             return load_boxes(boxes, self.box_threshold)
         if self.detector is None:

@@ -37,18 +37,30 @@ _PATIENCE = 5.0  # seconds
 _END = object()
 
 
+class NothingReadError(ValueError):
+    """None of the inputs could be read."""
+
+
 @dataclass(frozen=True)
-class _File:
-    """A file to read."""
+class MediaFile:
+    """A file to read.
+
+    Attributes:
+        path: Where it is.
+        name: What its frames and messages call it, if that is another name: a stand-in of what is elsewhere.
+    """
 
     path: Path
+    name: str = ''
 
     @property
     def is_video(self) -> bool:
+        """Whether it is read as a video."""
         return is_video(self.path)
 
     @property
     def moves(self) -> bool:
+        """Whether its pictures follow each other in time."""
         return self.is_video or layout(self.path).kind == 'animation'
 
 
@@ -59,7 +71,7 @@ class FrameStream:
         inputs: A path of an image or a video; a folder, whose images and videos are taken in the order of
             their names, neither hidden ones nor those of folders in it; a pattern with ``*``, ``?`` or
             ``[]``; an image as an array, or several as (N, H, W, 3); the index of a camera; or any list or
-            iterator of these.
+            iterator of these, of :class:`MediaFile`, :class:`Frame` and :class:`Skip`.
         queue_size: Decoded frames that wait at most; fewer where they are large.
         max_pixels: Picture files with more are not read.
 
@@ -70,7 +82,8 @@ class FrameStream:
 
     Raises:
         FileNotFoundError: If a path or pattern stands for nothing.
-        ValueError: If an input is of no known kind. While iterating: if nothing at all could be read.
+        ValueError: If an input is of no known kind.
+        NothingReadError: While iterating: if nothing at all could be read.
     """
 
     def __init__(self, inputs: Any, queue_size: int = _QUEUE, max_pixels: int = MAX_PIXELS):
@@ -95,12 +108,12 @@ class FrameStream:
     @property
     def moving(self) -> bool:
         """Whether a camera, a video or an animated picture is among the inputs, as far as they are known."""
-        return self.live or any(isinstance(entry, _File) and entry.moves for entry in self._known())
+        return self.live or any(isinstance(entry, MediaFile) and entry.moves for entry in self._known())
 
     @property
     def files(self) -> list[Path]:
         """Files among the inputs, as far as they are known."""
-        return [entry.path for entry in self._known() if isinstance(entry, _File)]
+        return [entry.path for entry in self._known() if isinstance(entry, MediaFile)]
 
     @property
     def names(self) -> list[str] | None:
@@ -168,7 +181,7 @@ class FrameStream:
         if not count and self.skips:
             skips = self.skips
             more = f' (and {len(skips) - 1} more)' if len(skips) > 1 else ''
-            raise ValueError(f'nothing could be read: {skips[0].name}: {skips[0].reason}{more}')
+            raise NothingReadError(f'nothing could be read: {skips[0].name}: {skips[0].reason}{more}')
 
     def _work(self) -> None:
         """Read everything into the queue; runs in the thread."""
@@ -210,7 +223,7 @@ class FrameStream:
                 self._arrays += 1
         elif _is_camera(entry):
             yield from self._camera_frames(int(entry))
-        elif isinstance(entry, _File):
+        elif isinstance(entry, MediaFile):
             yield from self._file_frames(entry)
         else:  # an iterator hands out whatever may also stand in a list
             try:
@@ -221,8 +234,12 @@ class FrameStream:
             for part in parts:
                 yield from self._frames(part)
 
-    def _file_frames(self, file: _File) -> Iterator[Frame]:
-        name, report = _name(file), lambda reason, count: self.note(name, reason, count)
+    def _file_frames(self, file: MediaFile) -> Iterator[Frame]:
+        name, folder = _name(file), file.name.rpartition('/')[0] if file.name else str(file.path.parent)
+
+        def report(reason: str, count: int) -> None:
+            self.note(name, ' '.join(reason.replace(str(file.path), name).split()), count)
+
         lens_mm = None
         try:
             if file.is_video:
@@ -231,14 +248,14 @@ class FrameStream:
             else:
                 found = layout(file.path)
                 kind = 'video' if found.kind == 'animation' else 'image'
-                source = Source(name, kind, str(file.path.parent) if found == PICTURE else name)
+                source = Source(name, kind, folder if found == PICTURE else name)
                 pictures = read_pictures(file.path, found, report, self._max_pixels)
                 lens_mm = read_lens(file.path)
             for index, (image, seconds) in enumerate(pictures):
                 yield Frame(image, source, index, seconds, lens_mm)
                 del image
         except (OSError, ValueError, cv2.error) as error:  # OpenCV refuses images of more than 2**30 pixels
-            self.note(name, ' '.join(str(error).split()), 1)
+            report(str(error), 1)
 
     def _camera_frames(self, number: int) -> Iterator[Frame]:
         capture = cv2.VideoCapture(number)
@@ -316,8 +333,8 @@ def _size(item: object) -> int:
 
 def _name(entry: Any) -> str:
     """What the frames of a file, a camera, an array or a frame call their source."""
-    if isinstance(entry, _File):
-        return str(entry.path)
+    if isinstance(entry, MediaFile):
+        return entry.name or str(entry.path)
     if isinstance(entry, Frame):
         return entry.source.name
     return f'camera {int(entry)}' if _is_camera(entry) else 'array'
@@ -329,7 +346,7 @@ def _is_camera(entry: Any) -> bool:
 
 def _entries(inputs: Any, left_out: Counter[str]) -> tuple[Iterable, bool]:
     """Files, arrays and cameras that an input stands for, and whether they are a list that is known."""
-    if isinstance(inputs, Frame | np.ndarray | _File) or _is_camera(inputs):
+    if isinstance(inputs, Frame | np.ndarray | MediaFile) or _is_camera(inputs):
         return [inputs], True
     if isinstance(inputs, str | Path):
         return _files(inputs, left_out), True
@@ -358,10 +375,10 @@ def _listed_entries(inputs: list | tuple, left_out: Counter[str]) -> tuple[list,
     return found, all_listed
 
 
-def _files(text: str | Path, left_out: Counter[str]) -> list[_File]:
+def _files(text: str | Path, left_out: Counter[str]) -> list[MediaFile]:
     path = Path(text).expanduser()
     if path.is_file():
-        return [_File(path)]
+        return [MediaFile(path)]
     if path.is_dir():
         # Hidden files are no pictures, whatever they are called: macOS leaves some on other disks.
         found = sorted(entry for entry in path.iterdir() if not entry.name.startswith('.'))
@@ -378,7 +395,7 @@ def _files(text: str | Path, left_out: Counter[str]) -> list[_File]:
             if path.is_dir():  # not those on the way that a pattern describes
                 left_out['folders within a folder'] += 1
         elif entry.suffix.lower() in known:
-            files.append(_File(entry))
+            files.append(MediaFile(entry))
         else:
             left_out[f'files that are no pictures or videos ({entry.suffix.lower() or "no ending"})'] += 1
     if not files:
@@ -403,7 +420,7 @@ def _count(entry: Any) -> int | None:
         return len(entry) if entry.ndim == 4 else 1
     if isinstance(entry, Skip):
         return 0
-    if not isinstance(entry, _File):
+    if not isinstance(entry, MediaFile):
         return 1
     if not entry.is_video:
         return len(layout(entry.path).numbers)

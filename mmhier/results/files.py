@@ -1,4 +1,4 @@
-"""Results on disk: a line per frame while they come in, one JSON document or npz file when all are there.
+"""Results on disk: a line per frame while they come in, one JSON, npz or Parquet file when all are there.
 
 While a run goes on, ``results.jsonl`` grows: its first line is the header, each further line one frame, and
 every line is handed to the operating system at once. Whatever ends the run, these lines are whole; only the
@@ -29,6 +29,9 @@ components, M joints of the joint set.
 
 Of mesh models also ``global_orient, body_pose, betas, camera, transl, focal_length, joints_3d``, (N, ...)
 float32; of whole bodies ``left_hand_pose, right_hand_pose, jaw_pose, expression, part_boxes`` as well.
+
+**results.parquet** (needs pyarrow): a row per frame with the fields of a frame in JSON; ``people`` is a list
+of structures. The rest of the JSON document is the text ``mmhier`` in the metadata of the schema.
 """
 
 import json
@@ -37,6 +40,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +58,17 @@ from mmhier.results.frame_result import (
 )
 from mmhier.safe_files import MAX_JSON_BYTES, open_file, parse_json, read_bytes
 
-FORMATS = ('json', 'npz')
+FORMATS = ('json', 'npz', 'parquet')
 
 _PERSON_FIELDS = {'bbox': np.float32, 'bbox_score': np.float32, 'keypoints': np.float32}
 _PERSON_FIELDS |= {'keypoint_scores': np.float32, 'track_id': np.int64}
 _MESH_FIELDS = (*BODY_FIELDS, 'focal_length', *WHOLE_BODY_FIELDS)
+# Depth of the lists in the fields of a person and of a mesh, for Parquet; texts are not in here.
+_DEPTHS = dict(bbox=1, bbox_score=0, keypoints=2, keypoint_scores=1)
+_MESH_DEPTHS = dict(global_orient=3, body_pose=3, betas=1, camera=1, transl=1, joints_3d=2, focal_length=0)
+_MESH_DEPTHS |= dict(left_hand_pose=3, right_hand_pose=3, jaw_pose=3, expression=1, part_boxes=2)
+_MESH_TEXTS = ('focal_source', 'body_model', 'joint_set')
+_ROWS = 1024  # of Parquet that are in memory
 
 
 class ResultLines:
@@ -86,14 +96,18 @@ class ResultLines:
                 f'(mmhier infer --finish {self.path}), remove them, or choose another folder'
             ) from None
 
+    def begin(self, result: FrameResult) -> None:
+        """Write the header, as :meth:`write` does before the first frame; of a run that may have no frame."""
+        if not self._file.tell():
+            self._append(header_to_json(result))
+
     def write(self, result: FrameResult) -> None:
         """Append a frame.
 
         Raises:
             OSError: If it cannot be written; what was written before stays whole.
         """
-        if not self.count:
-            self._append(header_to_json(result))
+        self.begin(result)
         self._append(frame_to_json(result))
         self.count += 1
 
@@ -130,13 +144,14 @@ def finish(
     Raises:
         OSError: If one cannot be written; the lines then stay.
         ValueError: If there is no line.
+        ImportError: If one needs a library that is not installed; see :func:`check_formats`.
     """
     lines = Path(lines)
     if (header := next(_records(lines), None)) is None:
         raise ValueError(f'{lines} holds no results: the run ended before the first frame; remove the file')
     _check_header(lines, header)
     footer = dict(complete=complete, skipped=list(skipped))
-    writers = dict(json=_write_json, npz=_write_npz)
+    writers = dict(json=_write_json, npz=_write_npz, parquet=_write_parquet)
     files = []
     for name in formats:
         path = lines.with_suffix(f'.{name}')
@@ -145,6 +160,15 @@ def finish(
         files.append(path)
     lines.unlink()
     return files
+
+
+def check_formats(formats: Iterable[str]) -> None:
+    """Raise an ImportError if one of the formats needs a library that is not installed."""
+    if 'parquet' in formats:
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise ImportError('Parquet files need: pip install pyarrow') from error
 
 
 def read_results(path: str | Path) -> Iterator[FrameResult]:
@@ -250,6 +274,41 @@ def _write_npz(lines: Path, target: Path, footer: dict[str, Any]) -> None:
                 with archive.open(f'{name}.npy', 'w') as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
             columns.copy_into(archive, len(header.get('keypoint_names', ())))
+
+
+def _write_parquet(lines: Path, target: Path, footer: dict[str, Any]) -> None:
+    """One pass over the lines, some rows at a time."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    records = _records(lines)
+    schema = _parquet_schema().with_metadata({'mmhier': _dump(next(records, {}) | footer)})
+    with ParquetWriter(target, schema, compression='zstd') as writer:
+        while rows := [_with_utf8_names(record) for record in islice(records, _ROWS)]:
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+
+
+def _parquet_schema() -> Any:
+    """The same for all files, whether anybody is on their frames, and has a mesh, or not."""
+    import pyarrow as pa
+
+    def nested(depth: int) -> pa.DataType:
+        return pa.list_(nested(depth - 1)) if depth else pa.float64()
+
+    mesh = {name: nested(depth) for name, depth in _MESH_DEPTHS.items()}
+    mesh |= {name: pa.string() for name in _MESH_TEXTS}
+    person = {name: nested(depth) for name, depth in _DEPTHS.items()}
+    person |= dict(track_id=pa.int64(), mesh=pa.struct(mesh.items()))
+    frame = {name: pa.string() for name in ('source', 'kind', 'sequence')}
+    frame |= dict(fps=pa.float64(), frame_index=pa.int64(), time_s=pa.float64())
+    frame |= dict(image_hw=pa.list_(pa.int64()), people=pa.list_(pa.struct(person.items())))
+    return pa.schema(frame.items())
+
+
+def _with_utf8_names(record: dict[str, Any]) -> dict[str, Any]:
+    """A frame whose names of files are escaped where they are not UTF-8, as in JSON."""
+    names = {name: record[name].encode(errors='backslashreplace').decode() for name in ('source', 'sequence')}
+    return record | names
 
 
 class _Columns:

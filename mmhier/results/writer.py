@@ -3,7 +3,7 @@
 | kind     | of an image                  | of a video                                       |
 |----------|------------------------------|--------------------------------------------------|
 | json     | ``results.json``, one for the whole run, see :mod:`mmhier.results.files` | the same |
-| npz      | ``results.npz``, likewise    | the same                                         |
+| npz, parquet | ``results.npz``, ``results.parquet``, likewise | the same                           |
 | overlay  | ``NAME_overlay.jpg``         | ``NAME_overlay.mp4``, same size, times of the video |
 | side     | ``NAME_side.jpg``            | ``NAME_side.mp4``: meshes from the side          |
 | side_each | ``NAME_side_each.jpg``      | ``NAME_side_each.mp4``: each for itself          |
@@ -37,7 +37,7 @@ from mmhier.folder_lock import FolderLock
 from mmhier.media.frames import Skip
 from mmhier.media.writers import VideoWriter, write_image
 from mmhier.results.earlier import earlier_files, record_files, remove_earlier
-from mmhier.results.files import FORMATS, ResultLines, finish
+from mmhier.results.files import FORMATS, ResultLines, check_formats, finish
 from mmhier.results.frame_result import FrameResult
 from mmhier.results.motions import MotionRecorder
 from mmhier.results.output_names import OutputNames, source_stem
@@ -111,6 +111,7 @@ class ResultWriter:
         self._new_recorder()  # refuses a wrong root before anything is made
         if 'usd' in kinds:
             _check_usd()
+        check_formats(kinds)
         self._style = asdict(Style(**(style or {})))
         self.folder = Path(folder)
         self.kinds = tuple(dict.fromkeys(kinds))

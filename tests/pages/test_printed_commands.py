@@ -113,6 +113,25 @@ GROUPS = {
             'python inference.py': Run(makes=('out/results.json', 'out/clip_overlay.mp4')),
         },
     ),
+    'very many pictures': Group(
+        ('pictures', 'detector', 'default_weights'),
+        {
+            'mmhier infer --on local photos --out labels': Run(
+                '--detector yolox.onnx', makes=('labels/plan.json', 'labels/results_000000.json')
+            )
+        },
+        slow=True,
+    ),
+    'very many pictures, by workers of Ray': Group(
+        ('pictures', 'detector', 'default_weights'),
+        {
+            'mmhier infer --on ray photos --save parquet --out labels': Run(
+                '--detector yolox.onnx --workers 1', makes=('labels/results_000000.parquet',)
+            )
+        },
+        slow=True,
+        packages=('ray', 'pyarrow'),
+    ),
     'exported poses': Group(
         ('pictures', 'pose_weights'),
         {
@@ -539,6 +558,7 @@ NOT_RUN = {
     'git clone <this repository> mmhier && cd mmhier': 'names no address',
     'pip install "mmhier[synth] @ git+<this repository>"': 'names no address; tests/test_wheel.py',
     'pip install gradio av': 'fetches from an index',
+    'pip install ray pyarrow': 'the same',
     'pip install jupyterlab': 'fetches from an index',
     'jupyter lab notebooks': 'waits for a browser; tests/test_notebooks.py runs the notebooks',
     'mmhier models download yolox-s vitpose-plus-small': 'fetches; tests/cli/test_model_files.py',

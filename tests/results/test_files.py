@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from mmhier.results.files import ResultLines, finish, read_results
+from mmhier.results.files import ResultLines, check_formats, finish, read_results
 from mmhier.results.frame_result import SCHEMA
 from mmhier.testing.results import NAMES, make_result
 
@@ -206,3 +206,49 @@ def test_a_file_name_that_is_not_utf_8_comes_back(tmp_path):
     json_file.read_text(encoding='utf-8')
     with np.load(npz_file) as arrays:
         assert arrays['source'].tolist() == [name]
+
+
+def test_parquet_has_the_frames_of_json(tmp_path, mesh_results):
+    """Also where nobody is on a frame, nobody has a mesh, and a name is no text."""
+    pq = pytest.importorskip('pyarrow.parquet')
+    plain = [make_result(number, number % 3, source='a\udcff.jpg') for number in range(4)]
+    schemas = []
+    for number, results in enumerate([mesh_results, plain, []]):
+        lines = ResultLines(tmp_path / f'{number}.jsonl')
+        lines.begin(make_result())
+        for result in results:
+            lines.write(result)
+        lines.close()
+        skips = [dict(name='b.jpg', reason='is empty', count=1)]
+        json_file, parquet = finish(lines.path, ['json', 'parquet'], skipped=skips)
+        document, table = json.loads(json_file.read_text()), pq.read_table(parquet)
+        rows = [{name: _without_nulls(value) for name, value in row.items()} for row in table.to_pylist()]
+        for frame in document['frames']:
+            frame['source'] = frame['source'].replace('\udcff', '\\udcff')
+        assert rows == [_without_nulls(frame) for frame in document.pop('frames')]
+        assert json.loads(table.schema.metadata[b'mmhier']) == document
+        schemas.append(table.schema.remove_metadata())
+    assert schemas[0] == schemas[1] == schemas[2]
+
+
+def _without_nulls(value):
+    """Parquet has a value for every field of a structure, JSON only those that are known."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(one) for name, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def test_a_run_without_frames_has_a_header(tmp_path):
+    lines = ResultLines(tmp_path / 'results.jsonl')
+    lines.begin(make_result())
+    lines.close()
+    (document,) = finish(lines.path, ['json'])
+    assert list(read_results(document)) == []
+    assert json.loads(document.read_text())['keypoint_names'] == list(NAMES)
+
+
+def test_parquet_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pyarrow', None)
+    with pytest.raises(ImportError, match='pip install pyarrow'):
+        check_formats(['json', 'parquet'])
+    check_formats(['json'])

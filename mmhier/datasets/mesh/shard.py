@@ -5,26 +5,22 @@ dictionary per person: ``keypoints_2d`` (44, 3), ``keypoints_3d`` (44, 4), ``cen
 units of 200 pixels, ``body_pose`` (72,) whose first three numbers are the orientation of the body, ``betas``
 (10,), ``has_body_pose``, ``has_betas`` and ``extra_info``, whose ``fitting_loss`` may hold a
 ``reprojection_loss``. Masks (``KEY.detection.npz``) are not read: no loss uses them.
-
-A tar ends with a block of zeros. One that does not is cut off, which Python's own reader takes for its end.
 """
 
-import os
-import tarfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmhier.datasets.mesh.annotation import check_annotation
-from mmhier.safe_files import Bounded, open_file
+from mmhier.safe_files import open_file
 from mmhier.safe_pickle import Array, StandIn, read_pickle, to_array
+from mmhier.tar_file import tar_members
 
 IMAGE_SUFFIXES = ('jpg', 'jpeg', 'png')
 ANNOTATION_SUFFIX = 'data.pyd'
 # The unit of ``scale`` in these files, pixels.
 SCALE_UNIT = 200.0
-BLOCK = tarfile.BLOCKSIZE
 
 FIELDS = ('keypoints_2d', 'keypoints_3d', 'center', 'betas', 'has_body_pose', 'has_betas')
 
@@ -64,19 +60,12 @@ def list_samples(path: Path) -> tuple[list[Sample], str | None]:
     groups: dict[str, dict[str, Member]] = {}
     problem = None
     try:
-        with open_file(path) as file, tarfile.open(fileobj=Bounded(file), mode='r:') as tar:
-            size = os.fstat(file.fileno()).st_size
-            for info in tar:
-                if info.size < 0:  # the next header would be this one again
-                    raise ValueError(f'{info.name} has a negative size')
-                if info.isfile() and info.offset_data + info.size <= size:
-                    key, suffix = split_name(info.name)
-                    groups.setdefault(key, {})[suffix] = Member(info.offset_data, info.size)
-            file.seek(tar.offset)
-            if file.read(BLOCK) != bytes(BLOCK):
-                problem = 'it is cut off or damaged'
-    except (tarfile.TarError, EOFError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        problem = f'it is cut off, damaged, or no tar ({error})'
+        with open_file(path) as file:
+            for info in tar_members(file):
+                key, suffix = split_name(info.name)
+                groups.setdefault(key, {})[suffix] = Member(info.offset_data, info.size)
+    except ValueError as error:
+        problem = str(error)
     samples = []
     incomplete = 0
     for key, members in groups.items():
