@@ -100,9 +100,11 @@ def remove_what_no_checkpoint_names(folder: str | Path, read: Callable[[Path], A
     """Delete parts that a killed run left behind in a folder of checkpoints; ``read`` reads a first file."""
     for parts in Path(folder).glob('*.parts'):
         path = parts.with_suffix('.pth')
-        content = read(path) if path.is_file() else {}
-        named = content.get(PARTS) if isinstance(content, Mapping) else None
-        remove_parts(path, named['token'] if named else None)
+        try:
+            named = parts_of(read(path), path) if path.is_file() else []
+        except (ValueError, OSError):
+            continue  # damaged: whoever reads it says so
+        remove_parts(path, named[0].name.partition('_')[0] if named else None)
 
 
 def _folder(path: str | Path) -> Path:

@@ -135,7 +135,9 @@ def run(args: argparse.Namespace) -> int:
         with StopSignals() as runner.stop_signals:
             runner.train()
     except RunStopped as stopped:
-        runner.logger.warning(f'a signal has asked to stop: saved to {stopped.path}; --resume goes on from there')
+        runner.logger.warning(
+            f'a signal has asked to stop: saved to {stopped.path}; --resume goes on from there'
+        )
         finish_distributed()
         return stopped.code
     finish_distributed()

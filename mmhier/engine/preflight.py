@@ -53,8 +53,8 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
             encoder's initial weights, the teacher's weights, a picture or a body model is missing.
         ValueError: If nothing would be trained, an annotation file holds something wrong or does not fit (see
             :mod:`mmhier.engine.data_preflight`), input size and heatmap size of the codec do not fit each
-            other, neck or head do not fit the encoder, the optimizers do not fit the model, something does not
-            go with a sharded training, or there is no GPU for mixed precision.
+            other, neck or head do not fit the encoder, the optimizers do not fit the model, something is
+            not for a sharded training, or there is no GPU for mixed precision.
     """
     if 'train_dataloader' in loaders:
         _check_precision(cfg.get('optim_wrapper') or {})

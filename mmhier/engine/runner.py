@@ -156,7 +156,9 @@ class ExactRunner(Runner):
         """What the checkpoint of a sharded model holds: names of parts, or whole weights."""
         weights = self.model.state_dict()
         if with_optimizer:
-            return {PARTS: write_part(path, dict(state_dict=weights, optimizer=self.optim_wrapper.state_dict()))}
+            return {
+                PARTS: write_part(path, dict(state_dict=weights, optimizer=self.optim_wrapper.state_dict()))
+            }
         return dict(state_dict=gather(weights))
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:

@@ -1,14 +1,15 @@
 """Training of models that are too large for one device: each process keeps its rows of every tensor.
 
-PyTorch's ``fully_shard`` (FSDP2) divides parameters, gradients and the state of the optimizer. A unit, such as
-a block of the encoder, is put together when it is needed and divided again afterwards. The model stays the
+PyTorch's ``fully_shard`` (FSDP2) divides parameters, gradients and the state of the optimizer. A unit, such
+as a block of the encoder, is put together when it is needed and divided again afterwards. The model stays the
 module that it was, with the same names, so optimizer constructors, hooks and checkpoints know it as before.
 
-MMEngine's ``FSDPStrategy`` belongs to another runner, whose runs do not resume exactly. With PyTorch 2.13 it
-does not start without a GPU, crashes there when it saves whole weights, and its other checkpoints hold
-objects that need code to be read, and can be read by the same number of processes only.
+MMEngine's ``FSDPStrategy`` belongs to another runner, whose runs do not resume exactly. With PyTorch 2.13 on
+CPUs it wraps no model (it asks for an accelerator), and given the device ends in a segmentation fault when it
+saves whole weights. Its other checkpoints hold objects that need code to be read, and are for one number of
+processes.
 
-Checkpoints that a run goes on from are in parts (:mod:`mmhier.checkpoint_parts`), which all commands read like
+Checkpoints that a run goes on from are in parts (:mod:`mmhier.checkpoint_parts`), which all commands read as
 whole ones; weights alone, as of the best checkpoint, are one file.
 """
 
@@ -65,7 +66,7 @@ class FullyShardedModel:
         if not units:
             known = sorted({type(module).__name__ for module in modules if next(module.children(), None)})
             raise ValueError(
-                f'model_wrapper_cfg.blocks: the model has no modules of the classes {list(self.blocks)}; those '
+                f'model_wrapper_cfg.blocks: the model has no module of classes {list(self.blocks)}; those '
                 f'with parts are {", ".join(known)}'
             )
         mesh = init_device_mesh(torch.device(get_device()).type, (get_world_size(),))
@@ -100,23 +101,25 @@ def check_sharding(cfg: Config) -> None:
     hooks = [*(cfg.get('custom_hooks') or ()), *(cfg.get('default_hooks') or {}).values()]
     kinds = [str(hook.get('type')).split('.')[-1] for hook in hooks if isinstance(hook, Mapping)]
     if 'EMAHook' in kinds:
-        raise ValueError(f'EMAHook {where} is not supported: it would average what one process has. Leave it out')
+        raise ValueError(
+            f'EMAHook {where} is not supported: it would average what one process has. Leave it out'
+        )
     saver = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if saver and str(saver.get('type')).split('.')[-1] not in ('CheckpointHook', 'ExactCheckpointHook'):
         raise ValueError(
-            f'default_hooks.checkpoint.type={saver.get("type")!r} {where} is not supported: it would save what '
+            f'default_hooks.checkpoint.type={saver.get("type")!r} {where} is not supported: it saves what '
             'one process has. Take CheckpointHook'
         )
     for key in ('backend_args', 'file_client_args'):
         if saver.get(key):
             raise ValueError(
-                f'default_hooks.checkpoint.{key} {where} is not supported: every process writes its part into '
+                f'default_hooks.checkpoint.{key} {where} is not supported: each process writes its part into '
                 'work_dir, a folder that all of them see'
             )
 
 
 class WholeForEvaluation(Hook):
-    """Keeps a sharded model together while it is evaluated: processes may have different numbers of batches."""
+    """Keeps a sharded model together in evaluation, where processes may have different numbers of batches."""
 
     priority = 'VERY_HIGH'
 
@@ -180,7 +183,7 @@ def write_part(path: str | Path, content: Any) -> dict[str, Any]:
     broadcast_object_list(missing)
     if missing[0]:
         raise OSError(
-            f'{missing[0]}, which another process wrote, is not visible to the first one: work_dir has to be a '
+            f'{missing[0]}, which another process wrote, is not seen by the first one: work_dir has to be a '
             'folder that all machines share'
         )
     return named

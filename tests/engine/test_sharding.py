@@ -55,7 +55,7 @@ def options(wrapper, **changes):
         model=MicroViT(),
         launcher='pytorch',
         cfg=dict(model_wrapper_cfg=ConfigDict(wrapper)),
-        # With a smaller eps Adam makes steps of a gradient that is nothing but rounding: that of the keys' bias.
+        # With a smaller eps Adam makes steps of a gradient that is mere rounding: that of the keys' bias.
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01, eps=1e-3), clip_grad=dict(max_norm=1.0)),
         default_hooks=HOOKS,
         val_dataloader=dict(val, sampler=dict(type='DefaultSampler', shuffle=False, round_up=False)),
