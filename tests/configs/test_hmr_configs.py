@@ -108,7 +108,7 @@ def test_no_config_holds_a_key_that_nobody_reads(name):
     cfg = load(name)
     ours = (
         'custom_imports data_root tar_root eval_root shards train_pipeline val_pipeline eval_pipeline '
-        'eval_files benchmarks auto_scale_lr max_epochs'
+        'eval_files benchmarks auto_scale_lr max_epochs model_wrapper_cfg'
     )
     top_level = set(inspect.signature(Runner.__init__).parameters) | set(ours.split())
     assert set(cfg) <= top_level, sorted(set(cfg) - top_level)
