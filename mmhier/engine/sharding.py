@@ -110,12 +110,17 @@ def check_sharding(cfg: Config) -> None:
             f'default_hooks.checkpoint.type={saver.get("type")!r} {where} is not supported: it saves what '
             'one process has. Take CheckpointHook'
         )
-    for key in ('backend_args', 'file_client_args'):
-        if saver.get(key):
-            raise ValueError(
-                f'default_hooks.checkpoint.{key} {where} is not supported: each process writes its part into '
-                'work_dir, a folder that all of them see'
-            )
+    key = 'default_hooks.checkpoint'
+    remote = {
+        f'{key}.backend_args': saver.get('backend_args'),
+        f'{key}.file_client_args': saver.get('file_client_args'),
+        f'{key}.out_dir': '://' in str(saver.get('out_dir')),
+        'work_dir': '://' in str(cfg.get('work_dir')),
+    }
+    for key in (key for key, is_remote in remote.items() if is_remote):
+        raise ValueError(
+            f'{key} {where} is not supported: each process writes its part into a folder that all of them see'
+        )
 
 
 class WholeForEvaluation(Hook):

@@ -241,6 +241,7 @@ def test_what_a_killed_run_left_behind_is_deleted(tmp_path):
             'backend_args',
         ),
         (dict(model_wrapper_cfg=dict(SHARDED, blocks=[])), 'blocks is empty'),
+        (dict(work_dir='s3://bucket/run'), 'work_dir .* a folder that all of them see'),
     ],
 )
 def test_what_does_not_go_with_it_is_refused(changes, words):
