@@ -116,8 +116,8 @@ ARROWS = {
     'labelling': 'detection inference media results zoo',
     'web': 'inference media results zoo',
     'apis': 'body_models deploy inference results',
-    'cli': 'body_models compat convert cost datasets deploy detection engine geometry inference labelling media '
-    'ops rasterizer results visualization web zoo',
+    'cli': 'body_models compat convert cost datasets deploy detection engine geometry inference labelling '
+    'media ops rasterizer results visualization web zoo',
     'testing': 'body_models compat datasets engine geometry inference media models results',
 }
 # Rooms and modules that know nothing of the OpenMMLab stack, so that they can be used and tested alone.

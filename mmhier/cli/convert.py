@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--whole-model',
         action='store_true',
-        help='a model with its decoder, for tools/test.py: ViTPose, HMR2.0, ours of many data sets',
+        help='a model with its decoder, for tools/test.py: ViTPose, HMR2.0, ours of many data sets; also '
+        'one file of the parts of a sharded training',
     )
     parser.add_argument(
         '--dataset',
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert a file and say what was left out."""
     apply_trust(args)
+    from mmhier.checkpoint_parts import parts_of
     from mmhier.compat.checkpoint import load_checkpoint_file
     from mmhier.convert import Report, unwrap
     from mmhier.convert.lightning import read_lightning_checkpoint
@@ -55,6 +57,11 @@ def run(args: argparse.Namespace) -> int:
     path = _file_of(args.source)
     # Lightning's files hold configurations beside the weights; their objects are not made.
     read = read_lightning_checkpoint if path.suffix == '.ckpt' else load_checkpoint_file
+    if args.whole_model and read is load_checkpoint_file and parts_of(read(path, whole=False), path):
+        weights = read(path)['state_dict']
+        _write(weights, args.target, dict(source=args.source, format='mmhier'))
+        print(f'{args.source}: {len(weights)} tensors of a sharded training; wrote {args.target}')
+        return 0
     weights = unwrap(read(path), args.source)
     state_dict, name, dropped = _convert(weights, kept, args)
     _write(state_dict, args.target, dict(source=args.source, format=name))

@@ -109,6 +109,7 @@ def check_batches(runner) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train."""
     from mmhier.engine.launch import finish_distributed
+    from mmhier.engine.stop_signals import RunStopped, StopSignals
     from mmhier.engine.trial import check_one_step
 
     cfg = load_config(args)
@@ -130,6 +131,14 @@ def run(args: argparse.Namespace) -> int:
     runner = start(cfg, args, ('train_dataloader', 'val_dataloader'))
     check_batches(runner)
     check_one_step(runner, cfg)
-    runner.train()
+    try:
+        with StopSignals() as runner.stop_signals:
+            runner.train()
+    except RunStopped as stopped:
+        runner.logger.warning(
+            f'a signal has asked to stop: saved to {stopped.path}; --resume goes on from there'
+        )
+        finish_distributed()
+        return stopped.code
     finish_distributed()
     return 0

@@ -26,6 +26,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from mmhier.checkpoint_parts import merge
 from mmhier.compat.checkpoint_objects import OBJECTIONS, stand_ins, to_plain
 from mmhier.compat.torch_archive import TorchArchive
 from mmhier.download import Expected, addresses, download
@@ -69,12 +71,14 @@ def is_trusted() -> bool:
     return os.environ.get(TRUST_VARIABLE, '').strip().lower() in ('1', 'true', 'yes', 'on')
 
 
-def load_checkpoint_file(path: str | PathLike, map_location: Any = 'cpu') -> Any:
+def load_checkpoint_file(path: str | PathLike, map_location: Any = 'cpu', whole: bool = True) -> Any:
     """Read a checkpoint file without executing anything in it.
 
     Args:
         path (str | PathLike): A file written by ``torch.save`` or, by its ending, a ``.safetensors`` file.
         map_location (Any): Where tensors go, as for ``torch.load``.
+        whole (bool): Put the parts into a checkpoint of a sharded training, see
+            :mod:`mmhier.checkpoint_parts`.
 
     Returns:
         Any: What was saved, usually a dictionary.
@@ -91,7 +95,10 @@ def load_checkpoint_file(path: str | PathLike, map_location: Any = 'cpu') -> Any
             content = None if safetensors else _load(file, path, map_location)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'checkpoint {path} does not exist{similar_path(path)}') from error
-    return _without_nan(_load_safetensors(path, map_location) if safetensors else content, path)
+    content = _without_nan(_load_safetensors(path, map_location) if safetensors else content, path)
+    if not whole:
+        return content
+    return merge(content, path, partial(load_checkpoint_file, map_location=map_location, whole=False))
 
 
 def _without_nan(content: Any, path: str) -> Any:

@@ -14,6 +14,7 @@ Beside MMEngine's entries there are:
 """
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,16 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmhier.atomic import new_file, remove_leftovers
+from mmhier.checkpoint_parts import remove_parts, remove_what_no_checkpoint_names
+from mmhier.compat.checkpoint import load_checkpoint_file
 from mmhier.engine.loops import VALIDATED, EpochLoop, IterLoop
+from mmhier.engine.sharding import divide, own_rows, with_rows
+from mmhier.engine.stop_signals import RunStopped
 
 # In the message hub: files that are to be deleted once the checkpoint that says so is written.
 OBSOLETE = 'obsolete_ckpts'
 RECORD = 'last_checkpoint'
+STOPPED = 'stopped.pth'  # of a run that a signal has asked to end; until there is another one
 
 
 class ExactCheckpointHook(CheckpointHook):
@@ -66,6 +72,7 @@ class ExactCheckpointHook(CheckpointHook):
             for folder in {runner.work_dir, self.out_dir}:
                 for path in remove_leftovers(folder, rf'.*\.pth|{RECORD}'):
                     runner.logger.info(f'deleted {path}, which a killed run did not finish')
+                remove_what_no_checkpoint_names(folder, partial(load_checkpoint_file, whole=False))
         if self._loaded is None:
             self._obsolete.clear()
             return
@@ -84,6 +91,21 @@ class ExactCheckpointHook(CheckpointHook):
                 'are those of the first, and gradients that were accumulating are lost'
             )
         self._loaded = None
+        if self.last_ckpt and os.path.basename(self.last_ckpt) == STOPPED:
+            self._obsolete.append(self.last_ckpt)
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Save if it is the turn of this step, or if the run is to end now.
+
+        Raises:
+            RunStopped: If a signal has asked for that, and the checkpoint is written.
+        """
+        super().after_train_iter(runner, *args, **kwargs)
+        signals = getattr(runner, 'stop_signals', None)
+        if signals is not None and signals.is_due(runner.iter + 1):
+            meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
+            self._save(runner, self.file_backend.join_path(self.out_dir, STOPPED), meta)
+            raise RunStopped(self.last_ckpt)
 
     def _say_what_is_gone(self, runner: Runner) -> None:
         hub = runner.message_hub.runtime_info
@@ -119,7 +141,10 @@ class ExactCheckpointHook(CheckpointHook):
                 self.file_backend.remove(self._path(self.keep_ckpt_ids.popleft()))
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
-        self.last_ckpt = self._path(step)
+        self._save(runner, self._path(step), meta)
+
+    def _save(self, runner: Runner, path: str, meta: dict[str, Any]) -> None:
+        self.last_ckpt = path
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.message_hub.update_info(OBSOLETE, list(self._obsolete))
         self._saved_iter = meta['iter']
@@ -178,9 +203,11 @@ class _DeletesLater:
     rmtree = remove
 
     def delete(self, path: str) -> None:
-        """Delete now; DeepSpeed's checkpoints are folders."""
+        """Delete now, with its parts if there are any; DeepSpeed's checkpoints are folders."""
         if self.backend.isfile(path):
             self.backend.remove(path)
+            if is_local(self.backend):
+                remove_parts(path)
         elif self.backend.isdir(path):
             self.backend.rmtree(path)
 
@@ -193,10 +220,11 @@ def is_local(backend: Any) -> bool:
 def gather_rank_states(model: nn.Module) -> list[dict[str, dict]] | None:
     """Collect from all processes what differs between them; None if nothing does."""
     model = model.module if is_model_wrapper(model) else model
+    divide(model)
     gradients = {
-        name: parameter.grad.cpu()
+        name: own_rows(parameter.grad).cpu()
         for name, parameter in model.named_parameters()
-        if parameter.grad is not None and parameter.grad.any()
+        if parameter.grad is not None and own_rows(parameter.grad).any()
     }
     buffers = {}
     if get_world_size() > 1:
@@ -220,4 +248,5 @@ def restore_rank_state(model: nn.Module, state: dict[str, dict]) -> None:
             buffers[name].copy_(value)
     parameters = dict(model.named_parameters())
     for name, value in state['gradients'].items():
-        parameters[name].grad = value.to(parameters[name])
+        parameter = parameters[name]
+        parameter.grad = with_rows(value.to(own_rows(parameter)), parameter)

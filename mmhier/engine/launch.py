@@ -16,6 +16,8 @@ import torch.distributed as dist
 from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
+from mmhier.engine.sharding import sharding_of
+
 # Seconds after which a process that cannot take its group down ends with status 1 all the same. Only a run
 # that has failed gets there: a collective that the other processes will never join is still pending.
 TEARDOWN_SECONDS = 30.0
@@ -31,6 +33,8 @@ def prepare_distributed(cfg: Config) -> None:
     if launcher != 'none':
         atexit.unregister(_take_down)
         atexit.register(_take_down)  # after an exception or Ctrl-C; its message has been printed by then
+    if launcher == 'pytorch' and int(os.environ.get('TORCHELASTIC_RESTART_COUNT') or 0):
+        _join_again(cfg)
     if launcher != 'pytorch' or torch.cuda.is_available():
         return
     missing = [name for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK') if name not in os.environ]
@@ -41,6 +45,8 @@ def prepare_distributed(cfg: Config) -> None:
         )
     if not dist.is_initialized():
         dist.init_process_group('gloo')
+    if sharding_of(cfg.get('model_wrapper_cfg')) is not None:
+        return
     wrapper = dict(
         type='MMDistributedDataParallel',
         device_ids=None,
@@ -48,6 +54,32 @@ def prepare_distributed(cfg: Config) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
     cfg.model_wrapper_cfg = {**wrapper, **cfg.get('model_wrapper_cfg', {})}
+
+
+def _join_again(cfg: Config) -> None:
+    """Set the process group up after torchrun has started all processes of a machine again.
+
+    torchrun keeps the store in which they find each other, with the addresses of those that are dead: PyTorch
+    from 2.5 to 2.13 at least (pytorch/pytorch#167288). So each attempt gets a part of the store of its own.
+
+    Raises:
+        ValueError: With several machines, which do not count the same attempts.
+    """
+    if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True' or dist.is_initialized():
+        return
+    if os.environ.get('GROUP_WORLD_SIZE', '1') != '1':
+        raise ValueError(
+            'torchrun has started a run on several machines again, whose processes would look for those that '
+            'are dead. Start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment and with '
+            '--rdzv-backend=c10d, see docs/training.md'
+        )
+    backend = 'gloo'
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))  # as MMEngine does
+        backend = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('backend', 'nccl')
+    store, rank, world_size = next(dist.rendezvous('env://'))
+    store = dist.PrefixStore(f'attempt_{os.environ["TORCHELASTIC_RESTART_COUNT"]}', store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
 def finish_distributed() -> None:

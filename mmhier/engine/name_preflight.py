@@ -22,7 +22,7 @@ logger = logging.getLogger('mmhier')
 
 # Settings that every run reads beside its data loaders and evaluators.
 _ALWAYS = ('model', 'default_hooks', 'custom_hooks', 'visualizer', 'log_processor', 'env_cfg', 'randomness')
-_TRAINING = ('train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr')
+_TRAINING = ('train_cfg', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'model_wrapper_cfg')
 # What is built at a place, by the end of its path (# is a place in a list): its registry in mmpose.registry.
 _HOMES = {
     'model': 'MODELS',

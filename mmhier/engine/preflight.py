@@ -22,6 +22,7 @@ from mmhier.engine.initial_weights import check_initial_weights, check_teacher, 
 from mmhier.engine.many_preflight import Part, heads_of, parts_of
 from mmhier.engine.name_preflight import check_names
 from mmhier.engine.schedule_preflight import check_schedule
+from mmhier.engine.sharding import check_sharding
 from mmhier.models.backbones.truncation import TruncatedEncoder
 from mmhier.student import without_teacher
 from mmhier.suggestions import similar_path
@@ -53,11 +54,12 @@ def check_config(cfg: Config, loaders: tuple[str, ...]) -> None:
             encoder's initial weights, the teacher's weights, a picture or a body model is missing.
         ValueError: If nothing would be trained, an annotation file holds something wrong or does not fit (see
             :mod:`mmhier.engine.data_preflight`), input size and heatmap size of the codec do not fit each
-            other, neck or head do not fit the encoder, the optimizers do not fit the model, or there is no
-            GPU for mixed precision.
+            other, neck or head do not fit the encoder, the optimizers do not fit the model, something is
+            not for a sharded training, or there is no GPU for mixed precision.
     """
     if 'train_dataloader' in loaders:
         _check_precision(cfg.get('optim_wrapper') or {})
+        check_sharding(cfg)
     if cfg.get('load_from'):
         _check_start(cfg)
     for field, codec in _codecs(cfg.get('model', {})):

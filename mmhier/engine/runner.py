@@ -11,18 +11,33 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.device import get_device
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import convert_sync_batchnorm
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
+from mmengine.runner.checkpoint import _load_checkpoint, _load_checkpoint_to_model
+from torch import nn
 
 from mmhier.atomic import new_file
+from mmhier.checkpoint_parts import PARTS, remove_parts
 from mmhier.compat.checkpoint import load_checkpoint_file
 from mmhier.engine.checkpoint_hook import RECORD, ExactCheckpointHook, is_local
 from mmhier.engine.loops import EpochLoop, IterLoop
 from mmhier.engine.randomness import place_samples
+from mmhier.engine.sharding import (
+    FullyShardedModel,
+    WholeForEvaluation,
+    divide_checkpoint,
+    gather,
+    read_own_part,
+    sharding_of,
+    write_part,
+)
+from mmhier.engine.stop_signals import StopSignals
 
 # What a checkpoint has that a run can go on from; the best ones and published ones are weights alone.
 RESUMABLE = ('meta', 'state_dict', 'message_hub', 'optimizer')
@@ -30,6 +45,11 @@ RESUMABLE = ('meta', 'state_dict', 'message_hub', 'optimizer')
 
 class ExactRunner(Runner):
     """A runner whose resumed runs end as if they had not been interrupted."""
+
+    stop_signals: StopSignals | None = None  # what may ask the run to save and to end
+    sharding: FullyShardedModel | None = None  # how the model is to be divided in training
+    sharded = False  # whether that is done
+    _instead: dict[str, Any] | None = None  # what a checkpoint that is being saved holds in the place of rows
 
     @classmethod
     def described_by(cls, cfg: Config) -> 'ExactRunner':
@@ -69,6 +89,31 @@ class ExactRunner(Runner):
         settings = {key: value for key, value in loop.items() if key not in ('type', 'by_epoch')}
         return ours(runner=self, dataloader=loader, **settings)
 
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap the model; one that will be sharded stays as it is until its weights are initialised."""
+        sharding = sharding_of(model_wrapper_cfg)
+        if sharding is None:
+            return super().wrap_model(model_wrapper_cfg, model)
+        if not self.distributed:
+            self.logger.warning('model_wrapper_cfg: there is one process, so nothing is sharded')
+            return super().wrap_model(None, model)
+        self.sharding = sharding
+        sync_bn = self.cfg.get('sync_bn')
+        return (convert_sync_batchnorm(model, sync_bn) if sync_bn else model).to(get_device())
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimizers, for what each process has of the parameters."""
+        if self.sharding is not None and not self.sharded:
+            super()._init_model_weights()
+            self.model = self.sharding.shard(self.model)
+            self.sharded = True
+            self.register_hook(WholeForEvaluation(self.sharding))
+        return super().build_optim_wrapper(optim_wrapper)
+
+    def _init_model_weights(self) -> None:
+        if not self.sharded:
+            super()._init_model_weights()
+
     def register_hook(self, hook: Hook | dict, priority: Any = None) -> None:
         """Register a hook, in the place of the stock ``CheckpointHook`` ours."""
         if isinstance(hook, dict):
@@ -82,19 +127,66 @@ class ExactRunner(Runner):
         out_dir: str,
         filename: str,
         file_client_args: dict | None = None,
+        save_optimizer: bool = True,
         *args: Any,
         backend_args: dict | None = None,
         **kwargs: Any,
     ) -> None:
         """Save a checkpoint, whole or not at all; arguments are MMEngine's."""
-        if not is_main_process():
-            return
         settings = dict(kwargs, backend_args=backend_args)
-        if file_client_args is not None or not is_local(get_file_backend(out_dir, backend_args=backend_args)):
-            super().save_checkpoint(out_dir, filename, file_client_args, *args, **settings)
-            return
-        with new_file(Path(out_dir) / filename, durable=True) as temporary:
-            super().save_checkpoint(out_dir, temporary.name, None, *args, **settings)
+        if self.sharded:
+            self._instead = self._of_all_processes(Path(out_dir) / filename, save_optimizer)
+            save_optimizer = False
+        if is_main_process():
+            backend = get_file_backend(out_dir, backend_args=backend_args)
+            if file_client_args is not None or not is_local(backend):
+                super().save_checkpoint(
+                    out_dir, filename, file_client_args, save_optimizer, *args, **settings
+                )
+                return
+            with new_file(Path(out_dir) / filename, durable=True) as temporary:
+                super().save_checkpoint(out_dir, temporary.name, None, save_optimizer, *args, **settings)
+            if self.sharded:
+                remove_parts(Path(out_dir) / filename, self._instead.get(PARTS, {}).get('token'))
+        if self.sharded:
+            self._instead = None
+            barrier()  # no process begins to write the next one before this one is there
+
+    def _of_all_processes(self, path: Path, with_optimizer: bool) -> dict[str, Any]:
+        """What the checkpoint of a sharded model holds: names of parts, or whole weights."""
+        weights = self.model.state_dict()
+        if with_optimizer:
+            return {
+                PARTS: write_part(path, dict(state_dict=weights, optimizer=self.optim_wrapper.state_dict()))
+            }
+        return dict(state_dict=gather(weights))
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call hooks, which see of a sharded model's checkpoint what is saved."""
+        if fn_name == 'before_save_checkpoint' and self._instead is not None:
+            del kwargs['checkpoint']['state_dict']
+            kwargs['checkpoint'].update(self._instead)
+        super().call_hook(fn_name, **kwargs)
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = 'cpu',
+        strict: bool = False,
+        revise_keys: Any = ((r'^module.', ''),),
+    ) -> dict[str, Any]:
+        """Load a checkpoint; a sharded model takes whole ones too, and parts of any number of processes."""
+        if not self.sharded:
+            return super().load_checkpoint(filename, map_location, strict, list(revise_keys))
+        checkpoint = read_own_part(filename)
+        if checkpoint is None:
+            checkpoint = _load_checkpoint(filename, map_location='cpu')
+            divide_checkpoint(checkpoint, self.model, self.optim_wrapper)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        checkpoint = _load_checkpoint_to_model(self.model, checkpoint, strict, revise_keys=list(revise_keys))
+        self._has_loaded = True
+        self.logger.info(f'Load checkpoint from {filename}')
+        return checkpoint
 
     def load_or_resume(self) -> None:
         """Load or resume; without a name, from the newest checkpoint that can be read.

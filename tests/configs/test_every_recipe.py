@@ -82,7 +82,7 @@ def group_of(name):
         return f'distilled_{kind}'
     if CONFIGS[name].startswith('configs/ablation/'):
         return 'ablation'
-    family, *middle, recipe = name.split('_')
+    family, *middle, recipe = name.removesuffix('_fsdp').split('_')
     return '_'.join([family, *(['simple'] if 'simple' in middle else []), recipe])
 
 
@@ -125,7 +125,7 @@ def is_iter_based(name):
 
 def options(name, workers=False, **more):
     """What makes runs short; ``workers`` keeps the processes that load data."""
-    mixed = name.endswith('_mixed') or (is_distilled(name) and is_mesh(name))
+    mixed = name.removesuffix('_fsdp').endswith('_mixed') or (is_distilled(name) and is_mesh(name))
     given = SHORT | ({} if workers else NO_WORKERS) | (TAR_OPTIONS if mixed else {}) | more
     if teacher(name):  # that of the workshop
         given |= {'model.teacher.config': CONFIGS[teacher(name)]}

@@ -53,6 +53,16 @@ def test_models_let_go_of_the_group_first(tmp_path, monkeypatch):
     assert len(alive) == 4
 
 
+def test_a_restart_over_several_machines_names_its_remedy(monkeypatch):
+    variables = dict(
+        TORCHELASTIC_RESTART_COUNT='1', TORCHELASTIC_USE_AGENT_STORE='True', GROUP_WORLD_SIZE='2'
+    )
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match='TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1'):
+        launch.prepare_distributed(Config(dict(launcher='pytorch')))
+
+
 def test_every_way_out_ends_the_processes(tmp_path):
     for end, pairs in launched(tmp_path, dict(finish=1, fault=1, pending=1)).items():
         check(pairs, end)

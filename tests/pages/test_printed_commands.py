@@ -78,6 +78,12 @@ def one_epoch(batch: int) -> str:
 
 COCO = 'configs/hpe/swinpose_s_s3_coco.py'
 MIXED = 'configs/hmr/swinhmr2_s_s3_mixed.py'
+SHARDED = 'configs/hpe/vitpose_h_coco_fsdp.py'
+SHARDED_1 = 'work_dirs/vitpose_h_coco_fsdp/epoch_1'
+SMALL_VIT = (
+    'model.backbone.arch=small model.backbone.init_cfg=None model.neck.in_channels=384 '
+    'model.neck.out_channels=384 model.head.in_channels=384'
+)
 TEST_COCO = f'python tools/test.py {COCO} CHECKPOINT.pth'
 OUT = 'work_dirs/infer'
 FROM_B = 'configs/distill/swinpose_t_s2_from_vitpose_b.py'
@@ -253,6 +259,17 @@ GROUPS = {
         {
             f'bash tools/dist_train.sh {COCO} 8': Run(
                 one_epoch(1), {'8': '2'}, makes=('work_dirs/swinpose_s_s3_coco/epoch_1.pth',)
+            ),
+            f'MAX_RESTARTS=3 bash tools/dist_train.sh {COCO} 8 --resume': Run(
+                one_epoch(1), {'8': '2'}, makes=('work_dirs/swinpose_s_s3_coco/epoch_1.pth',)
+            ),
+            f'bash tools/dist_train.sh {SHARDED} 8': Run(
+                f'{one_epoch(1)} {SMALL_VIT}',
+                {'8': '2'},
+                makes=(f'{SHARDED_1}.pth', f'{SHARDED_1}.parts/*_1.pth'),
+            ),
+            f'mmhier convert {SHARDED_1.replace("_1", "_210")}.pth vitpose_h.pth --whole-model': Run(
+                swap={f'{SHARDED_1.replace("_1", "_210")}.pth': f'{SHARDED_1}.pth'}, makes=('vitpose_h.pth',)
             ),
             f'python tools/test.py {COCO} work_dirs/swinpose_s_s3_coco/epoch_210.pth': Run(
                 swap={
