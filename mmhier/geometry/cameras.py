@@ -125,3 +125,14 @@ def perspective_projection(
         focal_length = focal_length[..., None, :] if per_axis else focal_length[..., None, None]
     projected = focal_length * points[..., :2] / points[..., 2:]
     return projected if center is None else projected + center[..., None, :]
+
+
+def boxes_in_crop_units(boxes: Tensor, input_size_wh: tuple[int, int]) -> Tensor:
+    """Boxes (..., 4) in pixels of the middle of a square crop, in sides of the crop from its centre.
+
+    Args:
+        boxes: Left, top, right, bottom.
+        input_size_wh: Size of the middle, which is as high as the crop.
+    """
+    width, height = input_size_wh
+    return (boxes - boxes.new_tensor([width, height, width, height]) / 2) / height

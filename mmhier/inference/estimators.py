@@ -36,6 +36,7 @@ from mmhier.body_models.joint_sets import joint_set
 from mmhier.body_models.model_directory import load_body_model
 from mmhier.engine.checkpoint_match import describe_mismatch
 from mmhier.geometry.cameras import (
+    boxes_in_crop_units,
     crop_to_full_translation,
     perspective_projection,
     weak_perspective_to_translation,
@@ -51,7 +52,6 @@ from mmhier.inference.engine_network import (
     is_file,
     open_network,
 )
-from mmhier.models.heads.smplerx_head import in_crop_units
 from mmhier.results.frame_result import BodyMesh
 from mmhier.student import without_teacher
 from mmhier.zoo.choice import AUTO, RANDOM, choose_weights
@@ -323,7 +323,7 @@ class MeshEstimator(_Estimator):
             joints_3d=placed.joints,
         )
         if boxes is not None:
-            corners = in_crop_units(boxes).unflatten(2, (2, 2))
+            corners = boxes_in_crop_units(boxes, self.model.head.input_size_wh).unflatten(2, (2, 2))
             corners = center[:, None, None] + size[:, None, None, None] * corners
             results['part_boxes'] = corners.flatten(2)
         arrays = {name: value.cpu().numpy() for name, value in results.items()}
@@ -408,8 +408,8 @@ def load_estimator(
         raise ValueError(f'{path.stem} is a pose model: a focal length is for mesh models only')
     elif settings.type == 'ManyDatasetsEstimator':
         raise ValueError(
-            f'{path.stem} has a decoder per data set: take one out (mmhier convert CHECKPOINT FILE --whole-model '
-            '--dataset NAME) and name a model with that one alone, see docs/many_datasets.md'
+            f'{path.stem} has a decoder per data set: take one out (mmhier convert CHECKPOINT FILE '
+            '--whole-model --dataset NAME) and name a model with that one alone, see docs/many_datasets.md'
         )
     elif settings.type != 'TopdownPoseEstimator':
         raise ValueError(f"{path.stem} is a {settings.type}; use MMPose's MMPoseInferencer for it")

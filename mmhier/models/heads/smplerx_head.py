@@ -303,13 +303,6 @@ def project(points: Tensor) -> Tensor:
     return FOCAL * points[..., :2] / (points[..., 2:] + 1e-4) + center
 
 
-def in_crop_units(boxes: Tensor) -> Tensor:
-    """Boxes (..., 4) in pixels of the network's input, as the crop units of :mod:`mmhier.mesh_sample`."""
-    width, height = INPUT_SIZE_WH
-    center = torch.tensor([width, height, width, height], dtype=boxes.dtype, device=boxes.device) / 2
-    return (boxes - center) / height
-
-
 def unmirrored_hand(pose: Tensor) -> Tensor:
     """The left hand's rotations (B, 45) of those of a right hand, its mirror image."""
     sign = torch.tensor([1.0, -1.0, -1.0], dtype=pose.dtype, device=pose.device)
@@ -335,6 +328,7 @@ class SMPLerXHead(BaseModule):
         'camera', 'boxes',
     )  # fmt: skip
     num_betas = NUM_BETAS
+    input_size_wh = INPUT_SIZE_WH  # in pixels of such an input boxes are given
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ from mmhier.body_models.model_directory import load_body_model
 from mmhier.body_models.smpl import SMPL
 from mmhier.body_models.smplx import SMPLX
 from mmhier.geometry.cameras import (
+    boxes_in_crop_units,
     crop_to_full_translation,
     full_focal_length,
     perspective_projection,
@@ -55,7 +56,6 @@ from mmhier.geometry.cameras import (
 )
 from mmhier.geometry.rotations import axis_angle_to_matrix
 from mmhier.mesh_sample import SMPL_LAYOUT, SampleLayout, sample_layout
-from mmhier.models.heads.smplerx_head import in_crop_units
 from mmhier.ops.remember import outside_modes
 
 # What a head says of whole bodies, and only losses read.
@@ -180,7 +180,7 @@ class TopdownMeshEstimator(BasePoseEstimator):
         if self.layout.has_parts:
             names = ('global_orient', *self.layout.rotations)
             predicted |= self.body().rotations(**{name: body[name] for name in names})
-            predicted['part_boxes'] = in_crop_units(found.boxes)
+            predicted['part_boxes'] = boxes_in_crop_units(found.boxes, self.head.input_size_wh)
             predicted |= {name: getattr(found, name) for name in _OF_WHOLE_BODIES}
         return predicted
 
