@@ -58,6 +58,7 @@ def run_on(args: argparse.Namespace) -> int:
                 left_out['inputs that came after the plan was made'] += plan.new
             labelled = _Labelled(args, plan, left_out)
             failures = _label(args, job, plan, labelled) if plan.todo else []
+            failures += _lost(job, plan, failures)
         except OutputError as error:
             print(f'mmhier: {error.strerror}; the shards that are done stay', file=sys.stderr)
             return UNWRITABLE
@@ -153,6 +154,18 @@ def _label(args: argparse.Namespace, job: 'Job', plan: 'Plan', labelled: '_Label
         else:
             pool = OwnProcess(job)
         return label_all(pool, plan.todo, labelled.add)
+
+
+def _lost(job: 'Job', plan: 'Plan', failures: 'list[Failure]') -> 'list[Failure]':
+    """Shards whose files are not where this process looks, though somebody has written them."""
+    from mmhier.labelling.plan import is_done
+    from mmhier.labelling.scheduling import Failure
+    from mmhier.labelling.storage import names_in
+
+    there, named = names_in(job.folder), {failure.shard for failure in failures}
+    lost = [s for s in plan.todo if s not in named and not is_done(s, there, job.formats)]
+    reason = f'its files are not in {job.folder}: that has to be a folder which all machines share'
+    return [Failure(shard, reason) for shard in lost]
 
 
 class _Labelled:

@@ -164,10 +164,10 @@ def _ray() -> Any:
 def _connect(ray: Any) -> None:
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level='WARNING')
-    except ConnectionError as error:
-        raise ConnectionError(
-            f'the Ray cluster of RAY_ADDRESS={os.environ.get("RAY_ADDRESS")} does not answer: {error}'
-        ) from error
+    except Exception as error:  # of no class of its own where a cluster does not come up
+        address = os.environ.get('RAY_ADDRESS')
+        what = f'of RAY_ADDRESS={address} does not answer' if address else 'of this machine does not start'
+        raise ConnectionError(f'the Ray cluster {what}: {error}') from error
 
 
 def _plain(error: Exception) -> Exception:

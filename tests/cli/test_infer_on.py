@@ -1,17 +1,15 @@
 """``mmhier infer --on``: shards of very many inputs, stopped and gone on with."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import cv2
 import pytest
 
 from mmhier.cli import main as cli
-from mmhier.labelling.labeller import Labeller
+from mmhier.labelling.labeller import Labeller, Report
 
 OPTIONS = ['--model', 'swinpose_micro_s3_synth', '--weights', 'swinpose-micro', '--detector', 'whole_image']
 OPTIONS += ['--device', 'cpu']
@@ -80,6 +78,17 @@ def test_a_shard_that_cannot_be_done_is_named(photos, tmp_path, monkeypatch, cap
     assert not (tmp_path / 'out' / 'results_000001.json').exists()
 
 
+def test_files_that_land_elsewhere_are_missed(photos, tmp_path, monkeypatch, capsys):
+    """On the disk of another machine, say."""
+    monkeypatch.setattr(Labeller, '__init__', lambda self, job: None)
+    monkeypatch.setattr(Labeller, 'label', lambda self, shard: Report(shard.number))
+    assert on_local(photos, '--shard-size', 4, '--out', tmp_path / 'out') == 1
+    told = capsys.readouterr().err
+    assert (
+        f'its files are not in {tmp_path / "out"}: that has to be' in told and '2 shards are not done' in told
+    )
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -115,6 +124,24 @@ def test_what_is_missing_for_ray_is_named(photos, tmp_path, monkeypatch, capsys)
     assert '--on ray needs: pip install ray' in capsys.readouterr().err
 
 
+def test_a_cluster_that_does_not_start_is_an_error_of_the_users(monkeypatch):
+    from types import SimpleNamespace
+
+    from mmhier.labelling import ray_pool
+
+    def fail(**options):
+        raise Exception('timed out during startup')
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=fail, shutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, 'ray', ray)
+    monkeypatch.delenv('RAY_ADDRESS', raising=False)
+    with pytest.raises(ConnectionError, match='of this machine does not start: timed out'):
+        ray_pool.RayPool(None)
+    monkeypatch.setenv('RAY_ADDRESS', '1.2.3.4:5')
+    with pytest.raises(ConnectionError, match='RAY_ADDRESS=1.2.3.4:5 does not answer'):
+        ray_pool.RayPool(None)
+
+
 def test_the_default_detector_is_one_for_all_workers(monkeypatch):
     from mmhier.detection.detector import WholeImage
     from mmhier.labelling import preparation
@@ -126,35 +153,41 @@ def test_the_default_detector_is_one_for_all_workers(monkeypatch):
     assert preparation.fetch_detector('rtmdet-m', 0.3) == 'rtmdet-m'
 
 
+KILLED = """
+import os, sys
+from mmhier.cli.main import main
+from mmhier.labelling import labeller
+
+put = labeller.put
+
+def put_and_die(path, name):
+    put(path, name)
+    if name.endswith('results_000001.json'):
+        os.kill(os.getpid(), 9)
+
+labeller.put = put_and_die
+main(['infer', '--on', 'local', *sys.argv[1:]])
+"""
+
+
 @pytest.mark.slow
 def test_killed_and_gone_on_with(photos, tmp_path, capsys):
-    """A process that is killed at any moment."""
-    many = tmp_path / 'many.txt'
-    for number in range(60):
-        (photos / f'copy_{number}.png').hardlink_to(photos / f'{number % 6}.png')
-    many.write_text('\n'.join(f'photos/copy_{number}.png' for number in range(60)))
-    command = [many, '--shard-size', 2, '--out', tmp_path / 'out']
-    kills, out = 0, tmp_path / 'out'
-    while kills < 3:
-        before = len(contents(out)) if out.exists() else 0
-        process = subprocess.Popen(
-            [sys.executable, '-m', 'mmhier', 'infer', '--on', 'local', *OPTIONS, *map(str, command)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 300
-        while time.monotonic() < deadline and process.poll() is None:
-            if out.exists() and len(contents(out)) > before + 3:
-                break
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        kills += 1
+    """Between the two files of a shard, which is then done again."""
+    (tmp_path / 'list.txt').write_text('\n'.join(f'photos/{number}.png' for number in range(6)))
+    command = [tmp_path / 'list.txt', '--shard-size', 2, '--save', 'json,npz', '--out', tmp_path / 'out']
+    script = [sys.executable, '-c', KILLED, *OPTIONS, *map(str, command)]
+    assert subprocess.run(script, capture_output=True, timeout=600).returncode == -signal.SIGKILL
+    files = {f'results_00000{number}.{ending}' for number in range(3) for ending in ('json', 'npz')}
+    assert files - contents(tmp_path / 'out').keys() == {
+        'results_000001.npz',
+        'results_000002.json',
+        'results_000002.npz',
+    }
     assert on_local(*command) == 0
-    again = capsys.readouterr().out
-    assert 'were done before' in again
-    found = [json.loads(content)['frames'] for name, content in contents(out).items() if name != 'plan.json']
-    assert sorted(f['source'] for frames in found for f in frames) == sorted(
-        str(photos / f'copy_{n}.png') for n in range(60)
-    )
-    assert len(found) == 30
+    assert '2 of 3 shards; 1 were done before: 4 frames' in capsys.readouterr().out
+    found = contents(tmp_path / 'out')
+    assert found.keys() == files | {'plan.json'}
+    frames = [
+        frame for name in files if name.endswith('.json') for frame in json.loads(found[name])['frames']
+    ]
+    assert sorted(f['source'] for f in frames) == [str(photos / f'{number}.png') for number in range(6)]
