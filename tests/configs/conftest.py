@@ -13,7 +13,13 @@ from mmengine.config import Config
 from mmpose.registry import MODELS
 
 from mmhier.testing.fresh_processes import FreshProcesses
-from mmhier.testing.recipe_files import environment, write_recipe_files, write_synthetic_people
+from mmhier.testing.recipe_files import (
+    environment,
+    stand_in_for_whole_bodies,
+    write_recipe_files,
+    write_synthetic_people,
+    write_whole_people,
+)
 
 
 @pytest.fixture(scope='package')
@@ -23,6 +29,7 @@ def workshop(tmp_path_factory, repo_root):
     shutil.copytree(repo_root / 'configs', folder / 'configs')
     (folder / 'tools').symlink_to(repo_root / 'tools')
     write_recipe_files(folder)
+    stand_in_for_whole_bodies(folder)
     variables = environment(folder) | dict(
         PYTHONPATH=os.pathsep.join([str(repo_root), os.environ.get('PYTHONPATH', '')]), OMP_NUM_THREADS='1'
     )
@@ -44,7 +51,7 @@ def shallow_workshop(workshop, tmp_path_factory):
     shutil.copytree(workshop.folder / 'configs', folder / 'configs')
     for name in ('tools', 'data'):
         (folder / name).symlink_to(workshop.folder / name)
-    for path in (folder / 'configs').glob('[ah]*/*.py'):
+    for path in (folder / 'configs').glob('[ahw]*/*.py'):
         path.write_text(with_one_block_per_stage(path))
     variables = workshop.environment | dict(TORCH_HOME=environment(folder)['TORCH_HOME'])
     run = workshop.processes.elsewhere(folder, variables).run
@@ -66,6 +73,15 @@ def with_one_block_per_stage(path):
     text = re.sub(r"arch='(\w+)'", shallow, text, count=1)  # a second one is the decoder's
     text = text.replace("name='convnext_tiny'", "name='convnext_tiny', depths=(1, 1, 1, 1)")
     return text.replace('num_layers=[3, 4, 6, 3]', 'num_layers=[1, 1, 1, 1]')
+
+
+@pytest.fixture(scope='package')
+def whole_people(workshop) -> Path:
+    """``data/whole`` in the workshop."""
+    if importlib.util.find_spec('anny') is None:
+        pytest.skip('the open body needs the package anny')
+    write_whole_people(workshop.folder)
+    return workshop.folder / 'data' / 'whole'
 
 
 @pytest.fixture(scope='package')

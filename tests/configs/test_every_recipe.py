@@ -7,7 +7,8 @@ Options make runs short; models, pipelines, hooks, samplers, optimizers and eval
 * One config of each group, with one block per stage: a step, and after ``--resume`` another step and a
   validation. With Swin ``tools/test.py`` as well, and meshes resume on two processes.
 * Marked slow: all configs and all of that, as deep as they are, but for encoders of size L and
-  H, for students and for variants of ViTPose; and all of students of tokens and of mesh models.
+  H, for students and for variants of ViTPose; and all of students of tokens and of mesh models, and of whole
+  bodies, of which synthetic ones stand in for the mix and the benchmarks.
 """
 
 import json
@@ -45,6 +46,7 @@ FIRST_LINE = re.compile(r'# python tools/train\.py (\S+)(?: +\([^()]+\))?')
 MADE = (
     '# mmhier synth data/synth --train 20000 --val 500 --seed 0',
     '# mmhier synth data/varied --train 16000 --val 500 --seed 20',
+    '# mmhier synth data/whole --whole-body --train 8000 --val 300 --seed 0',
     '# make quickstart',
     '# make quickstart-full',
 )
@@ -71,6 +73,10 @@ def is_distilled(name):
     return CONFIGS[name].startswith('configs/distill/')
 
 
+def is_whole_body(name):
+    return CONFIGS[name].startswith('configs/wholebody/')
+
+
 def is_mesh(name):
     return 'hmr2_' in name.partition('_from_')[0]
 
@@ -93,7 +99,7 @@ def by_size(name):
 
 GROUPS = {group: [n for n in CONFIGS if group_of(n) == group] for group in sorted(map(group_of, CONFIGS))}
 SMALLEST = [min(names, key=by_size) for names in GROUPS.values()]
-SLOW = {'ablation', 'distilled_token', 'distilled_mesh'}
+SLOW = {'ablation', 'distilled_token', 'distilled_mesh', *(group_of(n) for n in CONFIGS if is_whole_body(n))}
 
 
 def marked(group, value):
@@ -127,6 +133,8 @@ def options(name, workers=False, **more):
     """What makes runs short; ``workers`` keeps the processes that load data."""
     mixed = name.removesuffix('_fsdp').endswith('_mixed') or (is_distilled(name) and is_mesh(name))
     given = SHORT | ({} if workers else NO_WORKERS) | (TAR_OPTIONS if mixed else {}) | more
+    if name.endswith('_mix32'):
+        given |= {'model.body_model': 'open-wholebody'}
     if teacher(name):  # that of the workshop
         given |= {'model.teacher.config': CONFIGS[teacher(name)]}
     return ['--cfg-options', *(f'{key}={value}' for key, value in given.items())]
@@ -142,7 +150,9 @@ def prepare(request):
     """Put data and initial weights of a config in their places; a pose model that it needs is trained."""
 
     def put(name, workshop):
-        if name.endswith('_synth'):
+        if is_whole_body(name):
+            request.getfixturevalue('whole_people')
+        elif name.endswith('_synth'):
             request.getfixturevalue('synthetic_people')
         if teacher(name):
             write_weights(workshop, teacher(name))
@@ -217,8 +227,9 @@ def check_tested(name, work_dir):
     if evaluator.type == 'CocoPhiMetric':
         assert {'coco/AP', 'coco/AR', 'coco/Phi'} <= set(scores)
         return
-    rows = [row for row in json.loads((work_dir / 'mesh_table.json').read_text()) if row['dataset'] != 'all']
-    assert {row['dataset'] for row in rows} == set(evaluator.datasets)
+    table = work_dir / f'{"whole_body" if is_whole_body(name) else "mesh"}_table.json'
+    rows = [row for row in json.loads(table.read_text()) if row['dataset'] != 'all']
+    assert {row['dataset'] for row in rows} == ({'synth'} if is_whole_body(name) else set(evaluator.datasets))
     assert all(row['samples'] == 2 and row['skipped'] == 0 for row in rows)
 
 
@@ -270,9 +281,11 @@ def test_first_lines_are_the_commands(name):
 
 @pytest.mark.parametrize('group', [marked(group, group) for group in GROUPS])
 def test_all_of_a_group_are_built(group, workshop, request):
-    if group.endswith('_synth'):
-        request.getfixturevalue('synthetic_people')
     names = GROUPS[group]
+    if is_whole_body(names[0]):
+        request.getfixturevalue('whole_people')
+    elif group.endswith('_synth'):
+        request.getfixturevalue('synthetic_people')
     touch_weights(workshop.folder, [path for name in names for path in needed_weights(name)])
     changes = [change for change in options(names[0])[1:] if not change.startswith('model.teacher')]
     output = workshop.run(str(BUILD), *(CONFIGS[name] for name in names), *changes).output
