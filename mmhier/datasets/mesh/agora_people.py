@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mmhier.body_models.joint_sets import JOINT_SETS
@@ -24,6 +23,7 @@ from mmhier.datasets.mesh.human_data_file import POINTS, People
 from mmhier.datasets.mesh.whole_body_annotation import GENDERS
 from mmhier.datasets.mesh.whole_body_index import Source
 from mmhier.datasets.mesh.whole_body_rows import Person, blocks, named, part_boxes, read_coco, tight
+from mmhier.geometry.array_rotations import axis_angle_to_matrix
 from mmhier.safe_files import read_bytes, read_json
 from mmhier.safe_pickle import read_pickle, to_array
 
@@ -122,7 +122,7 @@ def read_ehf(annotations: Path) -> Iterator[People]:
 
 def ehf_vertices(vertices: np.ndarray) -> np.ndarray:
     """Vertices (V, 3) of a registration of EHF in the axes of the camera."""
-    rotation, _ = cv2.Rodrigues(np.array(EHF_ROTATION))
+    rotation = axis_angle_to_matrix(np.array(EHF_ROTATION))
     return (vertices @ rotation.T).astype(np.float32)
 
 

@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mmhier.body_models.joint_sets import JOINT_SETS
@@ -38,6 +37,7 @@ from mmhier.datasets.mesh.whole_body_rows import (
     read_coco,
     tight,
 )
+from mmhier.geometry.array_rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from mmhier.safe_files import read_json, read_npy
 
 WHOLEBODY = JOINT_SETS['wholebody133'].names
@@ -300,8 +300,8 @@ def _in_camera(
     body: dict[str, Any], rotation: np.ndarray, shift: np.ndarray, rest: Any | None
 ) -> dict[str, Any]:
     """A body of the world in a camera's frame; a root turns about its pelvis, which so has to be known."""
-    turned, _ = cv2.Rodrigues(np.asarray(body['global_orient'], np.float64).reshape(3))
-    orient = cv2.Rodrigues(rotation @ turned)[0].reshape(1, 3)
+    turned = axis_angle_to_matrix(np.asarray(body['global_orient'], np.float64).reshape(3))
+    orient = matrix_to_axis_angle(rotation @ turned).reshape(1, 3)
     transl = np.asarray(body.pop('transl'), np.float64).reshape(3)
     moved = body | dict(global_orient=orient)
     if rest is not None:
