@@ -122,7 +122,8 @@ def read_ehf(annotations: Path) -> Iterator[People]:
 
 def ehf_vertices(vertices: np.ndarray) -> np.ndarray:
     """Vertices (V, 3) of a registration of EHF in the axes of the camera."""
-    return (vertices @ axis_angle_to_matrix(np.array(EHF_ROTATION)).T).astype(np.float32)
+    rotation = axis_angle_to_matrix(np.array(EHF_ROTATION))
+    return (vertices @ rotation.T).astype(np.float32)
 
 
 def _agora_points(root: Path, annotation: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -28,10 +28,10 @@ from mmhier.datasets.mesh.neural_annot import (
     pw3d_source,
     ubody_sources,
 )
+from mmhier.datasets.mesh.ply_vertices import read_ply_vertices
 from mmhier.datasets.mesh.whole_body_annotation import JOINTS
 from mmhier.datasets.mesh.whole_body_index import Source
 from mmhier.datasets.mesh.whole_body_rows import named, read_coco
-from mmhier.scene_files.ply_vertices import read_ply_vertices
 
 PARAMETERS = (
     'global_orient', 'body_pose', 'left_hand_pose', 'right_hand_pose', 'jaw_pose', 'betas', 'expression',
