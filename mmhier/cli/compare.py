@@ -290,15 +290,7 @@ def report(results: list[Result], metric: str, cfg: 'Config', args: argparse.Nam
         'Median, ms',
         'p95, ms',
     )
-    rows = [
-        (
-            f'`{cost.name}`', f'{result.mean:.3f}', f'{result.deviation:.3f}', str(len(result.scores)),
-            f'{cost.params / 1e6:.2f}', f'{cost.encoder_params / 1e6:.2f}', f'{cost.macs / 1e9:.3f}',
-            f'{1e3 * timing.median:.1f}', f'{1e3 * timing.p95:.1f}',
-        )
-        for result in results
-        for cost, timing in [result[:2]]
-    ]  # fmt: skip
+    rows = [_row(result) for result in results]
     write_csv(args.out / 'table.csv', header, rows)
     by_seed = [
         (result.cost.name, str(seed), f'{score:.4f}')
@@ -323,6 +315,15 @@ def report(results: list[Result], metric: str, cfg: 'Config', args: argparse.Nam
         "+-: standard deviation between seeds. ms: one image from crop to the head's outputs, CPU, eager, "
         f'median of {args.runs} runs, all models in turns. {args.out}/: table.csv, scores.csv, tradeoff.png'
     )
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    cost, timing = result.cost, result.timing
+    return (
+        f'`{cost.name}`', f'{result.mean:.3f}', f'{result.deviation:.3f}', str(len(result.scores)),
+        f'{cost.params / 1e6:.2f}', f'{cost.encoder_params / 1e6:.2f}', f'{cost.macs / 1e9:.3f}',
+        f'{1e3 * timing.median:.1f}', f'{1e3 * timing.p95:.1f}',
+    )  # fmt: skip
 
 
 def _budget(cfg: 'Config', seeds: list[int]) -> str:

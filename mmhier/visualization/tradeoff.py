@@ -64,15 +64,16 @@ def draw_tradeoff(
             linewidth=1,
         )
         for index, (point, area) in enumerate(zip(own, areas, strict=True)):
-            # from the top down; neighbours have their names above and below in turns
-            offset = (-1) ** index * ((area / math.pi) ** 0.5 + 6)
+            # from the top down; neighbours have their names above and below in turns, beside bars
+            radius, barred = (area / math.pi) ** 0.5, point.deviation is not None
+            offset = (-1) ** index * (6 if barred else radius + 6)
             axis.annotate(
                 re.sub('_(coco|synth)$', '', point.name.removeprefix(f'{family}_')),
                 (point.cost, point.score),
-                xytext=(0, offset),
+                xytext=(radius + 3 if barred else 0, offset),
                 textcoords='offset points',
                 fontsize=7,
-                ha='center',
+                ha='left' if barred else 'center',
                 va='center',
             )
     axis.set(xlabel=cost_label, ylabel=score_label, xscale='log')
