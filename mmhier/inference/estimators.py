@@ -391,8 +391,8 @@ def load_estimator(
         raise ValueError(f'{path.stem} is a pose model: a focal length is for mesh models only')
     elif settings.type == 'ManyDatasetsEstimator':
         raise ValueError(
-            f'{path.stem} has a decoder per data set: take one out (mmhier convert CHECKPOINT FILE --whole-model '
-            '--dataset NAME) and name a model with that one alone, see docs/many_datasets.md'
+            f'{path.stem} has a decoder per data set: take one out (mmhier convert CHECKPOINT FILE '
+            '--whole-model --dataset NAME) and name a model with that one alone, see docs/many_datasets.md'
         )
     elif settings.type != 'TopdownPoseEstimator':
         raise ValueError(f"{path.stem} is a {settings.type}; use MMPose's MMPoseInferencer for it")
@@ -478,7 +478,7 @@ def _own(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _dataset_meta(cfg: Config) -> dict[str, Any]:
     with warnings.catch_warnings():  # of a path that it then finds
         warnings.filterwarnings('ignore', message='The metainfo config file')
-        return dataset_meta_from_config(cfg, 'train')
+        return dataset_meta_from_config(cfg, 'train' if cfg.get('train_dataloader') else 'test')
 
 
 def _evaluation_pipeline(cfg: Config) -> list[dict]:
