@@ -19,4 +19,7 @@ model = dict(
 test_dataloader = dict(dataset=dict(_delete_=True, **_base_.val_sets['aic']))
 test_evaluator = dict(_delete_=True, **_base_.metrics['aic'])
 test_cfg = dict()
-train_dataloader = val_dataloader = val_evaluator = None
+val_dataloader = test_dataloader
+val_evaluator = test_evaluator
+val_cfg = test_cfg
+train_dataloader = None

@@ -23,4 +23,7 @@ test_dataloader = dict(
 )
 test_evaluator = dict(_delete_=True, **_base_.metrics['ap10k_test'])
 test_cfg = dict()
-train_dataloader = val_dataloader = val_evaluator = None
+val_dataloader = test_dataloader
+val_evaluator = test_evaluator
+val_cfg = test_cfg
+train_dataloader = None

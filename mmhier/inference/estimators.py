@@ -495,7 +495,7 @@ def _own(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _dataset_meta(cfg: Config) -> dict[str, Any]:
     with warnings.catch_warnings():  # of a path that it then finds
         warnings.filterwarnings('ignore', message='The metainfo config file')
-        return dataset_meta_from_config(cfg, 'train')
+        return dataset_meta_from_config(cfg, 'train' if cfg.get('train_dataloader') else 'test')
 
 
 def _evaluation_pipeline(cfg: Config) -> list[dict]:

@@ -162,3 +162,13 @@ def test_wrong_options(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(ValueError, match='PyTorch sees no GPU'):
         load_estimator(POSE, 'random', 'cuda')
+
+
+def test_models_of_one_of_many_data_sets():
+    """One decoder is a model like others, with the keypoints of its data set; all of them are none."""
+    estimator = load_estimator('swinpose_t_s3_mpii', weights='random', device='cpu')
+    assert len(estimator.keypoint_names) == 16 and estimator.keypoint_names[-1] == 'left_wrist'
+    with pytest.raises(
+        ValueError, match=r'vitpose_s_seven has a decoder per data set: take one out \(mmhier convert'
+    ):
+        load_estimator('vitpose_s_seven', weights='random', device='cpu')
