@@ -1,5 +1,6 @@
 """A training that is killed and resumed as a user does it ends as one that was not, bit for bit."""
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import pytest
 import torch
 
+from mmhier.cli.main import main
 from mmhier.compat.checkpoint import load_checkpoint_file
 from mmhier.datasets.synthetic.generator import generate
 from mmhier.testing import write_dot_people
@@ -235,7 +237,7 @@ def test_a_signal_lets_a_command_save_and_end(train, tmp_path, number):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('recipe', ['pose_steps', 'mesh_steps'])
-def test_a_sharded_training_ends_as_a_whole_one(train, tmp_path, recipe):
+def test_a_sharded_training_ends_as_a_whole_one(train, data, tmp_path, monkeypatch, recipe):
     """Of our own models by the command: with two optimizers, a discriminator and the body; up to rounding."""
     more = LARGE_EPS[recipe]
     train(recipe, processes=2, more=more)('whole')
@@ -244,3 +246,19 @@ def test_a_sharded_training_ends_as_a_whole_one(train, tmp_path, recipe):
     assert whole['state_dict'].keys() == sharded['state_dict'].keys()
     for name, value in whole['state_dict'].items():
         torch.testing.assert_close(sharded['state_dict'][name], value, rtol=1e-4, atol=1e-5, msg=name)
+    # Its checkpoint, and the one file that is made of it, are read like any other.
+    one = tmp_path / 'one.pth'
+    assert main(['convert', str(tmp_path / 'sharded' / 'iter_9.pth'), str(one), '--whole-model']) == 0
+    assert equal(load_checkpoint_file(one)['state_dict'], dict(sharded['state_dict']))
+    monkeypatch.syspath_prepend(str(tmp_path))  # of the hook
+    folder = data[recipe.split('_')[0]]
+    options = [f'test_dataloader.dataset.data_root={folder}/']
+    if recipe.startswith('pose'):
+        options.append(f'test_evaluator.ann_file={folder}/annotations/person_keypoints_val.json')
+    scores = []
+    for checkpoint in (one, tmp_path / 'sharded' / 'iter_9.pth'):
+        out = tmp_path / 'scores.json'
+        command = ['test', str(tmp_path / 'recipe.py'), str(checkpoint), '--out', str(out)]
+        assert main([*command, '--work-dir', str(tmp_path / 'test'), '--cfg-options', *options]) == 0
+        scores.append(json.loads(out.read_text()))
+    assert scores[0] and scores[0] == scores[1]
