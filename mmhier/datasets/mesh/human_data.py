@@ -76,7 +76,7 @@ class WholeBodyDataset(MeshDataset):
         leave_out: bool = False,
         **kwargs: Any,
     ):
-        super().__init__(name, **kwargs)
+        super().__init__(name, layout='smplx', **kwargs)
         if interval < 1 or not 0 <= offset < interval:
             raise ValueError(f'{name}: interval={interval}, offset={offset}: expected 0 <= offset < interval')
         self.img_dir = Path(img_dir)
@@ -98,18 +98,6 @@ class WholeBodyDataset(MeshDataset):
         kept = self.select(dict(problem=np.concatenate(problems)), None)
         self.test_mode = test_mode
         self._number, self._row = number[kept], np.concatenate(rows)[kept]
-
-    @property
-    def metainfo(self) -> dict[str, Any]:
-        """What the visualizer and metrics need to know of the joints."""
-        links = [(parent, child) for child, parent in enumerate(JOINTS.parents) if parent >= 0]
-        return super().metainfo | dict(
-            num_keypoints=len(JOINTS),
-            keypoint_id2name=dict(enumerate(JOINTS.names)),
-            keypoint_name2id={name: number for number, name in enumerate(JOINTS.names)},
-            flip_indices=list(JOINTS.flip),
-            skeleton_links=links,
-        )
 
     def __len__(self) -> int:
         return len(self._row)
@@ -134,6 +122,7 @@ class WholeBodyDataset(MeshDataset):
             fitting_error=float('nan'),
             sample_key=f'{image}#{self._number[index]}.{row}',
             dataset_name=self.name,
+            layout=self.layout,
             sample_idx=index,
             img_path=str(self.img_dir / image),
         )
