@@ -1,4 +1,4 @@
-# mmhier synth data/whole --whole-body --train 8000 --val 300 --seed 0
+# mmhier synth data/whole --train 4000 --val 300 --seed 0 --whole-body --image-size 384x384
 # python tools/train.py configs/wholebody/swinsmplerx_micro_s3_synth.py                      (128x96 crops)
 # Ours and unpublished: a whole-body model for a laptop, with the licence-free body. Not run by us yet.
 _base_ = [

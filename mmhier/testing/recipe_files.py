@@ -185,10 +185,10 @@ def stand_in_for_whole_bodies(folder: Path) -> None:
     evaluation = (datasets / 'wholebody_synth.py').read_text()
     start, end = evaluation.index('val_pipeline = ['), evaluation.index('train_dataloader = ')
     loaders = evaluation[evaluation.index('val_dataloader = ') :]
-    root = "data_root = 'data/whole/'\n"
     (datasets / 'wholebody' / 'mix32.py').write_text(_WHOLE_MIX)
     (datasets / 'wholebody' / 'benchmarks.py').write_text('')
-    (datasets / 'wholebody_ehf.py').write_text(root + evaluation[start:end] + loaders)
+    loaders = loaders.replace('data_root=data_root', "data_root='data/whole/'")
+    (datasets / 'wholebody_ehf.py').write_text(evaluation[start:end] + loaders)
 
 
 def write_release(folder: Path, backbone: Mapping) -> None:

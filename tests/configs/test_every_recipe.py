@@ -46,7 +46,7 @@ FIRST_LINE = re.compile(r'# python tools/train\.py (\S+)(?: +\([^()]+\))?')
 MADE = (
     '# mmhier synth data/synth --train 20000 --val 500 --seed 0',
     '# mmhier synth data/varied --train 16000 --val 500 --seed 20',
-    '# mmhier synth data/whole --whole-body --train 8000 --val 300 --seed 0',
+    '# mmhier synth data/whole --train 4000 --val 300 --seed 0 --whole-body --image-size 384x384',
     '# make quickstart',
     '# make quickstart-full',
 )

@@ -6,8 +6,17 @@ import json
 import numpy as np
 import pytest
 
+from mmhier.body_models.smpl_file import SMPLX_JOINT_NAMES
 from mmhier.geometry.cameras import perspective_projection
-from mmhier.results.frame_result import SCHEMA, VERSION, frame_from_json
+from mmhier.results.files import ResultLines, finish
+from mmhier.results.frame_result import (
+    BODY_FIELDS,
+    SCHEMA,
+    VERSION,
+    WHOLE_BODY_FIELDS,
+    BodyMesh,
+    frame_from_json,
+)
 from mmhier.testing.results import make_result
 
 
@@ -43,6 +52,52 @@ def test_json_holds_bodies(mesh_results):
         assert after.mesh.body is None  # loaded again, by name
         np.testing.assert_allclose(after.mesh.vertices(), before.mesh.vertices(), atol=1e-5)
         np.testing.assert_allclose(after.mesh.joints(), before.mesh.joints_3d, atol=1e-5)
+
+
+def whole_body(rng):
+    """The body of somebody with hands and a face, all turned about x by their number in SMPL-X's order."""
+
+    def turned(*numbers):
+        angles = 0.02 * np.array(numbers)
+        matrices = np.tile(np.eye(3), (len(numbers), 1, 1))
+        matrices[:, 1, 1] = matrices[:, 2, 2] = np.cos(angles)
+        matrices[:, 2, 1], matrices[:, 1, 2] = np.sin(angles), -np.sin(angles)
+        return matrices.astype(np.float32)
+
+    return BodyMesh(
+        global_orient=turned(0), body_pose=turned(*range(1, 22)), jaw_pose=turned(22),
+        left_hand_pose=turned(*range(25, 40)), right_hand_pose=turned(*range(40, 55)),
+        betas=rng.normal(size=10).astype(np.float32), expression=rng.normal(size=10).astype(np.float32),
+        camera=np.ones(3, np.float32), transl=np.ones(3, np.float32), focal_length=500.0,
+        joints_3d=rng.normal(size=(137, 3)).astype(np.float32), body_model='smplx_neutral',
+        joint_set='smplx137', part_boxes=rng.uniform(0, 90, (3, 4)).astype(np.float32),
+    )  # fmt: skip
+
+
+def test_whole_bodies_survive_json_and_npz(tmp_path):
+    result = make_result(people=1)
+    mesh = result.people[0].mesh = whole_body(np.random.default_rng(0))
+    document, read = through_json(result)
+    for name in (*BODY_FIELDS, *WHOLE_BODY_FIELDS):
+        np.testing.assert_allclose(getattr(read.people[0].mesh, name), getattr(mesh, name), atol=6e-4)
+    assert document['conventions'].keys() >= {f'mesh.{name}' for name in ('jaw_pose', 'part_boxes')}
+    lines = ResultLines(tmp_path / 'results.jsonl')
+    lines.write(result)
+    lines.close()
+    (file,) = finish(lines.path, ['npz'])
+    with np.load(file) as arrays:
+        for name in WHOLE_BODY_FIELDS:
+            np.testing.assert_allclose(arrays[name][0], getattr(mesh, name), atol=6e-4, err_msg=name)
+
+
+def test_convention_rotations_are_in_the_order_of_the_skeleton():
+    turns = whole_body(np.random.default_rng(0)).rotations()
+    assert turns.shape == (len(SMPLX_JOINT_NAMES), 3, 3)
+    angles = np.arctan2(turns[:, 2, 1], turns[:, 1, 1])
+    eyes = [SMPLX_JOINT_NAMES.index(f'{side}_eyeball') for side in ('left', 'right')]
+    expected = 0.02 * np.arange(55)
+    expected[eyes] = 0
+    np.testing.assert_allclose(angles, expected, atol=1e-6)
 
 
 def test_not_a_number_becomes_null_and_back():

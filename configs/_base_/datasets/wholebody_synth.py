@@ -1,4 +1,4 @@
-# Synthetic whole bodies: mmhier synth data/whole --whole-body --train 8000 --val 300 --seed 0
+# Synthetic whole bodies, made by the command in the head of the leaf.
 # Crops as in evaluation, moved and scaled a little. Boxes of hands and face are those of visible pixels.
 data_root = 'data/whole/'
 

@@ -378,7 +378,7 @@ class ViT(TruncatedEncoder):
         tokens = self._tokens()
         first = 0 if tokens is None else tokens.shape[1]
         if first:
-            x = torch.cat([tokens.to(x).expand(len(x), -1, -1), x], dim=1)
+            x = torch.cat([tokens.to(x).expand(x.shape[0], -1, -1), x], dim=1)
         outputs = []
         for index, block in enumerate(self.layers):
             if self.with_cp and torch.is_grad_enabled():

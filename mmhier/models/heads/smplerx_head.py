@@ -382,8 +382,9 @@ class SMPLerXHead(BaseModule):
         hands = self.hand_crop(x, boxes)
         _, hand_points = self.hand_position(hands)
         hand_poses = rotations(self.hand_regressor(hands, hand_points.detach()))
-        left_pose, right_pose = hand_poses.unflatten(0, (2, -1)).unbind(0)
-        left_points, right_points = hand_points.unflatten(0, (2, -1)).unbind(0)
+        batch = x.shape[0]  # cut by number: a program that is exported takes any
+        left_pose, right_pose = hand_poses[:batch], hand_poses[batch:]
+        left_points, right_points = hand_points[:batch], hand_points[batch:]
         left_points = torch.cat([HAND_CELLS - 1 - left_points[..., :1], left_points[..., 1:]], dim=2)
         expression, jaw = self.face_regressor(tokens)
         return SMPLerXPrediction(

@@ -71,7 +71,7 @@ class TokenDecoder(BaseModule):
                 f'{tuple(x.shape)}'
             )
         context = (x + sine_positions(self.in_channels, x.shape[2:]).to(x)).flatten(2)
-        tokens = self.queries.expand(len(x), -1, -1)
+        tokens = self.queries.expand(x.shape[0], -1, -1)
         for layer in self.layers:
             tokens = layer(tokens, context)
         return self.norm(self.proj(tokens))
