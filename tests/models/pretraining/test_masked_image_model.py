@@ -69,7 +69,7 @@ def test_the_loss_falls():
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert sum(losses[-5:]) < 0.7 * sum(losses[:5]), losses
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5]), losses
 
 
 def test_sides_that_nothing_divides():
