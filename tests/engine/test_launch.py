@@ -63,6 +63,25 @@ def test_a_restart_over_several_machines_names_its_remedy(monkeypatch):
         launch.prepare_distributed(Config(dict(launcher='pytorch')))
 
 
+def test_a_restart_does_not_read_what_the_dead_have_written(monkeypatch):
+    kept = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)  # torchrun's
+    kept.set('key', 'of a dead process')
+    variables = dict(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1', MASTER_PORT=kept.port)
+    variables |= dict(TORCHELASTIC_RESTART_COUNT=2, TORCHELASTIC_USE_AGENT_STORE=True)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    stores = []
+    monkeypatch.setattr(
+        dist, 'init_process_group', lambda backend, store, rank, world_size: stores.append(store)
+    )
+    monkeypatch.setattr(dist, 'is_initialized', lambda: bool(stores))
+    launch.prepare_distributed(Config(dict(launcher='pytorch')))
+    (store,) = stores
+    assert not store.check(['key'])
+    store.set('key', 'of this attempt')
+    assert kept.get('attempt_2/key') == b'of this attempt'
+
+
 def test_every_way_out_ends_the_processes(tmp_path):
     for end, pairs in launched(tmp_path, dict(finish=1, fault=1, pending=1)).items():
         check(pairs, end)

@@ -82,6 +82,7 @@ def steps_of(folder, attempt):
     return [int(step) for step in path.read_text().split()] if path.exists() else []
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_started_again_and_all_go_on(tmp_path):
     """Both from the last checkpoint, and to the same end; so does torchrun --max-restarts=1."""
     for name, kill_after in (('whole', None), ('killed', 5)):
