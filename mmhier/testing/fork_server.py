@@ -37,7 +37,7 @@ mmengine.config.config.FormatCode = lambda text, **options: (text, True)
 ALLOWED = tuple(
     f'mmhier.{name}'
     for name in (
-        'atomic', 'compat', 'download', 'folder_lock', 'network', 'parts', 'safe_files', 'safe_pickle',
+        'atomic', 'checkpoint_parts', 'compat', 'download', 'folder_lock', 'network', 'parts', 'safe_files', 'safe_pickle',
         'suggestions', 'version', 'zoo',
     )
 )  # fmt: skip

@@ -272,7 +272,7 @@ def test_first_lines_are_the_commands(name):
     assert FIRST_LINE.fullmatch(lines[place])[1] == CONFIGS[name]
     before = [line.partition('  ')[0] for line in lines[:place]]
     assert len(before) < 2 and set(before) <= set(MADE)
-    assert bool(before) == name.endswith(('_synth', '_varied', '_finetune'))
+    assert bool(before) == name.endswith(('_synth', '_varied', '_finetune', '_longer'))
     checkpoint = initial_weights(name)
     if checkpoint and checkpoint.startswith('work_dirs/'):
         _, pose, file = checkpoint.split('/')
