@@ -51,8 +51,10 @@ def shallow_workshop(workshop, tmp_path_factory):
     shutil.copytree(workshop.folder / 'configs', folder / 'configs')
     for name in ('tools', 'data'):
         (folder / name).symlink_to(workshop.folder / name)
-    for path in (folder / 'configs').glob('[ahw]*/*.py'):
-        path.write_text(with_one_block_per_stage(path))
+    # All are read before one is written: a child does not fit a base that is not written yet.
+    texts = {path: with_one_block_per_stage(path) for path in (folder / 'configs').glob('[ahw]*/*.py')}
+    for path, text in texts.items():
+        path.write_text(text)
     variables = workshop.environment | dict(TORCH_HOME=environment(folder)['TORCH_HOME'])
     run = workshop.processes.elsewhere(folder, variables).run
     yield SimpleNamespace(folder=folder, run=run, environment=variables)
