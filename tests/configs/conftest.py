@@ -45,8 +45,10 @@ def shallow_workshop(workshop, tmp_path_factory):
     shutil.copytree(workshop.folder / 'configs', folder / 'configs')
     for name in ('tools', 'data'):
         (folder / name).symlink_to(workshop.folder / name)
-    for path in (folder / 'configs').glob('[ahw]*/*.py'):
-        path.write_text(with_one_block_per_stage(path))
+    paths = list((folder / 'configs').glob('[ahw]*/*.py'))
+    texts = [with_one_block_per_stage(path) for path in paths]  # of all, before any base is another
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
     variables = workshop.environment | dict(TORCH_HOME=environment(folder)['TORCH_HOME'])
     run = workshop.processes.elsewhere(folder, variables).run
     yield SimpleNamespace(folder=folder, run=run, environment=variables)
