@@ -1,6 +1,6 @@
 # mmhier synth data/varied --train 16000 --val 500 --seed 20
 # python tools/train.py configs/hmr/swinhmr2_micro_s3_varied.py                          (128x96 crops)
-# What is shipped. 500 held-out scenes like these: PA-MPJPE 122.1 mm (our log, mmhier/zoo/shipped/README.md).
+# swinhmr2_micro_s3_longer goes on from it. 500 held-out scenes like these: PA-MPJPE 122.1 mm (our log).
 # Initial weights: the encoder of the pose model, trained with configs/hpe/swinpose_micro_s3_varied.py.
 _base_ = './swinhmr2_micro_s3_synth.py'
 
