@@ -19,6 +19,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -197,6 +198,7 @@ def quantise(model, calibration: Tensor, kept: Sequence[str]):
         import nncf
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
     nncf.set_log_level(logging.ERROR)
+    _openvino_core()  # before nncf's own
     crops = nncf.Dataset([crop.numpy() for crop in calibration.split(1)])
     names = [op.get_friendly_name() for op in model.get_ops()]  # NAME or NAME/WithoutBiases
     ignored = nncf.IgnoredScope([name for name in names if name.split('/')[0] in set(kept)])
@@ -258,6 +260,19 @@ def open_onnxruntime(path: Path, threads: int) -> Network:
     return run
 
 
+@lru_cache
+def _openvino_core():
+    """The one core of this process, which is never released.
+
+    A core that compiles moves the stack on which signals are handled, and its release moves it back to where
+    it was before. Two cores that are not released in reverse leave it where nothing is: the next signal, such
+    as that a child has ended, then ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def openvino_has_bf16() -> bool:
     """Whether OpenVINO computes in bfloat16 on this CPU (AVX512_BF16 or AMX).
 
@@ -265,8 +280,8 @@ def openvino_has_bf16() -> bool:
         ImportError: If it is not installed.
     """
     with needs('openvino'):
-        import openvino
-    return 'BF16' in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        import openvino  # noqa: F401
+    return 'BF16' in _openvino_core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
 
 
 def open_openvino(path: Path, threads: int, bf16: bool = False) -> Network:
@@ -283,7 +298,7 @@ def open_openvino(path: Path, threads: int, bf16: bool = False) -> Network:
         ValueError: If the file cannot be opened, or the CPU has no bfloat16.
     """
     with needs('openvino'):
-        import openvino
+        import openvino  # noqa: F401
     if bf16 and not openvino_has_bf16():
         raise ValueError('OpenVINO has no bf16 on this CPU (it needs AVX512_BF16 or AMX): use fp32')
     if path.suffix == '.onnx':
@@ -291,7 +306,7 @@ def open_openvino(path: Path, threads: int, bf16: bool = False) -> Network:
     else:
         for part in (path, path.with_suffix('.bin')):
             check_file(part)
-    core = openvino.Core()
+    core = _openvino_core()
     with _opening(path):
         core.read_model(path)
     hints = {'INFERENCE_NUM_THREADS': threads, 'INFERENCE_PRECISION_HINT': 'bf16' if bf16 else 'f32'}

@@ -37,8 +37,8 @@ mmengine.config.config.FormatCode = lambda text, **options: (text, True)
 ALLOWED = tuple(
     f'mmhier.{name}'
     for name in (
-        'atomic', 'checkpoint_parts', 'compat', 'download', 'folder_lock', 'network', 'parts', 'safe_files', 'safe_pickle',
-        'suggestions', 'version', 'zoo',
+        'atomic', 'checkpoint_parts', 'compat', 'download', 'folder_lock', 'network', 'parts', 'safe_files',
+        'safe_pickle', 'suggestions', 'version', 'zoo',
     )
 )  # fmt: skip
 POLL_S = 0.02

@@ -1,6 +1,9 @@
 """Every engine gives the model's outputs, or says why it cannot."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -120,3 +123,34 @@ def _without(missing):
         return real(name, *rest, **options)
 
     return find
+
+
+TWO_NETWORKS = """
+import gc, signal, subprocess
+from pathlib import Path
+import numpy as np, openvino, torch
+from openvino import opset13 as ops
+from mmhier.deploy.formats import open_openvino
+
+images = ops.parameter([1, 3, 4, 4], np.float32)
+openvino.save_model(openvino.Model([ops.relu(images)], [images], 'network'), 'network.xml')
+networks = [open_openvino(Path('network.xml'), 1) for _ in range(3)]
+for network in networks:
+    network(torch.ones(1, 3, 4, 4))
+while networks:
+    del network, networks[0]
+    gc.collect()
+    network = networks and networks[-1]
+signal.signal(signal.SIGCHLD, lambda *_: print('a child has ended'))
+subprocess.run(['true'])
+print('alive')
+"""
+
+
+def test_networks_that_are_closed_in_any_order_leave_signals_alone(repo_root, tmp_path):
+    """OpenVINO moves the stack of signal handlers; a data loader of PyTorch handles the ends of children."""
+    pytest.importorskip('openvino')
+    environment = os.environ | dict(PYTHONPATH=str(repo_root))
+    command = [sys.executable, '-c', TWO_NETWORKS]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, 'a child has ended\nalive\n'), done.stderr
