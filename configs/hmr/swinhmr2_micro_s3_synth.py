@@ -8,7 +8,7 @@ model = dict(
     data_preprocessor=dict(type='MeshDataPreprocessor', shrink=2),
     backbone=dict(
         type='TruncatedSwin',
-        arch=dict(embed_dims=32, depths=[1, 2, 4], num_heads=[1, 2, 4], window_size=4),
+        arch=dict(embed_dims=32, depths=[1, 2, 4, 1], num_heads=[1, 2, 4, 8], window_size=4),
         num_stages=3,
         drop_path_rate=0.0,
         init_cfg=dict(type='Pretrained', checkpoint='work_dirs/swinpose_micro_s3_synth/epoch_16.pth'),

@@ -24,6 +24,7 @@ LOCATIONS = {
     'TRANSFORMS': ('mmhier.datasets.transforms',),
     'KEYPOINT_CODECS': ('mmhier.codecs',),
     'METRICS': ('mmhier.evaluation.metrics',),
+    'MODEL_WRAPPERS': ('mmhier.engine',),
     'OPTIM_WRAPPER_CONSTRUCTORS': ('mmhier.engine',),
     'HOOKS': ('mmhier.datasets.mesh', 'mmhier.engine', 'mmhier.visualization.mesh_hook'),
 }  # fmt: skip

@@ -2,5 +2,11 @@
 
 from mmhier.engine.adversarial import AdversarialConstructor, AdversarialOptimWrapper
 from mmhier.engine.layer_decay import LayerIdDecayConstructor
+from mmhier.engine.sharding import FullyShardedModel
 
-__all__ = ['AdversarialConstructor', 'AdversarialOptimWrapper', 'LayerIdDecayConstructor']
+__all__ = [
+    'AdversarialConstructor',
+    'AdversarialOptimWrapper',
+    'FullyShardedModel',
+    'LayerIdDecayConstructor',
+]

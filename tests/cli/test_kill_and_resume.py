@@ -51,7 +51,7 @@ COMMON = """
 custom_imports = dict(imports=['mmhier', 'killer'])
 custom_hooks = [dict(type='SyncBuffersHook'), {draw_hook} dict(type='Killer')]
 randomness = dict(seed=0)
-model = dict(backbone=dict(arch=dict(depths=[1, 1, 1]), drop_path_rate=0.5, init_cfg=None))
+model = dict(backbone=dict(arch=dict(depths=[1, 1, 1, 1]), drop_path_rate=0.5, init_cfg=None))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root='{data}/'))
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=2, max_keep_ckpts=1), logger=dict(interval=1))
 """

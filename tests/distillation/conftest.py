@@ -29,7 +29,7 @@ test_evaluator = val_evaluator
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=2, max_keep_ckpts=-1))
 randomness = dict(seed=0)
 train_cfg = dict(max_epochs=2, val_interval=2)
-model = dict(backbone=dict(arch=dict(depths=[1, 1, 1]), drop_path_rate=0.5))
+model = dict(backbone=dict(arch=dict(depths=[1, 1, 1, 1]), drop_path_rate=0.5))
 """
 VIT = """
 _base_ = './plain.py'

@@ -14,7 +14,7 @@ BASE = """
 _base_ = '{root}/configs/hmr/swinhmr2_micro_s3_synth.py'
 model = dict(
     data_preprocessor=dict(_delete_=True, type='PoseDataPreprocessor', mean=[1, 2, 3], std=[9, 9, 9]),
-    backbone=dict(arch=dict(embed_dims=8, depths=[1, 1, 1]), init_cfg=None),
+    backbone=dict(arch=dict(embed_dims=8, depths=[1, 1, 1, 1]), init_cfg=None),
     neck=dict(in_channels=32, out_channels=32),
     head=dict(in_channels=32, arch=dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=16)),
     discriminator=None,
