@@ -370,7 +370,7 @@ class ViT(TruncatedEncoder):
             raise ValueError(
                 f'expected images (B, {self.in_channels}, height, width), got {tuple(images.shape)}'
             )
-        order, counts = self._route(data_sets, len(images))
+        order, counts = self._route(data_sets, images.shape[0])
         x = self.patch_embed(images if order is None else images[order])
         map_hw = tuple(x.shape[2:])
         self._check_window(map_hw)
