@@ -7,7 +7,7 @@ from mmhier.cli.trust import add_trust_option
 
 # As mmhier.visualization.style has them, which imports more than the help of this command needs.
 STYLES = ('auto', 'skeleton', 'mesh', 'both')
-COLOURS = ('side', 'person')
+COLOURS = ('auto', 'side', 'person')
 BACKGROUNDS = ('image', 'dim', 'white', 'black')
 # Where labelling at scale runs, and the pictures of a shard.
 PLACES = ('ray', 'local')
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     people.add_argument('--smooth', action='store_true', help='smooth poses over time; implies --track')
     drawing = parser.add_argument_group('drawing')
     _choice(drawing, '--style', STYLES, 'auto: mesh if the model has one, else skeleton')
-    _choice(drawing, '--colours', COLOURS, 'side: left green, right orange, bodies blue')
+    _choice(drawing, '--colours', COLOURS, 'auto: bodies blue but in views from the side')
     _choice(drawing, '--background', BACKGROUNDS, 'of the overlay')
     drawing.add_argument('--draw-boxes', action='store_true', help='draw the boxes, too')
     drawing.add_argument(

@@ -11,8 +11,9 @@ from mmhier.zoo.registry import COMMERCE, Weights, entries_for, find_entry, read
 
 COLUMNS = ('Weights', 'For', 'Score reported', 'Licence of the weights', 'Non-commercial', 'Size', 'Here')
 DESCRIPTION = (
-    'With download, path, verify or remove before names of released weights and detectors: fetch them, say '
-    'where they are, hash them again (all that are here, by default), delete them from the cache.'
+    'With list, download, path, verify or remove before names of released weights and detectors: say what is '
+    'known of them (all, by default), fetch them, say where they are, hash them again (all that are here, by '
+    'default), delete them from the cache.'
 )
 
 
@@ -28,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run_action(action: str, names: list[str], accept_licence: bool) -> int:
     """Carry out an action; return the exit status."""
-    if not names and action != 'verify':
+    if not names and action not in ('list', 'verify'):
         raise ValueError(f'mmhier models {action} NAME ...: which weights? `mmhier models` lists them')
     entries = [find_entry(name) for name in names]
     if action == 'download':
@@ -51,13 +52,24 @@ def _download(entries: list[Weights], accept_licence: bool) -> int:
     return 1 if failures else 0
 
 
+def _list(entries: list[Weights]) -> int:
+    """The table of some, or all, and below it what is uncertain, and where each comes from."""
+    entries = entries or list(read_registry().values())
+    print(markdown(COLUMNS, [_row(entry) for entry in entries]))
+    for entry in entries:
+        checked = entry.checked if isinstance(entry.checked, str) else entry.checked['date']
+        uncertain = f'; uncertain: {entry.uncertain}' if entry.uncertain else ''
+        print(f'{entry.name}: trained on {entry.licence.data}; {entry.page}; checked: {checked}{uncertain}')
+    return 0
+
+
 def _path(entries: list[Weights]) -> int:
     for entry in entries:
         path = cache.find(entry)
         if path is None:
-            raise FileNotFoundError(
-                f'{entry.name} is not on this machine: mmhier models download {entry.name}. {by_hand(entry)}'
-            )
+            fetched = any(source.url for source in entry.sources) and not entry.login
+            how = f': mmhier models download {entry.name}' if fetched else ''
+            raise FileNotFoundError(f'{entry.name} is not on this machine{how}. {by_hand(entry)}')
         print(path)
     return 0
 
@@ -96,7 +108,7 @@ def _remove(entries: list[Weights]) -> int:
     return 0
 
 
-ACTIONS = {'download': None, 'path': _path, 'verify': _verify, 'remove': _remove}
+ACTIONS = {'list': _list, 'download': None, 'path': _path, 'verify': _verify, 'remove': _remove}
 
 
 def weights_table(configs: list[str]) -> str:

@@ -17,6 +17,7 @@ a function                   what it returns for an image
 ===========================  ==========================================================================
 """
 
+import errno
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -125,6 +126,8 @@ def _default(score_threshold: float, device: str) -> Detector:
     try:
         return load_detector(DEFAULT_DETECTOR, score_threshold, device)
     except (OSError, ImportError) as error:
+        if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
         logger.warning(
             'without boxes and detector the whole image is taken as one person: %s',
             ' '.join(str(error).split()),

@@ -71,6 +71,9 @@ def load_settings(path: str, options: Mapping[str, Any] | None) -> Config:
     except (KeyError, TypeError, IndexError) as error:
         reason = str(error.args[0]).partition(' [')[0][:200]
         raise ValueError(f'--cfg-options {list(options)} do not fit {path}: {reason}') from error
+    for name in options:
+        if name.endswith('.init_cfg.checkpoint'):  # all that a user says where the config has no init_cfg
+            _at(cfg, name.split('.')[:-1]).setdefault('type', 'Pretrained')
     if any(name.partition('.')[0] == 'custom_imports' for name in options):
         import_modules_from_strings(**cfg.custom_imports)
     for name, value in options.items():

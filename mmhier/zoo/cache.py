@@ -107,6 +107,20 @@ def _places(entry: Weights) -> list[Path]:
     return [SHIPPED / entry.file, *(folder / entry.file for folder in shared), path_of(entry)]
 
 
+def page_instead(entry: Weights, path: Path) -> str | None:
+    """The end of a sentence on a file that is a page or a message; a hash tells where one is known."""
+    if entry.known_hash:
+        return None
+    with path.open('rb') as file:
+        begin = file.read(64)
+    is_text = begin.lstrip(b'\xef\xbb\xbf \t\r\n')[:1] in (b'<', b'{')
+    if entry.format == 'safetensors':  # the length of a header, and the header
+        is_text = begin[8:9] != b'{'
+    if not is_text:
+        return None
+    return f'is no {entry.format} file but a page or a text, it begins with {begin[:20]!r}'
+
+
 def _in_torch_hub(entry: Weights) -> Path | None:
     """The file among those of torch.hub, which are others' and may be of any content."""
     for source in entry.sources:
@@ -133,6 +147,8 @@ def problem_of(entry: Weights, path: Path, again: bool = False) -> str | None:
     stat = path.stat()
     if stat.st_size != (entry.bytes or stat.st_size) or not stat.st_size:
         return f'has {stat.st_size:,} bytes instead of {entry.bytes or 1:,}: it is damaged or another file'
+    if page := page_instead(entry, path):
+        return page
     receipt = read_receipt(path)
     unchanged = receipt and (receipt.bytes, receipt.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
     if unchanged and not again and entry.fits(receipt.sha256):

@@ -158,6 +158,9 @@ def _from_source(entry: Weights, source: Source, accepted: bool) -> Path:
         part = path.with_name(f'{path.name}.part')
         expected = Expected(entry.bytes, lambda file: _wrong(entry.known_hash, file), bool(entry.known_hash))
         url = download(addresses([source.url]), part, expected, entry.name)
+        if page := cache.page_instead(entry, part):
+            part.unlink()
+            raise ValueError(f'{url}: what came {page}')
         sha256 = cache.sha256_of(part)
         part.replace(path)
         cache.write_receipt(entry, path, url, sha256, accepted)

@@ -88,6 +88,28 @@ def test_a_licence_is_accepted_on_the_command_line(server, make_entry, run):
     assert run('models download net --accept-licence')[0] == 0
 
 
+def test_list_says_what_is_known(make_entry, run):
+    make_entry(sources=['https://example.org/net.bin'], uncertain='who trained it')
+    status, out, err = run('models list net swinpose-micro')
+    assert (status, err) == (0, '') and '| `net` ' in out and '| `swinpose-micro` ' in out
+    assert 'net: trained on own pictures; https://example.org/net; checked: never; uncertain: who tr' in out
+    assert run('models list')[1].count('checked: ') == len(read_registry())
+
+
+def test_what_no_program_can_fetch_is_not_advised(make_entry, run):
+    make_entry(sources=[], note='login')
+    status, _, err = run('models path net')
+    assert status == 1 and 'download net' not in err and 'by hand' in err
+
+
+@pytest.mark.parametrize('page', [b'<!doctype html><p>moved</p>', b' \n{"error": "gone"}'])
+def test_a_page_in_the_place_of_weights_is_refused(server, make_entry, run, page):
+    server.files['/net.bin'] = Served(page)
+    make_entry(sources=[server.url('/net.bin')])
+    status, out, err = run('models download net')
+    assert (status, out) == (1, '') and 'is no pth file but a page or a text' in err
+
+
 def test_one_that_fails_does_not_stop_the_others(entry, server, make_entry, run, home):
     make_entry('gone', content=CONTENT, sources=[server.url('/gone')])
     make_entry('locked', content=CONTENT, sources=[server.url('/net.bin')], non_commercial='yes')

@@ -437,3 +437,10 @@ def test_a_variable_that_is_used_or_the_same_is_taken(child, text):
 def test_no_config_sets_a_variable_too_late(repo_root):
     for file in sorted((repo_root / 'configs').glob('h*/*.py')):
         load_settings(str(file), None)
+
+
+def test_a_checkpoint_is_enough_to_name_initial_weights(repo_root):
+    """Where a config has no init_cfg, too: the form that the pages recommend without a network."""
+    file = str(repo_root / 'configs/hpe/swinpose_micro_s3_synth.py')
+    cfg = load_settings(file, {'model.backbone.init_cfg.checkpoint': 'a.pth'})
+    assert cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint='a.pth')

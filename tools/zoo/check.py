@@ -9,6 +9,7 @@ accept only with --accept-licence. Exit status: 0 if all that was checked is as 
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mmhier.atomic import new_file
+from mmhier.download import MIRROR_VARIABLE
 from mmhier.user_cache import HOME_VARIABLE
 from mmhier.user_errors import USER_ERRORS
 from mmhier.version import __version__
@@ -60,6 +62,9 @@ def main(argv: list[str] | None = None) -> int:
         '--write', action='store_true', help='write sizes, hashes and dates into the registry'
     )
     args = parser.parse_args(argv)
+    for name in (MIRROR_VARIABLE, 'HF_ENDPOINT'):
+        if os.environ.get(name):
+            parser.error(f'{name} is set, and another host is not what is to be checked: unset it')
     entries = dict(read_registry(args.registry))
     if unknown := sorted(set(args.names) - entries.keys()):
         parser.error(f'no entries named {", ".join(unknown)}')
@@ -83,14 +88,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def checked(entry: Weights, finding: Finding) -> Weights:
-    """The entry with what was measured, in place of what was not certain."""
+    """The entry with what was measured, in place of what was not known."""
     about = dict(
         date=date.today().isoformat(), version=__version__, bytes=finding.bytes, sha256=finding.sha256
     )
-    known = dict(
-        bytes=finding.bytes, bytes_about=None, sha256=finding.sha256, sha256_prefix=None, uncertain=None
-    )
-    return replace(entry, checked=about, **known)
+    # Sizes and hashes are known now; who trained it, or whether an address stays, is not.
+    doubts = re.split(r'; *', entry.uncertain or '')
+    uncertain = '; '.join(doubt for doubt in doubts if not doubt.startswith('no SHA-256 is known')) or None
+    known = dict(bytes=finding.bytes, bytes_about=None, sha256=finding.sha256, sha256_prefix=None)
+    return replace(entry, checked=about, uncertain=uncertain, **known)
 
 
 def addresses_of(entry: Weights) -> list[Source]:
