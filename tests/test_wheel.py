@@ -118,7 +118,7 @@ def test_the_wheel_has_what_is_not_code(wheel, repo_root):
     configs = [path.relative_to(repo_root).as_posix() for path in (repo_root / 'configs').rglob('*.py')]
     assert len(configs) > 60
     shipped = [f'zoo/shipped/{path.name}' for path in SHIPPED.iterdir()]
-    assert len(shipped) == 5
+    assert len(shipped) == 6
     wanted = [*configs, *shipped, 'zoo/weights.json', 'rasterizer/kernel.cpp', 'py.typed']
     assert [name for name in wanted if f'mmhier/{name} ' not in names] == []
     assert find_entry(DETECTOR) and find_entry(WEIGHTS)

@@ -161,7 +161,8 @@ def write_synthetic_people(folder: Path, people: int = 2) -> None:
     shutil.copy(open_body_path(), folder / 'body_models')
     options = dict(image_size_wh=(160, 128), scenes='simple', workers=1, progress=False)
     generate(folder / 'data' / 'synth', people, people, seed=1, **options)
-    (folder / 'data' / 'varied').symlink_to('synth')
+    for name in ('varied', 'simple'):
+        (folder / 'data' / name).symlink_to('synth')
 
 
 def write_whole_people(folder: Path, people: int = 2) -> None:

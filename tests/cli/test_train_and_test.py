@@ -40,7 +40,7 @@ def _options(data, **more):
         'train_cfg.val_interval': EPOCHS,
         'param_scheduler.0.end': 5,
         'param_scheduler.1.end': EPOCHS,
-        'model.backbone.arch.depths': '[1,1,2]',
+        'model.backbone.arch.depths': '[1,1,2,1]',
         'default_hooks.checkpoint.interval': STOP // 2,
         'default_hooks.checkpoint.max_keep_ckpts': 9,
         'default_hooks.logger.interval': 3,

@@ -36,7 +36,7 @@ def _options(data, **more):
         **{f'{loader}_dataloader.persistent_workers': False for loader in loaders},
         'model.mocap.ann_file': data / 'annotations' / 'smpl_train.npz',
         'model.backbone.init_cfg': 'None',
-        'model.backbone.arch.depths': '[1,1,1]',
+        'model.backbone.arch.depths': '[1,1,1,1]',
         'train_dataloader.batch_size': 4,
         'train_cfg.max_epochs': EPOCHS,
         'train_cfg.val_interval': EPOCHS,

@@ -40,6 +40,7 @@ CONFIGS = {
     for path in sorted((ROOT / 'configs').rglob('*.py'))
     if not {'_base_', 'pretrain', 'multi', 'eval'} & {*path.parts}
 }
+SYNTHETIC = ('_synth', '_varied', '_finetune', '_longer')  # how recipes for synthetic people end
 SIZES = ('micro', 't', 's', 'b2', 'b', 'l', 'h')
 # What surrounds the command in a first line: the size of the batch, what has to be installed ...
 FIRST_LINE = re.compile(r'# python tools/train\.py (\S+)(?: +\([^()]+\))?')
@@ -88,18 +89,21 @@ def group_of(name):
         return f'distilled_{kind}'
     if CONFIGS[name].startswith('configs/ablation/'):
         return 'ablation'
-    family, *middle, recipe = name.removesuffix('_fsdp').split('_')
+    family, *middle, recipe = name.removesuffix('_fsdp').replace('_longer', '_varied').split('_')
     return '_'.join([family, *(['simple'] if 'simple' in middle else []), recipe])
 
 
 def by_size(name):
     size = name.split('_')[1]
-    return SIZES.index(size) if size in SIZES else len(SIZES), '_s3_' not in name, name
+    place = SIZES.index(size) if size in SIZES else len(SIZES)
+    return place, '_s3_' not in name, name.endswith('_longer'), name
 
 
 GROUPS = {group: [n for n in CONFIGS if group_of(n) == group] for group in sorted(map(group_of, CONFIGS))}
 SMALLEST = [min(names, key=by_size) for names in GROUPS.values()]
-SLOW = {'ablation', 'distilled_token', 'distilled_mesh', *(group_of(n) for n in CONFIGS if is_whole_body(n))}
+# What others of the same shape stand for by default; fine-tuning is what the quickstart's test does.
+SLOW = {'ablation', 'distilled_pose', 'distilled_token', 'distilled_mesh', 'swinpose_finetune'}
+SLOW |= {'swinhmr2_finetune', 'swinhmr2_varied', *(group_of(n) for n in CONFIGS if is_whole_body(n))}
 
 
 def marked(group, value):
@@ -121,7 +125,7 @@ def teacher(name):
 def needed_weights(name):
     """All that is read before the first step."""
     init_cfg = Config.fromfile(ROOT / CONFIGS[name]).model.backbone.get('init_cfg') or {}
-    found = [init_cfg.get('checkpoint'), init_cfg.get('knowledge_token')]
+    found = [init_cfg.get('checkpoint'), init_cfg.get('knowledge_token'), begins_with(name)]
     return [*filter(None, found), *([f'pretrained/{teacher(name)}.pth'] if teacher(name) else [])]
 
 
@@ -133,6 +137,8 @@ def options(name, workers=False, **more):
     """What makes runs short; ``workers`` keeps the processes that load data."""
     mixed = name.removesuffix('_fsdp').endswith('_mixed') or (is_distilled(name) and is_mesh(name))
     given = SHORT | ({} if workers else NO_WORKERS) | (TAR_OPTIONS if mixed else {}) | more
+    if name.endswith('_longer'):  # two data sets of one step's people
+        given |= {'train_dataloader.batch_size': 4}
     if name.endswith('_mix32'):
         given |= {'model.body_model': 'open-wholebody'}
     if teacher(name):  # that of the workshop
@@ -152,10 +158,12 @@ def prepare(request):
     def put(name, workshop):
         if is_whole_body(name):
             request.getfixturevalue('whole_people')
-        elif name.endswith('_synth'):
+        elif name.endswith(SYNTHETIC):
             request.getfixturevalue('synthetic_people')
         if teacher(name):
             write_weights(workshop, teacher(name))
+        if begin := begins_with(name):
+            write_weights(workshop, begin.split('/')[1], begin)
         init_cfg = Config.fromfile(ROOT / CONFIGS[name]).model.backbone.get('init_cfg') or {}
         if token := init_cfg.get('knowledge_token'):
             of_token = token.split('/')[1]
@@ -183,15 +191,21 @@ def prepare(request):
     return put
 
 
-def write_weights(workshop, name):
+def begins_with(name):
+    """Checkpoint of another recipe that this one goes on from, or None."""
+    begin = Config.fromfile(ROOT / CONFIGS[name]).get('load_from') or ''
+    return begin if begin.startswith('work_dirs/') else None
+
+
+def write_weights(workshop, name, path=None):
     """Random weights of a config of the workshop, where they are looked for."""
-    path = workshop.folder / 'pretrained' / f'{name}.pth'
+    path = workshop.folder / (path or f'pretrained/{name}.pth')
     if path.is_file() and path.stat().st_size:
         return
     init_default_scope('mmpose')
     settings = Config.fromfile(workshop.folder / CONFIGS[name]).model
     settings.backbone.init_cfg = None
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=MODELS.build(settings).state_dict()), path)
 
 
@@ -272,7 +286,7 @@ def test_first_lines_are_the_commands(name):
     assert FIRST_LINE.fullmatch(lines[place])[1] == CONFIGS[name]
     before = [line.partition('  ')[0] for line in lines[:place]]
     assert len(before) < 2 and set(before) <= set(MADE)
-    assert bool(before) == name.endswith(('_synth', '_varied', '_finetune', '_longer'))
+    assert bool(before) == name.endswith(SYNTHETIC)
     checkpoint = initial_weights(name)
     if checkpoint and checkpoint.startswith('work_dirs/'):
         _, pose, file = checkpoint.split('/')
@@ -284,7 +298,7 @@ def test_all_of_a_group_are_built(group, workshop, request):
     names = GROUPS[group]
     if is_whole_body(names[0]):
         request.getfixturevalue('whole_people')
-    elif group.endswith('_synth'):
+    elif group.endswith(SYNTHETIC):
         request.getfixturevalue('synthetic_people')
     touch_weights(workshop.folder, [path for name in names for path in needed_weights(name)])
     changes = [change for change in options(names[0])[1:] if not change.startswith('model.teacher')]

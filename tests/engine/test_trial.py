@@ -26,7 +26,7 @@ def cfg(repo_root, tmp_path_factory):
     for split in ('train', 'val'):
         cfg[f'{split}_dataloader'].update(loader)
         cfg[f'{split}_dataloader'].dataset.data_root = f'{folder}/'
-    cfg.model.backbone.arch.depths = [1, 1, 1]
+    cfg.model.backbone.arch.depths = [1, 1, 1, 1]
     return cfg
 
 

@@ -80,7 +80,6 @@ def test_a_batch_is_a_loop_of_singles(head, batch):
     assert together.pose.shape == (batch, 159) and together.points.shape == (batch, 65, 3)
     assert together.body.keys() == {
         'global_orient', 'body_pose', 'left_hand_pose', 'right_hand_pose', 'jaw_pose', 'betas', 'expression',
-        'transl',
     }  # fmt: skip
 
 
