@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from mmhier.network import OFFLINE_VARIABLES
 from mmhier.testing.file_server import FileServer, Served
 from mmhier.user_cache import HOME_VARIABLE
 from mmhier.zoo import cache
-from mmhier.zoo.registry import read_registry
+from mmhier.zoo.registry import SHIPPED, read_registry
 
 SCRIPT = 'tools/zoo/check.py'
 ARCH = dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1))
@@ -25,15 +26,22 @@ BASE |= dict(page='https://example.org')
 
 
 @pytest.fixture
-def check(repo_root, tmp_path, monkeypatch, capsys):
+def module(repo_root):
+    spec = importlib.util.spec_from_file_location('zoo_check', repo_root / SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def check(module, tmp_path, monkeypatch, capsys):
     """The script's ``main`` with a registry of given entries: exit status, output, registry afterwards."""
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / 'home'))
     for name in (*OFFLINE_VARIABLES, cache.FOLDERS_VARIABLE):
         monkeypatch.delenv(name, raising=False)
+    for name in (download.MIRROR_VARIABLE, 'HF_ENDPOINT'):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(download, 'BACK_OFF_S', 0.0)
-    spec = importlib.util.spec_from_file_location('zoo_check', repo_root / SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
 
     def run(entries, *options):
         path = tmp_path / f'{len(list(tmp_path.iterdir()))}.json'
@@ -138,10 +146,35 @@ def test_one_or_all(check, server):
         check(entries, 'c')
 
 
-def test_check_values_are_those_of_entries(repo_root):
-    spec = importlib.util.spec_from_file_location('zoo_check', repo_root / SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+@pytest.mark.parametrize('name', [download.MIRROR_VARIABLE, 'HF_ENDPOINT'])
+def test_another_host_is_not_what_is_checked(check, server, monkeypatch, capsys, name):
+    monkeypatch.setenv(name, 'http://127.0.0.1:9')
+    with pytest.raises(SystemExit):
+        check({'net': dict(sources=[dict(url=server.url('/a.pth'))])})
+    assert f'{name} is set' in capsys.readouterr().err
+
+
+def test_what_no_measurement_settles_stays(check, server):
+    doubts = 'no SHA-256 is known; who trained it is not stated'
+    entry = dict(sources=[dict(url=server.url('/a.pth'))], uncertain=doubts)
+    assert check({'net': entry}, '--write')[2]['net']['uncertain'] == 'who trained it is not stated'
+
+
+def test_poses_are_compared_with_the_check_values(module, tmp_path, monkeypatch):
+    """With a model that is here; --image gives the picture."""
+    entry = read_registry()['swinpose-micro']
+    image = tmp_path / 'image.png'
+    cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 256, (426, 640, 3), np.uint8))
+    assert module._nose(entry, SHIPPED / entry.file, image) == 'no pose was compared'
+    monkeypatch.setitem(module.NOSES, entry.name, (0.0, 0.0, 0.0))
+    with pytest.raises(ValueError, match=r'the nose is at .*, expected \(0.0, 0.0, 0.0\) to 0.05') as refused:
+        module._nose(entry, SHIPPED / entry.file, image)
+    nose = str(refused.value).partition('[')[2].partition(']')[0].split()
+    monkeypatch.setitem(module.NOSES, entry.name, tuple(map(float, nose)))
+    assert module._nose(entry, SHIPPED / entry.file, image) == 'the nose is off by 0.000 pixels and 0.000'
+
+
+def test_check_values_are_those_of_entries(module):
     assert module.NOSES and module.NOSES.keys() <= read_registry().keys()
     (x, y, width, height), nose = module.BOXES_XYWH[1], np.array(list(module.NOSES.values()))
     assert ((x < nose[:, 0]) & (nose[:, 0] < x + width)).all() and (
