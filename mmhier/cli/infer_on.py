@@ -28,7 +28,7 @@ FAILED, SKIPPED, UNWRITABLE = 1, 3, 4
 _SHOWN = 5  # shards that are listed
 # What is for a run at a screen, or for pictures: option -> its value if it is not given.
 _NOT_HERE = dict(
-    webcam=None, show=False, overwrite=False, style='auto', colours='side', background='image',
+    webcam=None, show=False, overwrite=False, style='auto', colours='auto', background='image',
     draw_boxes=False, line_width=None, score_threshold=0.3, root=None, free_feet=False,
 )  # fmt: skip
 
