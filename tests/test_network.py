@@ -85,7 +85,7 @@ def server(monkeypatch, tmp_path, downloads):
         thread.start()
         monkeypatch.setenv('TORCH_HOME', str(tmp_path))
         before = torch.hub._hub_dir
-        torch.hub.set_dir(str(tmp_path / 'hub'))
+        monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path / 'hub'))  # set_dir() would stay
         yield made
         torch.hub._hub_dir = before
         made.over.set()

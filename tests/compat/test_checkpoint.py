@@ -162,7 +162,7 @@ def test_buffers_and_downloads_are_protected(tmp_path, monkeypatch, downloads):
 
     monkeypatch.setattr(checkpoint, 'download', download)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
-    torch.hub.set_dir(str(tmp_path / 'hub'))
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path / 'hub'))  # set_dir() would stay
     names = ['https://example.com/a.pth', 'http://example.com/b.pth?x=1']
     names += ['mmcls://vgg11', 'openmmlab://detectron2/resnet50_caffe']
     for name in names:

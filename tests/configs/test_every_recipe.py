@@ -106,8 +106,12 @@ SLOW = {'ablation', 'distilled_pose', 'distilled_token', 'distilled_mesh', 'swin
 SLOW |= {'swinhmr2_finetune', 'swinhmr2_varied', *(group_of(n) for n in CONFIGS if is_whole_body(n))}
 
 
-def marked(group, value):
-    return pytest.param(value, marks=pytest.mark.slow if group in SLOW else ())
+# Whose largest models take a minute to draw their weights.
+LARGE = {'vitpose_coco', 'vitpose_simple_coco'}
+
+
+def marked(group, value, slow=SLOW):
+    return pytest.param(value, marks=pytest.mark.slow if group in slow else ())
 
 
 def initial_weights(name):
@@ -293,7 +297,7 @@ def test_first_lines_are_the_commands(name):
         assert file == f'epoch_{Config.fromfile(ROOT / CONFIGS[pose]).train_cfg.max_epochs}.pth'
 
 
-@pytest.mark.parametrize('group', [marked(group, group) for group in GROUPS])
+@pytest.mark.parametrize('group', [marked(group, group, SLOW | LARGE) for group in GROUPS])
 def test_all_of_a_group_are_built(group, workshop, request):
     names = GROUPS[group]
     if is_whole_body(names[0]):

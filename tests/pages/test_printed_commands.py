@@ -209,6 +209,7 @@ GROUPS = {
             '--save json,overlay,side,glb': Run(makes=MICRO_MESHES),
             'mmhier demo': Run('--no-show', makes=('mmhier_demo/demo.jpg', 'mmhier_demo/demo_walk.glb')),
         },
+        slow=True,  # by default the tests of the quickstart and of the demo do the same
     ),
     'data of your own': Group(
         ('open_body',),
