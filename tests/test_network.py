@@ -84,10 +84,8 @@ def server(monkeypatch, tmp_path, downloads):
         thread = threading.Thread(target=made.serve_forever, kwargs=dict(poll_interval=0.01))
         thread.start()
         monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-        before = torch.hub._hub_dir
         monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path / 'hub'))  # set_dir() would stay
         yield made
-        torch.hub._hub_dir = before
         made.over.set()
         made.shutdown()
         thread.join()

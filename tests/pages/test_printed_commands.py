@@ -548,6 +548,7 @@ GROUPS = {
         {
             'mmhier doctor': Run(says='Everything required works'),
             'mmhier doctor --fix': Run(says='There is nothing to repair'),
+            'mmhier models list': Run(says='swinpose-micro: trained on synthetic people'),
             'mmhier models verify': Run(says='swinpose_micro_s3_varied.safetensors is whole'),
             'mmhier models "swinpose_*_coco" --plot cost.png': Run(
                 makes=('cost.png',), says='`swinpose_s_s3_coco`'
