@@ -2,8 +2,8 @@
 # python tools/train.py configs/hmr/swinhmr2_micro_s3_longer.py                          (128x96 crops)
 # What is shipped. 500 held-out scenes like these: PA-MPJPE 103.8 mm (our log, mmhier/zoo/shipped/README.md).
 # Goes on from swinhmr2_micro_s3_varied, with simple scenes among the others (mmhier synth data/simple
-# --train 8000 --val 16 --seed 23 --scenes simple) and without the adversarial prior, which costs a quarter of
-# the time and is for poses that are not known exactly.
+# --train 8000 --val 16 --seed 23 --scenes simple) and without the adversarial prior, which takes time and is
+# for poses that are not known exactly.
 _base_ = './swinhmr2_micro_s3_varied.py'
 
 load_from = 'work_dirs/swinhmr2_micro_s3_varied/epoch_8.pth'

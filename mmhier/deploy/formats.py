@@ -36,7 +36,7 @@ ENDINGS = {'onnx': '.onnx', 'torchscript': '.pt', 'exported-program': '.pt2', 'o
 INPUT_NAME = 'images'
 _QUANTISED = ('Conv', 'Gemm', 'MatMul')
 # How much of the spread of activations nncf moves into weights. This and ranges from the smallest to the
-# largest value, instead of their means over crops, move our micro models a third less than its defaults.
+# largest value, instead of their means over crops, move our micro models less than its defaults do.
 _SMOOTHING = 0.8
 _PACKAGES = {
     'onnx': 'onnx onnxscript onnxruntime',
